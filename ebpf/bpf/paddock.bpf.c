@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Paddock's kernel side: one object, so that all programs share their maps. */
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_endian.h>
+
+#include "maps.h"
+#include "shared.h"
+#include "process.h"
+#include "network.h"
+#include "refuse.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Keeps the type information of what only a ring carries: Go is generated from it. */
+#define EXPORT(kind, name) const kind name *export_##name __attribute__((unused))
+EXPORT(struct, exit_record);
+EXPORT(struct, connect_record);
+EXPORT(struct, refused_record);
+EXPORT(struct, socket_record);
+EXPORT(struct, signal_record);
+EXPORT(struct, killed_record);
+EXPORT(struct, probed_file);
+EXPORT(enum, record_type);
+EXPORT(enum, exec_action);
+EXPORT(enum, kill_reason);
+EXPORT(enum, hook);
+EXPORT(enum, exec_flag);
+EXPORT(enum, proc_flag);
+EXPORT(enum, name_flag);
+EXPORT(enum, net_protocol);
+EXPORT(enum, net_decision);
+EXPORT(enum, limit);
+/* clang leaves the types of inner maps as forward declarations otherwise. */
+EXPORT(struct, settings);
+EXPORT(struct, net4_key);
+EXPORT(struct, net6_key);
+EXPORT(struct, net_value);
+EXPORT(struct, inode_id);
+EXPORT(struct, deny_value);

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Refusals before the fact, each written once and offered under both
+ * mechanisms: lsm/ where "bpf" is among the kernel's LSMs, fmod_ret where not.
+ * The two name the same place differently: an LSM hook, and the function that
+ * calls it.
+ */
+#pragma once
+
+INLINE int refuse_file(struct file *file, __u32 hook, const char *called)
+{
+	__u32 tgid = current_tgid();
+	struct proc *p = governed(tgid);
+	if (!p)
+		return 0;
+	__u32 slot = 0;
+	if (policy_slot(&slot))
+		return 0;
+	void *deny = bpf_map_lookup_elem(&policy_deny, &slot);
+	if (!deny)
+		return 0;
+	struct inode *inode = BPF_CORE_READ(file, f_inode);
+	struct inode_id id = {};
+	id.ino = BPF_CORE_READ(inode, i_ino);
+	id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	if (!bpf_map_lookup_elem(deny, &id))
+		return 0;
+
+	struct settings *set = policy_settings_in(slot);
+	bool enforced = enforcing(set, p);
+	if (!enforced && hook == HOOK_BPRM)
+		return 0; /* the exec itself will say so */
+	/* Reserved in place: these hooks may be preempted, so no per-CPU scratch. */
+	struct refused_record *r = bpf_ringbuf_reserve(&ring_security, sizeof(*r), 0);
+	if (!r) {
+		count(RING_SECURITY, true);
+		return enforced ? -EPERM : 0;
+	}
+	fill_head(&r->head, RECORD_REFUSED, tgid, p);
+	read_file_id(file, &r->exe);
+	r->uid = current_uid();
+	r->hook = hook;
+	r->enforced = enforced;
+	r->pad = 0;
+	__builtin_memset(r->name, 0, NAME_LEN);
+	read_name(file, r->name);
+	__builtin_memset(r->path, 0, PATH_LEN);
+	if (called)
+		bpf_probe_read_kernel_str(r->path, PATH_LEN, called);
+	bpf_ringbuf_submit(r, 0);
+	count(RING_SECURITY, false);
+	return enforced ? -EPERM : 0;
+}
+
+INLINE int refuse_mmap(struct file *file, unsigned long prot, unsigned long flags)
+{
+	/* 6.12's verifier takes file for never NULL, which it is for anonymous
+	 * memory: ask the flags, and read through a helper that bears NULL. */
+	if (!(prot & PROT_EXEC) || (flags & MAP_ANONYMOUS))
+		return 0;
+	return refuse_file(file, HOOK_MMAP, 0);
+}
+
+INLINE void record_signal(const struct proc *p, __u32 tgid, __u32 target, __u32 sig)
+{
+	struct signal_record r = {};
+	fill_head(&r.head, RECORD_SIGNAL, tgid, p);
+	r.target = target;
+	r.signal = sig;
+	r.uid = current_uid();
+	submit(&ring_security, RING_SECURITY, &r, sizeof(r));
+}
+
+INLINE bool is_ours(__u32 tgid)
+{
+	struct state *s = daemon_state();
+	return s && tgid && (tgid == s->daemon || tgid == s->guard);
+}
+
+/* A governed process may neither wake what is held nor signal Paddock. */
+INLINE int refuse_signal(struct task_struct *target, int sig)
+{
+	if (sig == 0)
+		return 0;
+	__u32 tgid = current_tgid();
+	struct proc *p = governed(tgid);
+	if (!p)
+		return 0;
+	__u32 t = target->tgid;
+	if (t == tgid)
+		return 0;
+	bool wakes_held = sig != SIGKILL && bpf_map_lookup_elem(&held, &t);
+	if (!wakes_held && !is_ours(t))
+		return 0;
+	record_signal(p, tgid, t, sig);
+	return -EPERM;
+}
+
+/* A tracer could let a held process run, and read or write Paddock's memory. */
+INLINE int refuse_ptrace(struct task_struct *target)
+{
+	__u32 tgid = current_tgid();
+	struct proc *p = governed(tgid);
+	if (!p)
+		return 0;
+	__u32 t = target->tgid;
+	if (!is_ours(t) && !bpf_map_lookup_elem(&held, &t))
+		return 0;
+	record_signal(p, tgid, t, 0);
+	return -EPERM;
+}
+
+#define HOOKS(prefix, bprm_at, kill_at, ptrace_at, socket_at)                             \
+	SEC(bprm_at)                                                                               \
+	int BPF_PROG(prefix##_bprm, struct linux_binprm *bprm, int ret)                            \
+	{                                                                                          \
+		if (ret)                                                                           \
+			return ret;                                                                \
+		return refuse_file(bprm->file, HOOK_BPRM, bprm->filename);                         \
+	}                                                                                          \
+	SEC(kill_at)                                                                               \
+	int BPF_PROG(prefix##_kill, struct task_struct *target, struct kernel_siginfo *info,       \
+		     int sig, const struct cred *cred, int ret)                                    \
+	{                                                                                          \
+		if (ret)                                                                           \
+			return ret;                                                                \
+		return refuse_signal(target, sig);                                                 \
+	}                                                                                          \
+	SEC(ptrace_at)                                                                             \
+	int BPF_PROG(prefix##_ptrace, struct task_struct *child, unsigned int mode, int ret)       \
+	{                                                                                          \
+		if (ret)                                                                           \
+			return ret;                                                                \
+		return refuse_ptrace(child);                                                       \
+	}                                                                                          \
+	SEC(socket_at)                                                                             \
+	int BPF_PROG(prefix##_socket, int family, int type, int protocol, int kern, int ret)       \
+	{                                                                                          \
+		if (ret)                                                                           \
+			return ret;                                                                \
+		if (kern)                                                                          \
+			return 0;                                                                  \
+		return judge_socket(family, type, protocol) ? 0 : -EPERM;                          \
+	}
+
+HOOKS(lsm, "lsm/bprm_check_security", "lsm/task_kill", "lsm/ptrace_access_check",
+      "lsm/socket_create")
+HOOKS(mod, "fmod_ret/security_bprm_check", "fmod_ret/security_task_kill",
+      "fmod_ret/security_ptrace_access_check", "fmod_ret/security_socket_create")
+
+/*
+ * The LSM hook takes (file, reqprot, prot, flags); the function around it takes
+ * (file, prot, flags) and may later add read-implies-exec to prot, which only
+ * the hook sees.
+ */
+SEC("lsm/mmap_file")
+int BPF_PROG(lsm_mmap, struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags, int ret)
+{
+	return ret ? ret : refuse_mmap(file, prot, flags);
+}
+
+SEC("fmod_ret/security_mmap_file")
+int BPF_PROG(mod_mmap, struct file *file, unsigned long prot, unsigned long flags, int ret)
+{
+	return ret ? ret : refuse_mmap(file, prot, flags);
+}

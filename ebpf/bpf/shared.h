@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Small steps every program takes. */
+#pragma once
+
+#define AF_UNSPEC 0
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_INET6 10
+#define AF_NETLINK 16
+#define AF_ALG 38
+#define SOCK_STREAM 1
+#define SOCK_DGRAM 2
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define SIGKILL 9
+#define SIGCONT 18
+#define SIGSTOP 19
+#define EPERM 1
+#define MAP_ANONYMOUS 0x20
+#define PROT_EXEC 4
+
+#define INLINE static __always_inline
+
+INLINE __u32 current_tgid(void)
+{
+	return bpf_get_current_pid_tgid() >> 32;
+}
+
+INLINE struct proc *governed(__u32 tgid)
+{
+	struct proc *p = bpf_map_lookup_elem(&procs, &tgid);
+	return p && p->session ? p : 0;
+}
+
+INLINE struct state *daemon_state(void)
+{
+	__u32 zero = 0;
+	return bpf_map_lookup_elem(&states, &zero);
+}
+
+INLINE bool daemon_alive(void)
+{
+	struct state *s = daemon_state();
+	return s && s->alive;
+}
+
+INLINE int policy_slot(__u32 *slot)
+{
+	__u32 zero = 0;
+	__u32 *p = bpf_map_lookup_elem(&active, &zero);
+	if (!p)
+		return -1;
+	*slot = *(volatile __u32 *)p & (SLOTS - 1);
+	return 0;
+}
+
+INLINE struct settings *policy_settings_in(__u32 slot)
+{
+	__u32 zero = 0;
+	void *inner = bpf_map_lookup_elem(&policy_settings, &slot);
+	if (!inner)
+		return 0;
+	return bpf_map_lookup_elem(inner, &zero);
+}
+
+/* The canary stands under enforcement whatever the mode, or it proves nothing. */
+INLINE bool enforcing(const struct settings *s, const struct proc *p)
+{
+	return !s || s->enforce || (p->flags & PROC_CANARY);
+}
+
+INLINE void fill_head(struct record_head *h, __u32 type, __u32 tgid, const struct proc *p)
+{
+	h->type = type;
+	h->pid = tgid;
+	h->time = bpf_ktime_get_boot_ns();
+	h->session = p ? p->session : 0;
+	h->cause = p ? p->cause : 0;
+	h->start = p ? p->start : 0;
+}
+
+INLINE void count(__u32 which, bool full)
+{
+	struct counters *c = bpf_map_lookup_elem(&ring_counters, &which);
+	if (!c)
+		return;
+	/* A nested program on this CPU may count here too: atomics. */
+	__sync_fetch_and_add(&c->seen, 1);
+	if (full)
+		__sync_fetch_and_add(&c->full, 1);
+	else
+		__sync_fetch_and_add(&c->submitted, 1);
+}
+
+/* One record into one ring, counted. The decision never waits for it. */
+INLINE long submit(void *ring, __u32 which, void *data, __u64 size)
+{
+	long err = bpf_ringbuf_output(ring, data, size, 0);
+	count(which, err != 0);
+	return err;
+}
+
+INLINE void count_oversized(__u32 which)
+{
+	struct counters *c = bpf_map_lookup_elem(&ring_counters, &which);
+	if (c)
+		__sync_fetch_and_add(&c->oversized, 1);
+}
+
+/* From 6.13 on the top bit says only that somebody has asked for the time. */
+#define CTIME_QUERIED (1U << 31)
+
+INLINE void read_ctime(struct inode *inode, __s64 *sec, __u32 *nsec)
+{
+	if (bpf_core_field_exists(inode->i_ctime_sec)) {
+		*sec = BPF_CORE_READ(inode, i_ctime_sec);
+		*nsec = BPF_CORE_READ(inode, i_ctime_nsec) & ~CTIME_QUERIED;
+		return;
+	}
+	struct inode___hidden_ctime *hidden = (void *)inode;
+	if (bpf_core_field_exists(hidden->__i_ctime)) {
+		*sec = BPF_CORE_READ(hidden, __i_ctime.tv_sec);
+		*nsec = BPF_CORE_READ(hidden, __i_ctime.tv_nsec);
+		return;
+	}
+	struct inode___ctime *old = (void *)inode;
+	*sec = BPF_CORE_READ(old, i_ctime.tv_sec);
+	*nsec = BPF_CORE_READ(old, i_ctime.tv_nsec);
+}
+
+INLINE void read_file_id(struct file *file, struct file_id *id)
+{
+	struct inode *inode = BPF_CORE_READ(file, f_inode);
+	id->ino = BPF_CORE_READ(inode, i_ino);
+	id->size = BPF_CORE_READ(inode, i_size);
+	id->dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	read_ctime(inode, &id->ctime_sec, &id->ctime_nsec);
+}
+
+INLINE void read_name(struct file *file, __u8 *name)
+{
+	bpf_probe_read_kernel_str(name, NAME_LEN, BPF_CORE_READ(file, f_path.dentry, d_name.name));
+}
+
+INLINE __u32 parent_tgid(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, real_parent, tgid);
+}
+
+INLINE __u32 current_uid(void)
+{
+	return (__u32)bpf_get_current_uid_gid();
+}
