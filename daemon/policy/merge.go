@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"slices"
+)
+
+// Merge combines layers, given from low to high. The stricter layer wins whatever
+// its place: a mode that was written counts before a default, and "enforce"
+// before "observe"; every rule of every layer applies; a connection must be
+// allowed by every layer. Only what has no stricter side comes from the highest
+// layer that has it: where telemetry goes. Agents are governed if any layer with
+// a list names them. Layers that are nil are left out; of none, Merge makes
+// Defaults.
+func Merge(layers ...*Requirements) *Requirements {
+	layers = slices.DeleteFunc(slices.Clone(layers), func(l *Requirements) bool { return l == nil })
+	if len(layers) == 0 {
+		return Defaults()
+	}
+	slices.Reverse(layers) // now high to low: what is found first, explains
+	out := &Requirements{Mode: mergeModes(layers)}
+	networks := make([]Network, len(layers))
+	for i, l := range layers {
+		out.ModeSet = out.ModeSet || l.ModeSet
+		out.Unmatched = max(out.Unmatched, l.Unmatched)
+		out.Rules = append(out.Rules, l.Rules...)
+		out.Warnings = append(out.Warnings, l.Warnings...)
+		if out.Telemetry.Endpoint == "" {
+			out.Telemetry = l.Telemetry
+		}
+		for _, a := range l.Agents {
+			if !slices.Contains(out.Agents, a) {
+				out.Agents = append(out.Agents, a)
+			}
+		}
+		networks[i] = l.Network
+	}
+	out.Network = mergeNetworks(networks)
+	return out
+}
+
+func mergeModes(layers []*Requirements) Mode {
+	written := slices.DeleteFunc(slices.Clone(layers), func(l *Requirements) bool { return !l.ModeSet })
+	if len(written) == 0 {
+		written = layers
+	}
+	for _, l := range written {
+		if l.Mode != Observe {
+			return Enforce
+		}
+	}
+	return Observe
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import "fmt"
+
+// Mode says whether decisions are carried out.
+type Mode int
+
+const (
+	// Observe records what would have happened and lets everything through.
+	Observe Mode = iota
+	// Enforce carries decisions out.
+	Enforce
+)
+
+// String returns the word used in requirements files: "observe" or "enforce".
+func (m Mode) String() string {
+	switch m {
+	case Observe:
+		return "observe"
+	case Enforce:
+		return "enforce"
+	}
+	return fmt.Sprintf("Mode(%d)", int(m))
+}
+
+// Decision is what is decided about a command. The greater one is the stricter.
+type Decision int
+
+const (
+	// Allow lets the command run without asking. It never lifts the boundary or
+	// the managed network.
+	Allow Decision = iota
+	// Prompt holds the command until somebody who may answer has answered.
+	Prompt
+	// Forbidden refuses the command; nobody is asked.
+	Forbidden
+)
+
+// String returns the word used in requirements files: "allow", "prompt" or
+// "forbidden".
+func (d Decision) String() string {
+	switch d {
+	case Allow:
+		return "allow"
+	case Prompt:
+		return "prompt"
+	case Forbidden:
+		return "forbidden"
+	}
+	return fmt.Sprintf("Decision(%d)", int(d))
+}
+
+// Requirements is what administrators enforce: one layer as parsed, or several
+// merged.
+type Requirements struct {
+	// Mode is Enforce unless the file says otherwise.
+	Mode Mode
+	// ModeSet says that Mode was written in the file. A default does not outvote
+	// what another layer says; see Merge.
+	ModeSet bool
+	// Unmatched is the decision for a command that no rule matches.
+	Unmatched Decision
+	// Rules are the prefix rules, in the order of the file; those of a higher
+	// layer come first.
+	Rules []PrefixRule
+	// Network says what may be reached.
+	Network Network
+	// Telemetry is where events are exported to.
+	Telemetry TelemetrySink
+	// Agents names the agents to govern. Empty: all that are known.
+	Agents []string
+	// Warnings are whole sentences about what was read but has no effect, each
+	// with its source and line.
+	Warnings []string
+}
+
+// TelemetrySink is the OTLP/HTTP receiver that events are exported to.
+type TelemetrySink struct {
+	// Endpoint is the base URL, without "/v1/logs". Empty: nothing is exported.
+	Endpoint string
+	// Headers are sent with every request. Their values may be secrets: never log
+	// them.
+	Headers map[string]string
+}
+
+// Defaults returns what holds on a machine where no source has any
+// requirements: everything is recorded, nothing is stopped.
+func Defaults() *Requirements {
+	return &Requirements{Mode: Observe, Unmatched: Allow, Network: Network{Default: NetAllow}}
+}
+
+// Strictest returns the built-in requirements that hold when there is a source
+// but it cannot be used and nothing is known to have been good: every command
+// of an agent is refused, and so is every connection.
+func Strictest() *Requirements {
+	return &Requirements{
+		Mode: Enforce, ModeSet: true, Unmatched: Forbidden,
+		Network: Network{None: true, Default: NetDeny},
+	}
+}
