@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mdm
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+)
+
+// Layer is what one source says.
+type Layer struct {
+	// Source names the source, as in policy.PrefixRule.Source.
+	Source string
+	// Path is the file that was read, root prefix included.
+	Path string
+	// Requirements is the layer alone. Not to be changed.
+	Requirements *policy.Requirements
+	// Digest is the SHA-256 of the file, in hexadecimal.
+	Digest string
+	// LastKnownGood says that the file cannot be used now, and that this is what
+	// it said when it last could.
+	LastKnownGood bool
+}
+
+// Incident is something about a source that an administrator must look at.
+type Incident struct {
+	Source string
+	Err    error
+}
+
+// Result is what holds, where it comes from, and what is wrong.
+type Result struct {
+	// Requirements is all layers merged. Never nil, not to be changed.
+	Requirements *policy.Requirements
+	// Layers are those that were used, from low to high.
+	Layers []Layer
+	// Incidents are the sources that could not be used as they are.
+	Incidents []Incident
+	// Generation counts the requirements that differ from those before; the first
+	// are 1. It begins anew with each Loader.
+	Generation uint64
+	// LastKnownGood says that some layer is not what its file says now.
+	LastKnownGood bool
+	// Strictest says that some source could be used in no way, so that the built-in
+	// strictest requirements hold.
+	Strictest bool
+}
+
+// Loader reads the sources of requirements of one machine.
+type Loader struct {
+	root string
+	kept keeper
+	log  *slog.Logger
+
+	mu         sync.Mutex
+	generation uint64
+	effective  string // what holds, in short
+	state      string // all that was last found, in short
+}
+
+// NewLoader returns a Loader of the sources under root: "" or "/" for those of
+// the machine. In stateDir, which is made if needed, it keeps what each source
+// last said; only root may be able to write there. A log of nil logs nothing.
+func NewLoader(root, stateDir string, log *slog.Logger) *Loader {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Loader{root: root, kept: keeper{dir: stateDir}, log: log}
+}
+
+// Load reads all sources. It never fails:
+//
+//   - No source has a file: policy.Defaults, which observe.
+//   - A file cannot be used (not locked, not valid): an incident. What it said
+//     when it last could be used goes on to hold.
+//   - And nothing is known that it said: policy.Strictest. Only the telemetry
+//     destination is still taken from the other layers, so that somebody hears of it.
+//
+// A file that is gone is a layer withdrawn, and what it said is forgotten.
+func (l *Loader) Load() Result {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	result, _ := l.load()
+	return result
+}
+
+// load also returns a string that differs whenever the result does.
+func (l *Loader) load() (Result, string) {
+	var r Result
+	for _, s := range sources() {
+		l.loadSource(s, &r)
+	}
+	r.Requirements = merge(&r)
+
+	effective, state := l.describe(&r)
+	if effective != l.effective {
+		l.effective = effective
+		l.generation++
+	}
+	r.Generation = l.generation
+	if state != l.state {
+		l.state = state
+		l.report(&r)
+	}
+	return r, state
+}
+
+func (l *Loader) loadSource(s source, r *Result) {
+	layer := Layer{Source: s.name, Path: under(l.root, s.path)}
+	data, err := ReadLocked(l.root, s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := l.kept.forget(s); err != nil {
+			r.Incidents = append(r.Incidents, Incident{s.name, err})
+		}
+		return
+	}
+	if err == nil {
+		layer.Requirements, err = policy.Parse(s.name, data)
+	}
+	if err == nil {
+		layer.Digest = digest(data)
+		r.Layers = append(r.Layers, layer)
+		if err := l.kept.keep(s, data); err != nil {
+			r.Incidents = append(r.Incidents, Incident{s.name, err})
+		}
+		return
+	}
+	r.Incidents = append(r.Incidents, Incident{s.name, err})
+
+	data, err = l.kept.recall(s)
+	if err == nil {
+		layer.Requirements, err = policy.Parse(s.name, data)
+	}
+	if err != nil {
+		r.Strictest = true
+		if !errors.Is(err, fs.ErrNotExist) {
+			r.Incidents = append(r.Incidents, Incident{s.name, fmt.Errorf("last-known-good: %w", err)})
+		}
+		return
+	}
+	layer.Digest, layer.LastKnownGood = digest(data), true
+	r.Layers = append(r.Layers, layer)
+	r.LastKnownGood = true
+}
+
+func merge(r *Result) *policy.Requirements {
+	layers := make([]*policy.Requirements, len(r.Layers))
+	for i := range r.Layers {
+		layers[i] = r.Layers[i].Requirements
+	}
+	merged := policy.Merge(layers...)
+	if r.Strictest {
+		// Not merged with the rest: a rule that says "prompt" is weaker than nothing.
+		strictest := policy.Strictest()
+		strictest.Telemetry, strictest.Warnings = merged.Telemetry, merged.Warnings
+		return strictest
+	}
+	// Each layer alone is known to fit the kernel's map; together they may not.
+	if _, err := merged.Network.Entries(); err != nil {
+		r.Incidents = append(r.Incidents, Incident{"all layers together", fmt.Errorf("no connection is allowed: %w", err)})
+		merged.Network = policy.Strictest().Network
+	}
+	return merged
+}
+
+// describe returns what holds, and all there is to know about it.
+func (l *Loader) describe(r *Result) (effective, state string) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "strictest %t", r.Strictest)
+	for _, layer := range r.Layers {
+		fmt.Fprintf(&b, "\n%s %s", layer.Source, layer.Digest)
+	}
+	effective = b.String()
+	for _, layer := range r.Layers {
+		fmt.Fprintf(&b, "\n%s kept %t", layer.Source, layer.LastKnownGood)
+	}
+	for _, i := range r.Incidents {
+		fmt.Fprintf(&b, "\n%s %s", i.Source, i.Err)
+	}
+	return effective, b.String()
+}
+
+func (l *Loader) report(r *Result) {
+	for _, i := range r.Incidents {
+		l.log.Error("requirements cannot be used", "source", i.Source, "error", i.Err)
+	}
+	for _, w := range r.Requirements.Warnings {
+		l.log.Warn("requirements", "warning", w)
+	}
+	l.log.Info("requirements loaded", "generation", r.Generation, "layers", len(r.Layers),
+		"mode", r.Requirements.Mode.String(), "rules", len(r.Requirements.Rules),
+		"last_known_good", r.LastKnownGood, "strictest", r.Strictest)
+}
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
