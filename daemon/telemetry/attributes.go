@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+// Attributes that OpenTelemetry's semantic conventions define, at the version
+// of SchemaURL.
+const (
+	AttrProcessPID            = "process.pid"
+	AttrProcessParentPID      = "process.parent_pid"
+	AttrProcessExecutablePath = "process.executable.path"
+	AttrProcessExecutableName = "process.executable.name"
+	AttrProcessCommandArgs    = "process.command_args"      // []string, argv with argv[0]
+	AttrProcessWorkingDir     = "process.working_directory" //
+	AttrProcessOwner          = "process.owner"             // user name
+	AttrProcessUserID         = "process.user.id"           // int64, effective uid
+	AttrProcessExitCode       = "process.exit.code"         // int64
+	AttrProcessCreationTime   = "process.creation.time"     // RFC 3339
+	AttrNetworkTransport      = "network.transport"         // tcp or udp
+	AttrNetworkType           = "network.type"              // ipv4 or ipv6
+	AttrDestinationAddress    = "destination.address"
+	AttrDestinationPort       = "destination.port" // int64
+	AttrErrorMessage          = "error.message"
+	AttrEventName             = "event.name"     // set on export: some backends drop OTLP's own field
+	AttrRecordUID             = "log.record.uid" // set on export: Event.ID, the same on each delivery
+)
+
+// Attributes of our own.
+const (
+	AttrSessionID        = "paddock.session.id"     // set on export and in JSON: Event.Session
+	AttrAgent            = "paddock.agent"          // codex, claude-code, ...
+	AttrAgentVersion     = "paddock.agent.version"  //
+	AttrAgentInstall     = "paddock.agent.install"  // npm, brew, standalone, ...
+	AttrSurface          = "paddock.surface"        // cli, exec, ide, desktop, mcp
+	AttrSessionHow       = "paddock.session.how"    // exec, run, scan, restart
+	AttrSessionExecs     = "paddock.session.execs"  // int64
+	AttrSessionDenied    = "paddock.session.denied" // int64, of the execs
+	AttrSessionConnects  = "paddock.session.connects"
+	AttrSessionNetDenied = "paddock.session.connects_denied"
+
+	AttrDecision         = "paddock.decision"             // allow, prompt, forbidden; network: allow, deny
+	AttrDecisionReason   = "paddock.decision.reason"      // one sentence for people
+	AttrDecisionSource   = "paddock.decision.source"      // file and line of the rule, or what decided instead
+	AttrDecisionEnforced = "paddock.decision.enforced"    // bool; false: observe mode let it through
+	AttrRule             = "paddock.rule"                 // the rule's prefix, or its network
+	AttrGate             = "paddock.gate"                 // exec.refuse, exec.hold, connect, socket, signal
+	AttrTier             = "paddock.tier"                 // lsm, fmod_ret, hold, cgroup, none
+	AttrToolCallID       = "paddock.tool_call.id"         // = call_id of Codex's own telemetry
+	AttrThreadID         = "paddock.thread.id"            // = conversation.id of Codex's own telemetry
+	AttrMode             = "paddock.mode"                 // observe, enforce
+	AttrPolicyGeneration = "paddock.policy.generation"    // int64
+	AttrPolicyRules      = "paddock.policy.rules"         // int64
+	AttrPolicySources    = "paddock.policy.sources"       // []string
+	AttrPolicyDigests    = "paddock.policy.digests"       // []string, SHA-256, one per source
+	AttrPolicyStrictest  = "paddock.policy.strictest"     // bool, the built-in strictest apply
+	AttrPolicyLastKnown  = "paddock.policy.last_known"    // bool, an earlier version of a broken file
+	AttrPolicySource     = "paddock.policy.source"        // the one that was rejected
+	AttrProcessStart     = "paddock.process.start"        // int64, ns since boot; with process.pid a process, never reused
+	AttrProcessSignal    = "paddock.process.signal"       // int64, what ended the process
+	AttrFileID           = "paddock.file.id"              // device and inode, "major:minor:inode"
+	AttrArgsTruncated    = "paddock.process.args_omitted" // int64, bytes of argv not kept by the kernel side
+	AttrCalledAs         = "paddock.process.called_as"    // path given to execve
+	AttrNames            = "paddock.process.names"        // []string, names the program is known by to the rules
+	AttrSocketKind       = "paddock.socket.kind"          // family, type and protocol of a refused socket
+	AttrCoalesced        = "paddock.network.coalesced"    // int64, earlier datagrams to the same place, not recorded one by one
+	AttrCanaryProven     = "paddock.canary.proven"        // bool
+	AttrCanaryDetail     = "paddock.canary.detail"        // what happened instead
+	AttrTamperTarget     = "paddock.tamper.target.pid"    // int64
+	AttrTamperSignal     = "paddock.tamper.signal"        // int64, 0: ptrace
+	AttrKillReason       = "paddock.kill.reason"
+	AttrVersion          = "paddock.version"
+	AttrIdentity         = "paddock.identity" // of counters, that does not hold
+
+	AttrGapCause    = "paddock.gap.cause"     // one of the Gap constants, or the hop of the kernel side
+	AttrGapCount    = "paddock.gap.count"     // int64, events missing; absent: unknown
+	AttrGapFirstSeq = "paddock.gap.first_seq" // int64
+	AttrGapLastSeq  = "paddock.gap.last_seq"  // int64
+	AttrGapFrom     = "paddock.gap.from"      // RFC 3339, time of the first one
+	AttrGapTo       = "paddock.gap.to"        // RFC 3339, time of the last one
+	AttrGapSink     = "paddock.gap.sink"      // who will not get them
+	AttrGapFile     = "paddock.gap.file"      // where a damaged database was set aside
+
+	// AttrEscaped names the attributes in which bytes that are not UTF-8 were
+	// written as \xNN, and each backslash as \\: nothing is lost, and no two
+	// values become the same.
+	AttrEscaped = "paddock.attributes.escaped"
+	// AttrTruncated names the attributes that were cut at MaxAttribute bytes.
+	AttrTruncated = "paddock.attributes.truncated"
+	// AttrConverted names the attributes whose type is none of an Event's and
+	// that were written as text.
+	AttrConverted = "paddock.attributes.converted"
+)
+
+// Causes of a gap that this package finds.
+const (
+	GapSize     = "size_limit"     // removed to keep the store within its bound, before a sink had them
+	GapStore    = "store_failed"   // the database could not be written, and there was no room left to wait
+	GapDamage   = "store_damaged"  // the database was damaged, and set aside
+	GapRejected = "sink_rejected"  // the sink will not take them, however often they are sent
+	GapOverrun  = "reader_overrun" // removed before somebody who follows had read them; never stored
+)

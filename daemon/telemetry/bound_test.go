@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+import (
+	"strings"
+	"testing"
+)
+
+// fat makes events of about a kilobyte.
+func fat(from, to int) []Event {
+	events := numbered(from, to)
+	for _, e := range events {
+		e.Attrs["filler"] = strings.Repeat("x", 1000)
+	}
+	return events
+}
+
+const smallStore = 1 << 20
+
+func TestSizeIsBounded(t *testing.T) {
+	s := openStore(t, t.TempDir(), Options{MaxBytes: smallStore})
+	for n := 0; n < 10000; n += 100 {
+		record(t, s, fat(n+1, n+100)...)
+		settle(t, s)
+		used, err := s.db.usage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if used > smallStore+200<<10 {
+			t.Fatalf("after %d events %d bytes are used, %d are allowed", n+100, used, smallStore)
+		}
+	}
+	c := s.Counters()
+	if c.Stored != 10000 || c.Kept < 500 || c.Kept > 1100 || c.Removed != c.Stored-c.Kept {
+		t.Errorf("counters are %+v", c)
+	}
+	all := query(t, s, Query{Limit: 20000})
+	if uint64(len(all)) != c.Kept || all[len(all)-1].Attrs["n"] != int64(10000) {
+		t.Errorf("%d events are there, the last is %v; %d count as kept", len(all), all[len(all)-1].Attrs["n"], c.Kept)
+	}
+	// Nobody waits for them: history that ends is no loss.
+	if gaps := query(t, s, Query{Names: []string{NameTelemetryGap}}); len(gaps) != 0 {
+		t.Errorf("gaps: %v", gaps)
+	}
+	checkIdentities(t, s)
+}
+
+func TestWhatASinkNeverGotIsReported(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir, Options{MaxBytes: smallStore})
+	if err := s.activate(t.Context(), SinkOTLP, true); err != nil {
+		t.Fatal(err)
+	}
+	record(t, s, fat(1, 300)...)
+	if err := s.advance(t.Context(), SinkOTLP, 0, 300, 300, nil); err != nil {
+		t.Fatal(err)
+	}
+	for n := 300; n < 3000; n += 100 {
+		record(t, s, fat(n+1, n+100)...)
+	}
+	settle(t, s)
+	sink := s.Counters().Sinks[SinkOTLP]
+	var missing int64
+	for _, e := range query(t, s, Query{Names: []string{NameTelemetryGap}, Limit: 10000}) {
+		if e.Attrs[AttrGapCause] != GapSize || e.Attrs[AttrGapSink] != SinkOTLP {
+			t.Fatalf("gap is %v", e.Attrs)
+		}
+		missing += e.Attrs[AttrGapCount].(int64)
+	}
+	// Reports age like everything else, and those that were removed are counted in later ones.
+	if sink.Dropped == 0 || missing == 0 || uint64(missing) > sink.Dropped {
+		t.Errorf("%d are reported as missing, %d were dropped", missing, sink.Dropped)
+	}
+	// What was exported, 1 to 300, was removed first, and is no loss.
+	first := query(t, s, Query{Limit: 1})[0]
+	if lost := first.Seq - 301; uint64(lost) != sink.Dropped {
+		t.Errorf("the oldest event is %d: %d were lost, %d count as dropped", first.Seq, lost, sink.Dropped)
+	}
+	if waiting := len(query(t, s, Query{After: s.cursor(SinkOTLP), Limit: 20000})); uint64(waiting) != sink.Waiting {
+		t.Errorf("%d events wait, %d are counted", waiting, sink.Waiting)
+	}
+	checkIdentities(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, dir, Options{MaxBytes: smallStore})
+	if got := s.Counters().Sinks[SinkOTLP]; got != sink {
+		t.Errorf("after reopening the counters are %+v, before %+v", got, sink)
+	}
+	checkIdentities(t, s)
+}
+
+// Events that were removed while they were on the way to the sink count once.
+func TestRemovedOnTheWay(t *testing.T) {
+	s := openStore(t, t.TempDir(), Options{MaxBytes: smallStore})
+	if err := s.activate(t.Context(), SinkOTLP, true); err != nil {
+		t.Fatal(err)
+	}
+	record(t, s, fat(1, 100)...)
+	for n := 100; s.Counters().Removed < 50; n += 50 {
+		record(t, s, fat(n+1, n+50)...)
+	}
+	settle(t, s)
+	// Sent before, booked after: 1 to 100.
+	if err := s.advance(t.Context(), SinkOTLP, 0, 100, 100, nil); err != nil {
+		t.Fatal(err)
+	}
+	c := s.Counters()
+	if got := c.Sinks[SinkOTLP]; got.Exported+got.Dropped < 100 || got.Dropped < 50 {
+		t.Errorf("counters are %+v", got)
+	}
+	checkIdentities(t, s)
+}
+
+func TestFollowTellsWhatItMissed(t *testing.T) {
+	s := openStore(t, t.TempDir(), Options{MaxBytes: smallStore})
+	record(t, s, fat(1, 10)...)
+	next := int64(1)
+	var missed int64
+	for e, err := range s.Follow(t.Context(), Query{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Name == NameTelemetryGap {
+			if e.Seq != 0 || e.Attrs[AttrGapCause] != GapOverrun || e.Attrs[AttrGapFirstSeq] != next {
+				t.Fatalf("gap is %+v, want one from %d on", e, next)
+			}
+			missed = e.Attrs[AttrGapCount].(int64)
+			next = e.Attrs[AttrGapLastSeq].(int64) + 1
+			continue
+		}
+		if e.Seq != next {
+			t.Fatalf("event %d came, want %d", e.Seq, next)
+		}
+		next++
+		if e.Seq == 10 {
+			for n := 10; n < 3000; n += 100 {
+				record(t, s, fat(n+1, n+100)...)
+			}
+		}
+		if e.Seq == s.Last() {
+			break
+		}
+	}
+	if c := s.Counters(); missed == 0 || uint64(missed) > c.Removed {
+		t.Errorf("missed %d of %d removed", missed, c.Removed)
+	}
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+// Names of events. docs/telemetry.md says which attributes each carries.
+const (
+	NameSessionStart    = "paddock.session.start"    // an agent started, or was found running
+	NameSessionEnd      = "paddock.session.end"      // the last process of a session is gone
+	NameProcessExec     = "paddock.process.exec"     // a governed process executed a program, or was kept from it
+	NameProcessExit     = "paddock.process.exit"     // a governed process ended
+	NameNetworkDecision = "paddock.network.decision" // a governed process reached out, or asked for a socket
+	NamePolicyApplied   = "paddock.policy.applied"   // other requirements are in force
+	NamePolicyRejected  = "paddock.policy.rejected"  // requirements could not be used
+	NameCanaryResult    = "paddock.canary.result"    // a gate was tried
+	NameTelemetryGap    = "paddock.telemetry.gap"    // events are missing
+	NameDaemonStart     = "paddock.daemon.start"     // Paddock started
+	NameDaemonStop      = "paddock.daemon.stop"      // Paddock stops in order
+	NameHoldKilled      = "paddock.hold.killed"      // a process was killed before it was judged
+	NameTamper          = "paddock.tamper"           // a governed process reached for Paddock, or for one it holds
+)
+
+// Names lists every event Paddock records, in the order above.
+func Names() []string {
+	return []string{
+		NameSessionStart, NameSessionEnd, NameProcessExec, NameProcessExit, NameNetworkDecision, NamePolicyApplied,
+		NamePolicyRejected, NameCanaryResult, NameTelemetryGap, NameDaemonStart, NameDaemonStop, NameHoldKilled, NameTamper,
+	}
+}

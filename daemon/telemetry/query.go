@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+)
+
+// Query chooses events. The zero value chooses all.
+type Query struct {
+	Session string   // ID of the one session wanted
+	Names   []string // any of these
+	After   int64    // Seq greater than this
+	Limit   int      // at most so many, the oldest of them; 0: DefaultLimit, for Follow no limit
+	Newest  bool     // the newest Limit instead of the oldest, in the same order; not for Follow
+}
+
+// DefaultLimit is how many events Query returns when it is not told.
+const DefaultLimit = 1000
+
+// Query returns stored events in the order in which they were recorded. What is
+// recorded but not stored yet is not among them: see Flush.
+func (s *Store) Query(ctx context.Context, q Query) ([]Event, error) {
+	if q.Limit <= 0 {
+		q.Limit = DefaultLimit
+	}
+	var events []Event
+	err := s.scan(ctx, q, func(e Event, _ int) bool {
+		events = append(events, e)
+		return true
+	})
+	return events, err
+}
+
+// scan calls yield with each event and the size of its attributes in the
+// database, until that returns false.
+func (s *Store) scan(ctx context.Context, q Query, yield func(Event, int) bool) error {
+	for {
+		db, err := s.reader()
+		if err != nil {
+			return err
+		}
+		yielded := false
+		err = readEvents(ctx, db.read, q, func(e Event, size int) bool {
+			yielded = true
+			return yield(e, size)
+		})
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("reading events: %w", ctx.Err())
+		}
+		if damaged(err) {
+			if err := s.reportDamage(ctx, db, err); err != nil {
+				return err
+			}
+		}
+		// Another database since: what failed may be that the old one was closed under us.
+		if now, _ := s.reader(); now == db || yielded {
+			return fmt.Errorf("reading events from %s: %w", s.path, err)
+		}
+	}
+}
+
+// reportDamage has the writer set the database aside, unless it did already.
+func (s *Store) reportDamage(ctx context.Context, db *database, cause error) error {
+	return s.in.do(ctx, func(*sql.Tx, *ledger) error {
+		if s.db != db {
+			return nil
+		}
+		return cause
+	})
+}
+
+func (s *Store) reader() (*database, error) {
+	s.dbMu.RLock()
+	defer s.dbMu.RUnlock()
+	if s.db != nil {
+		return s.db, nil
+	}
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
+	if s.in.broken != nil && !s.in.closed {
+		return nil, fmt.Errorf("reading events from %s: %w", s.path, s.in.broken)
+	}
+	return nil, ErrClosed
+}
+
+func (q Query) sql() (string, []any) {
+	var b strings.Builder
+	b.WriteString(`SELECT seq, id, time, name, severity, session, attributes FROM events WHERE seq > ?`)
+	args := []any{q.After}
+	if q.Session != "" {
+		// The second half only says that the partial index will do.
+		b.WriteString(` AND session = ? AND session <> ''`)
+		args = append(args, q.Session)
+	}
+	if len(q.Names) > 0 {
+		b.WriteString(` AND name IN (?` + strings.Repeat(`, ?`, len(q.Names)-1) + `)`)
+		for _, name := range q.Names {
+			args = append(args, name)
+		}
+	}
+	b.WriteString(` ORDER BY seq`)
+	if q.Newest {
+		b.WriteString(` DESC`)
+	}
+	b.WriteString(` LIMIT ?`)
+	args = append(args, q.Limit)
+	if q.Newest {
+		return `SELECT * FROM (` + b.String() + `) ORDER BY seq`, args
+	}
+	return b.String(), args
+}
+
+func readEvents(ctx context.Context, db *sql.DB, q Query, yield func(Event, int) bool) error {
+	text, args := q.sql()
+	rows, err := db.QueryContext(ctx, text, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		e, size, err := scanEvent(rows)
+		if err != nil {
+			return err
+		}
+		if !yield(e, size) {
+			return nil
+		}
+	}
+	return rows.Err()
+}
+
+func scanEvent(rows *sql.Rows) (Event, int, error) {
+	var e Event
+	var ns int64
+	var attrs sql.RawBytes
+	if err := rows.Scan(&e.Seq, &e.ID, &ns, &e.Name, &e.Severity, &e.Session, &attrs); err != nil {
+		return e, 0, err
+	}
+	e.Time = time.Unix(0, ns).UTC()
+	var err error
+	if e.Attrs, err = parseAttrs(attrs); err != nil {
+		return e, 0, fmt.Errorf("%w: event %d: %w", errDamaged, e.Seq, err)
+	}
+	return e, len(attrs), nil
+}
+
+// followPage is how many events Follow reads at a time, so that a reader who is
+// slow holds no snapshot of the database.
+const followPage = 256
+
+// Follow returns the events Query would, page by page, and then each new one as
+// it is stored. It ends with ctx, without an error; with ErrClosed when the
+// store closes; after q.Limit events, if that is set. If events after q.After
+// (when that is not 0) were removed before they could be read, an event
+// NameTelemetryGap with Seq 0 says so.
+func (s *Store) Follow(ctx context.Context, q Query) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		f := follower{store: s, query: q, left: q.Limit, begun: q.After > 0}
+		f.query.Newest = false
+		for ctx.Err() == nil {
+			// Looked at before reading, so that a commit in between is not missed.
+			_, last, changed, _ := s.in.watch()
+			page, err := f.page(ctx)
+			if err != nil {
+				if ctx.Err() == nil {
+					yield(Event{}, err)
+				}
+				return
+			}
+			for _, e := range page.events {
+				if !yield(e, nil) {
+					return
+				}
+			}
+			if f.ended {
+				return
+			}
+			if page.full {
+				continue
+			}
+			// Everything up to last was looked at, wanted or not.
+			f.query.After = max(f.query.After, last)
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			case <-s.done:
+				yield(Event{}, ErrClosed)
+				return
+			}
+		}
+	}
+}
+
+type follower struct {
+	store *Store
+	query Query
+	left  int  // events still wanted; 0: no limit
+	begun bool // what was removed before that was not missed, but is history
+	ended bool // as many as wanted were read
+}
+
+type followed struct {
+	events []Event
+	full   bool // there may be more already
+}
+
+// page reads the next events, a gap before them if some are gone.
+func (f *follower) page(ctx context.Context) (followed, error) {
+	q := f.query
+	q.Limit = followPage
+	if f.left > 0 {
+		q.Limit = min(f.left, followPage)
+	}
+	events, err := f.store.Query(ctx, q)
+	if err != nil {
+		return followed{}, err
+	}
+	out := followed{events: events, full: len(events) == q.Limit}
+	// Looked at after reading: what was removed while we read is missed as well.
+	oldest, _, _, _ := f.store.in.watch()
+	gone := oldest - 1
+	if len(events) > 0 {
+		gone = min(gone, events[0].Seq-1)
+		f.query.After = events[len(events)-1].Seq
+	}
+	if f.left > 0 {
+		f.left -= len(events)
+		f.ended = f.left == 0
+	}
+	if gone > q.After && f.begun {
+		out.events = append([]Event{overrun(q.After+1, gone, f.store.options.Now())}, events...)
+	}
+	f.query.After = max(f.query.After, gone)
+	f.begun = true
+	return out, nil
+}
+
+func overrun(first, last int64, now time.Time) Event {
+	return Event{Time: now.UTC(), Name: NameTelemetryGap, Severity: Warn, Attrs: map[string]any{
+		AttrGapCause: GapOverrun, AttrGapCount: last - first + 1, AttrGapFirstSeq: first, AttrGapLastSeq: last,
+	}}
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// schemaVersion is the user_version of the file. A newer one is refused: it is
+// not damage, and writing into it would be.
+const schemaVersion = 1
+
+// sequence numbers have no holes: seq is given out by the writer, and rows are
+// removed only from the oldest on. ledger holds the last one given out, which
+// outlives its row.
+const schema = `
+CREATE TABLE events (
+	seq        INTEGER PRIMARY KEY,
+	id         TEXT    NOT NULL,            -- ULID
+	time       INTEGER NOT NULL,            -- nanoseconds since 1970, UTC
+	name       TEXT    NOT NULL,
+	severity   INTEGER NOT NULL,            -- 9 info, 13 warn, 17 error
+	session    TEXT    NOT NULL,            -- empty: none
+	attributes TEXT    NOT NULL             -- JSON object
+) STRICT;
+CREATE INDEX events_session ON events (session, seq) WHERE session <> '';
+CREATE INDEX events_name ON events (name, seq);
+CREATE TABLE ledger (
+	one  INTEGER PRIMARY KEY CHECK (one = 1),
+	last INTEGER NOT NULL                   -- highest seq ever given out
+) STRICT;
+INSERT INTO ledger VALUES (1, 0);
+CREATE TABLE sinks (
+	name     TEXT    PRIMARY KEY,
+	active   INTEGER NOT NULL,              -- 1: what is removed before it got it is a loss
+	cursor   INTEGER NOT NULL,              -- everything up to this seq is dealt with
+	exported INTEGER NOT NULL,
+	dead     INTEGER NOT NULL,
+	dropped  INTEGER NOT NULL,
+	skipped  INTEGER NOT NULL
+) STRICT;
+CREATE TABLE dead (
+	sink    TEXT    NOT NULL,
+	first   INTEGER NOT NULL,               -- seq
+	last    INTEGER NOT NULL,               -- seq
+	count   INTEGER NOT NULL,               -- rejected between the two, inclusive
+	time    INTEGER NOT NULL,               -- of the rejection, nanoseconds since 1970
+	reason  TEXT    NOT NULL
+) STRICT;
+PRAGMA user_version = 1;
+`
+
+// openDatabase opens the file at path, which exists (maybe empty), for the one
+// writer or for readers.
+func openDatabase(path string, write bool) (*sql.DB, error) {
+	pragmas := []string{"busy_timeout(10000)"}
+	if write {
+		// FULL: a commit that returned survives a power cut, not only a crash.
+		pragmas = append(pragmas, "journal_mode(WAL)", "synchronous(FULL)", "journal_size_limit(33554432)")
+	} else {
+		pragmas = append(pragmas, "query_only(1)")
+	}
+	query := url.Values{"_pragma": pragmas, "_txlock": {"immediate"}}
+	if !write {
+		query.Set("_txlock", "deferred")
+	}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())
+	if err != nil {
+		return nil, err
+	}
+	if write {
+		db.SetMaxOpenConns(1)
+	} else {
+		db.SetMaxOpenConns(8)
+		db.SetMaxIdleConns(2)
+	}
+	if err := db.Ping(); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+// errNewer is a database of a later Paddock.
+var errNewer = errors.New("written by a newer version of Paddock: install that one, or move the file away")
+
+// prepareSchema makes the tables in an empty file, and checks the version of
+// any other.
+func prepareSchema(db *sql.DB) error {
+	var version int
+	if err := db.QueryRow(`PRAGMA user_version`).Scan(&version); err != nil {
+		return err
+	}
+	switch {
+	case version == schemaVersion:
+		return nil
+	case version > schemaVersion:
+		return fmt.Errorf("schema version %d, this one knows %d: %w", version, schemaVersion, errNewer)
+	}
+	return inTransaction(db, func(tx *sql.Tx) error {
+		_, err := tx.Exec(schema)
+		return err
+	})
+}
+
+// inTransaction runs f and commits, or undoes what it did.
+//
+// It has no context on purpose: a commit that is interrupted half way would
+// have to be found out about, and the driver starts a goroutine for each.
+func inTransaction(db *sql.DB, f func(*sql.Tx) error) error {
+	tx, err := db.BeginTx(context.Background(), nil)
+	if err != nil {
+		return err
+	}
+	if err := f(tx); err != nil {
+		_ = tx.Rollback() // the error that matters is the first
+		return err
+	}
+	return tx.Commit()
+}
+
+// damaged says whether SQLite found that the file is not what it should be.
+func damaged(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return errors.Is(err, errDamaged)
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return true
+	}
+	return false
+}
+
+// errDamaged is damage that we see and SQLite does not.
+var errDamaged = errors.New("not a database of events")

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// ErrClosed is returned once Close was called.
+var ErrClosed = errors.New("the event store is closed")
+
+// Options of a Store. The zero value is what the daemon uses.
+type Options struct {
+	MaxBytes  int64            // of events kept, about; default 1 GiB. Beyond it the oldest go
+	MaxQueued int              // events that may wait for the disk before Record does; default 65536
+	Gather    time.Duration    // how long an event may wait for company in its commit; default 20 ms, negative: not
+	Now       func() time.Time // default time.Now
+	Log       *slog.Logger     // default slog.Default()
+}
+
+const (
+	defaultMaxBytes  = 1 << 30
+	defaultMaxQueued = 64 << 10
+	defaultGather    = 20 * time.Millisecond
+	maxQueuedBytes   = 64 << 20
+)
+
+func (o Options) withDefaults() Options {
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = defaultMaxBytes
+	}
+	if o.MaxQueued <= 0 {
+		o.MaxQueued = defaultMaxQueued
+	}
+	if o.Gather == 0 {
+		o.Gather = defaultGather
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	return o
+}
+
+// Store keeps events, in the order in which they came, in one SQLite file. It is
+// safe for concurrent use. Only one process can have a directory open.
+type Store struct {
+	options Options
+	path    string
+	lock    *os.File
+	in      *intake
+	done    chan struct{} // closed when the writer has ended
+	failed  error         // why events were lost at the end; read after done
+
+	idMu    sync.Mutex
+	entropy *ulid.MonotonicEntropy
+
+	dbMu sync.RWMutex
+	db   *database // nil while it cannot be opened
+}
+
+// databaseFile is the name of the file inside the directory of a Store.
+const databaseFile = "events.db"
+
+// Open opens or makes the store in dir, which becomes readable for its owner
+// only. A damaged database is set aside, what can be read of it kept, and the
+// rest reported by an event. It is an error if another process has the store
+// open, or if a newer Paddock wrote it.
+func Open(ctx context.Context, dir string, o Options) (*Store, error) {
+	o = o.withDefaults()
+	s := &Store{
+		options: o,
+		path:    filepath.Join(dir, databaseFile),
+		in:      newIntake(o.MaxQueued, maxQueuedBytes),
+		done:    make(chan struct{}),
+		entropy: ulid.Monotonic(bufio.NewReader(rand.Reader), 0),
+	}
+	var err error
+	if s.lock, err = lockDirectory(dir); err != nil {
+		return nil, err
+	}
+	err = ctx.Err()
+	if err == nil {
+		err = s.open()
+	}
+	if err != nil {
+		s.lock.Close()
+		return nil, fmt.Errorf("opening the event store %s: %w", s.path, err)
+	}
+	go s.write()
+	return s, nil
+}
+
+// Record hands events over to be stored, in this order and with nothing between
+// them, and returns; Flush waits until they are. It never drops: when
+// more events wait than may, it waits too, until ctx ends. Only while the
+// database cannot be written, and after ctx ended, it refuses them with an
+// error; those are counted, and a gap event follows as soon as one can be stored.
+//
+// Attributes of other integer types become int64; any other type becomes text
+// and is named by AttrConverted. Nothing of an Event is used after the return.
+func (s *Store) Record(ctx context.Context, events ...Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	rows := make([]row, len(events))
+	for i := range events {
+		var err error
+		if rows[i], err = s.row(&events[i]); err != nil {
+			return fmt.Errorf("recording event %d of %d, %q: %w", i+1, len(events), events[i].Name, err)
+		}
+	}
+	return s.in.put(ctx, rows)
+}
+
+// Flush returns when every event recorded before is durable. It fails at once
+// when the database cannot be written.
+func (s *Store) Flush(ctx context.Context) error { return s.in.flush(ctx) }
+
+// Counters returns what the store counts.
+func (s *Store) Counters() Counters { return s.in.counters() }
+
+// Last returns the sequence number of the newest stored event, 0 if there was
+// never one: Query.After for whoever wants only what comes next.
+func (s *Store) Last() int64 {
+	_, last, _, _ := s.in.watch()
+	return last
+}
+
+// Changed returns a channel that is closed when the counters may be others: at
+// the next commit or failure. Take it before looking at them.
+func (s *Store) Changed() <-chan struct{} {
+	_, _, changed, _ := s.in.watch()
+	return changed
+}
+
+// Close stores what is queued, ends every Follow and closes the database. Its
+// error says how many events could not be stored.
+func (s *Store) Close() error {
+	s.in.close()
+	<-s.done
+	s.disconnect()
+	s.lock.Close()
+	return s.failed
+}
+
+const (
+	maxID   = 128 // bytes
+	maxName = 256 // bytes, of an event and of a session
+)
+
+func (s *Store) row(e *Event) (row, error) {
+	if e.Name == "" {
+		return row{}, errors.New("it has no name")
+	}
+	if err := e.Severity.check(); err != nil {
+		return row{}, err
+	}
+	at := e.Time
+	if at.IsZero() {
+		at = s.options.Now()
+	}
+	if at.Before(time.Unix(0, 0)) || at.After(time.Unix(0, math.MaxInt64)) {
+		return row{}, fmt.Errorf("its time %s is before 1970 or after 2262", at)
+	}
+	r := row{
+		id: e.ID, time: at.UnixNano(), name: label(e.Name), severity: e.Severity, session: label(e.Session),
+	}
+	if r.severity == 0 {
+		r.severity = Info
+	}
+	if r.id == "" {
+		id, err := s.newID(at)
+		if err != nil {
+			return row{}, err
+		}
+		r.id = id
+	}
+	r.id, _ = escape(r.id)
+	r.id, _ = truncate(r.id, maxID)
+	attrs := e.Attrs
+	if inner, ok := attrs[AttrSessionID].(string); ok {
+		// It has a column of its own; twice would be two truths.
+		attrs = without(attrs, AttrSessionID)
+		if r.session == "" {
+			r.session = label(inner)
+		}
+	}
+	r.attrs = appendAttrs(nil, attrs)
+	return r, nil
+}
+
+func label(s string) string {
+	s, _ = escape(s)
+	s, _ = truncate(s, maxName)
+	return s
+}
+
+func without(attrs map[string]any, key string) map[string]any {
+	out := make(map[string]any, len(attrs))
+	for k, v := range attrs {
+		if k != key {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+func (s *Store) newID(at time.Time) (string, error) {
+	s.idMu.Lock()
+	defer s.idMu.Unlock()
+	id, err := ulid.New(ulid.Timestamp(at), s.entropy)
+	if errors.Is(err, ulid.ErrMonotonicOverflow) {
+		// Two to the 80th in one millisecond, or an unlucky start: begin anew.
+		s.entropy = ulid.Monotonic(bufio.NewReader(rand.Reader), 0)
+		id, err = ulid.New(ulid.Timestamp(at), s.entropy)
+	}
+	if err != nil {
+		return "", fmt.Errorf("making its ID: %w", err)
+	}
+	return id.String(), nil
+}
