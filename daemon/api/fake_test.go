@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed-649e9bbc/paddock/daemon/session"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+)
+
+// nobody is a user who is neither root nor anybody else.
+const nobody = 65534
+
+const (
+	sessionRoot   = "01JZ0000000000000000000ABC"
+	sessionNobody = "01JZ0000000000000000000XYZ"
+)
+
+// fake is a daemon that is not one.
+type fake struct {
+	status   Status
+	sessions []session.Session
+	events   []telemetry.Event
+	err      error
+	live     iter.Seq2[telemetry.Event, error] // after events, for those who follow
+
+	mu       sync.Mutex
+	governed map[int]bool
+	adopted  []Peer
+	requests []RunRequest
+	left     chan struct{} // a value when somebody stopped following
+}
+
+func newFake() *fake {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return &fake{
+		status: Status{Version: "1.2.3", PID: 42, Mode: "enforce", Started: at, Gates: []Gate{{Gate: GateConnect, Tier: TierCgroup, Proven: true, Checked: at}}},
+		sessions: []session.Session{
+			{ID: sessionNobody, Key: 1 << 63, Agent: "codex", UID: nobody, Started: at},
+			{ID: sessionRoot, Agent: "claude-code", UID: 0, Started: at, Ended: at.Add(time.Second)},
+		},
+		events: []telemetry.Event{
+			{ID: "a", Seq: 1, Time: at, Severity: telemetry.Info, Name: "paddock.daemon.start"},
+			{ID: "b", Seq: 2, Time: at, Severity: telemetry.Info, Name: "paddock.process.exec", Session: sessionRoot, Attrs: map[string]any{"paddock.decision": "allow"}},
+			{ID: "c", Seq: 3, Time: at, Severity: telemetry.Info, Name: "paddock.process.exec", Session: sessionNobody},
+			{ID: "d", Seq: 4, Time: at, Severity: telemetry.Info, Name: "paddock.process.exit", Session: sessionNobody},
+			{ID: "e", Seq: 5, Time: at, Severity: telemetry.Info, Name: "paddock.process.exit", Session: "01JZ000000000000000FORGOT1"},
+		},
+		governed: map[int]bool{},
+		left:     make(chan struct{}, 64),
+	}
+}
+
+func (f *fake) Status(context.Context) (Status, error) { return f.status, f.err }
+
+func (f *fake) Sessions(context.Context) ([]session.Session, error) { return f.sessions, f.err }
+
+func (f *fake) Events(ctx context.Context, q telemetry.Query, follow bool) iter.Seq2[telemetry.Event, error] {
+	return func(yield func(telemetry.Event, error) bool) {
+		events := slices.DeleteFunc(slices.Clone(f.events), func(e telemetry.Event) bool {
+			return e.Seq <= q.After || q.Session != "" && e.Session != q.Session || len(q.Names) > 0 && !slices.Contains(q.Names, e.Name)
+		})
+		if n := len(events) - q.Limit; q.Limit > 0 && n > 0 && q.Newest {
+			events = events[n:]
+		} else if q.Limit > 0 && n > 0 {
+			events = events[:q.Limit]
+		}
+		for _, e := range events {
+			if !yield(e, nil) {
+				return
+			}
+		}
+		if f.err != nil {
+			yield(telemetry.Event{}, f.err)
+			return
+		}
+		if !follow {
+			return
+		}
+		defer func() { f.left <- struct{}{} }()
+		if f.live != nil {
+			for e, err := range f.live {
+				if ctx.Err() != nil || !yield(e, err) {
+					return
+				}
+			}
+		}
+		<-ctx.Done()
+		yield(telemetry.Event{}, ctx.Err())
+	}
+}
+
+func (f *fake) Adopt(_ context.Context, p Peer, r RunRequest) (RunResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !p.Alive() {
+		return RunResponse{}, errors.New("the peer is not alive")
+	}
+	p.PIDFD = nil
+	f.adopted, f.requests = append(f.adopted, p), append(f.requests, r)
+	return RunResponse{SessionID: sessionRoot}, f.err
+}
+
+// taken returns who was adopted.
+func (f *fake) taken() []Peer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.adopted)
+}
+
+func (f *fake) Governed(pid int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.governed[pid]
+}
+
+func (f *fake) govern(pid int, yes bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.governed[pid] = yes
+}
+
+// openDir is a new directory every user can reach.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for d := dir; d != os.TempDir(); d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// serve starts a server for the backend; change, if any, is made to it before.
+func serve(t *testing.T, f *fake, change func(*Server)) (path string, s *Server) {
+	t.Helper()
+	path = filepath.Join(openDir(t), "p.sock")
+	s = NewServer(path, f, slog.New(slog.DiscardHandler))
+	if change != nil {
+		change(s)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Errorf("stopping the server: %v", err)
+		}
+	})
+	return path, s
+}
+
+func dial(t *testing.T, path string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+func collect(seq iter.Seq2[telemetry.Event, error]) (ids string, err error) {
+	for e, err := range seq {
+		if err != nil {
+			return ids, err
+		}
+		ids += e.ID
+	}
+	return ids, nil
+}
+
+// wantError checks the code and the words of a refusal.
+func wantError(t *testing.T, err error, code int) {
+	t.Helper()
+	var e *Error
+	if !errors.As(err, &e) || e.Code != code || e.Message == "" {
+		t.Errorf("got %v; want a refusal %d", err, code)
+	}
+}
+
+// try sends a request whose answer does not matter, but whether there is one.
+func try(t *testing.T, c *Client, method, path string, body any) error {
+	t.Helper()
+	res, err := c.send(t.Context(), method, path, body)
+	if err == nil {
+		res.Body.Close()
+	}
+	return err
+}

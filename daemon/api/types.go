@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import "time"
+
+// DefaultSocket is where the daemon of the system listens.
+const DefaultSocket = "/run/paddock/paddock.sock"
+
+// Status is what the daemon says of itself.
+type Status struct {
+	Version      string            `json:"version"`
+	PID          int               `json:"pid"`
+	Mode         string            `json:"mode"` // observe or enforce
+	Started      time.Time         `json:"started"`
+	Kernel       string            `json:"kernel"` // release, as uname -r prints it
+	Policy       PolicyStatus      `json:"policy"`
+	Gates        []Gate            `json:"gates"`
+	Agents       []AgentCoverage   `json:"agents"`
+	Counters     map[string]uint64 `json:"counters"`
+	Identities   []Identity        `json:"identities"`
+	SessionsLive int               `json:"sessions_live"`
+}
+
+// PolicyStatus says which requirements are in force, and what is wrong with
+// those that are not.
+type PolicyStatus struct {
+	Generation uint64        `json:"generation"`
+	Layers     []PolicyLayer `json:"layers"`
+	Incidents  []string      `json:"incidents"` // sources that could not be used, and why
+	Rules      int           `json:"rules"`
+	Strictest  bool          `json:"strictest"`       // nothing could be read: the built-in strictest requirements apply
+	LastKnown  bool          `json:"last_known_good"` // at least one layer is the last good version of its file
+}
+
+// PolicyLayer is one source of requirements, in force.
+type PolicyLayer struct {
+	Source string `json:"source"`
+	Path   string `json:"path"`
+	Digest string `json:"digest"`
+}
+
+// Names of gates.
+const (
+	GateExecRefuse = "exec.refuse"
+	GateExecHold   = "exec.hold"
+	GateConnect    = "connect"
+	GateSocket     = "socket"
+	GateSignal     = "signal"
+)
+
+// Tiers: the mechanism a gate stands on.
+const (
+	TierLSM     = "lsm"
+	TierFmodRet = "fmod_ret"
+	TierHold    = "hold"
+	TierCgroup  = "cgroup"
+	TierNone    = "none"
+)
+
+// Gate is one place where something can be stopped. That its mechanism is
+// attached means little; Proven means that a canary was stopped by it.
+type Gate struct {
+	Gate    string    `json:"gate"`    // one of the Gate constants
+	Tier    string    `json:"tier"`    // one of the Tier constants
+	Proven  bool      `json:"proven"`  // by the last canary
+	Checked time.Time `json:"checked"` // when that ran; zero: never
+	Detail  string    `json:"detail"`  // why it is not proven, or what limits it
+}
+
+// Coverage of an agent.
+const (
+	Enforced   = "enforced"
+	Observed   = "observed"
+	NotCovered = "not covered"
+)
+
+// AgentCoverage says what holds for an agent on this machine.
+type AgentCoverage struct {
+	Name     string `json:"name"`
+	Coverage string `json:"coverage"` // Enforced, Observed or NotCovered
+}
+
+// Identity is an equation between counters that holds when nothing was lost.
+type Identity struct {
+	Name  string `json:"name"`
+	Left  uint64 `json:"left"`
+	Right uint64 `json:"right"`
+	Holds bool   `json:"holds"`
+}
+
+// Problems lists, a sentence each, what keeps the status from being good: a
+// gate that is not proven, an identity that does not hold, requirements that
+// could not be used, an agent that is not covered. None: all is well.
+func (s *Status) Problems() []string {
+	var out []string
+	if s.Policy.Strictest {
+		out = append(out, "no requirements could be read: the strictest apply")
+	}
+	for _, incident := range s.Policy.Incidents {
+		out = append(out, "requirements: "+incident)
+	}
+	if len(s.Gates) == 0 {
+		out = append(out, "no gate is in force")
+	}
+	for _, g := range s.Gates {
+		if g.Proven {
+			continue
+		}
+		text := "gate " + g.Gate + " is not proven"
+		if g.Detail != "" {
+			text += ": " + g.Detail
+		}
+		out = append(out, text)
+	}
+	for _, i := range s.Identities {
+		if !i.Holds {
+			out = append(out, "records were lost: "+i.Name+" does not hold")
+		}
+	}
+	for _, a := range s.Agents {
+		if a.Coverage != Enforced && a.Coverage != Observed {
+			out = append(out, "agent "+a.Name+" is not covered")
+		}
+	}
+	return out
+}
+
+// RunRequest asks that the calling process become the root of a session.
+type RunRequest struct {
+	Agent string   `json:"agent,omitempty"` // empty: recognised by argv, else "run"
+	Argv  []string `json:"argv"`            // what it will execute; a label
+	Cwd   string   `json:"cwd"`             // a label
+}
+
+// RunResponse is the answer once the process is governed.
+type RunResponse struct {
+	SessionID string `json:"session_id"`
+}
