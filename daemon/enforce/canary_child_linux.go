@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// canaryFD is where the child finds the file that may never run.
+const canaryFD = 3
+
+// canaryMain is the canary: it tries what must fail and says what happened.
+func canaryMain(args []string) error {
+	if len(args) == 2 && (args[1] == canaryForbidden || args[1] == canaryAllowed) {
+		return nil // it runs
+	}
+	if len(args) != 1 {
+		return fmt.Errorf("canary: arguments %q", args)
+	}
+	daemon, err := strconv.Atoi(args[0])
+	if err != nil {
+		return fmt.Errorf("canary: the daemon's pid: %w", err)
+	}
+	fmt.Println("ready")
+	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+		return fmt.Errorf("canary: waiting to be governed: %w", err)
+	}
+	v4, v6 := canaryAddr.Addr().As4(), netip.AddrFrom16(canaryAddr.Addr().As16()).As16()
+	inet4 := &unix.SockaddrInet4{Port: int(canaryAddr.Port()), Addr: v4}
+	inet6 := &unix.SockaddrInet6{Port: int(canaryAddr.Port()), Addr: v6}
+	f := findings{
+		Refused: execFile(),
+		Killed:  execSelf(args[0], canaryForbidden),
+		Ran:     execSelf(args[0], canaryAllowed),
+		TCP:     connect(unix.AF_INET, unix.SOCK_STREAM, inet4),
+		Mapped:  connect(unix.AF_INET6, unix.SOCK_STREAM, inet6),
+		UDP:     send(unix.AF_INET, inet4),
+		Raw:     socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP),
+		Packet:  socket(unix.AF_PACKET, unix.SOCK_RAW, 0),
+		// SIGURG is ignored by default and by the Go runtime: harmless if it arrives.
+		Signal: said(unix.Kill(daemon, unix.SIGURG)),
+	}
+	return json.NewEncoder(os.Stdout).Encode(f)
+}
+
+// said puts an outcome into a word.
+func said(err error) string {
+	switch {
+	case err == nil:
+		return "done"
+	case errors.Is(err, unix.EPERM):
+		return saidEPERM
+	}
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return unix.ErrnoName(errno)
+	}
+	return err.Error()
+}
+
+// execFile runs the forbidden file by its descriptor, in a child. The child must
+// not be a Go runtime: the fork and the exec are one system call each.
+func execFile() string {
+	path := "/proc/self/fd/" + strconv.Itoa(canaryFD)
+	unix.CloseOnExec(canaryFD)
+	p, err := os.StartProcess(path, []string{"canary"}, &os.ProcAttr{
+		Files: []*os.File{os.Stdin, os.Stderr, os.Stderr, os.NewFile(canaryFD, "canary")},
+	})
+	if err != nil {
+		return said(err)
+	}
+	state, err := p.Wait()
+	if err != nil {
+		return said(err)
+	}
+	return state.String()
+}
+
+func execSelf(args ...string) string {
+	self, err := os.Executable()
+	if err != nil {
+		return said(err)
+	}
+	line := append(helperArgs(), roleCanary)
+	cmd := exec.Command(self, append(line, args...)...)
+	cmd.Stdin = nil
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		if ws := exit.Sys().(syscall.WaitStatus); ws.Signaled() && ws.Signal() == unix.SIGKILL {
+			return saidKilled
+		}
+		return exit.String()
+	}
+	if err != nil {
+		return said(err)
+	}
+	return saidRan
+}
+
+// helperArgs are the arguments this very process was started with, up to its role.
+func helperArgs() []string {
+	for i, a := range os.Args {
+		if a == roleCanary {
+			return append([]string{}, os.Args[1:i]...)
+		}
+	}
+	return nil
+}
+
+func socket(family, kind, protocol int) string {
+	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, protocol)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return said(err)
+}
+
+func connect(family, kind int, to unix.Sockaddr) string {
+	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return "socket: " + said(err)
+	}
+	defer unix.Close(fd)
+	return said(unix.Connect(fd, to))
+}
+
+func send(family int, to unix.Sockaddr) string {
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return "socket: " + said(err)
+	}
+	defer unix.Close(fd)
+	return said(unix.Sendto(fd, []byte("canary"), 0, to))
+}

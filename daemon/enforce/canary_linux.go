@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed-649e9bbc/paddock/ebpf"
+)
+
+// A program that attaches proves nothing: an lsm program attaches without error
+// where it never runs. So a throwaway governed child tries what must fail.
+
+// canarySession is the key of the canary's session; the kernel's own keys are
+// far above.
+const canarySession = 1
+
+// canaryAddr is where the canary connects: reserved in every policy generation,
+// and on loopback, so that a gate that does not work lets nothing out.
+var canaryAddr = netip.MustParseAddrPort("127.94.77.9:9")
+
+// Arguments of the canary's own children.
+const (
+	canaryForbidden = "canary-forbidden"
+	canaryAllowed   = "canary-allowed"
+)
+
+// Gate is one way an agent's action is judged, and whether that is proven now.
+type Gate struct {
+	Gate    string // exec.refuse, exec.hold, connect, socket.raw, socket.packet, signal
+	Tier    string // lsm, fmod_ret, hold, cgroup, none
+	Proven  bool
+	Checked time.Time
+	Detail  string // what the canary saw, where it failed
+}
+
+// canary holds the file that may never run.
+type canary struct {
+	file  *os.File
+	inode ebpf.InodeID
+	gates []Gate
+	tier  atomic.Pointer[ebpf.Mechanism]
+}
+
+// mechanism is what the last canary proved.
+func (c *canary) mechanism() ebpf.Mechanism { return *c.tier.Load() }
+
+func (c *canary) setMechanism(m ebpf.Mechanism) { c.tier.Store(&m) }
+
+// newCanary makes a program without a name that every policy forbids: memory, so
+// that no mount option can get in the way of the proof.
+func newCanary() (*canary, error) {
+	fd, err := unix.MemfdCreate("paddock-canary", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("making the canary: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "paddock-canary")
+	if _, err := f.WriteString("#!/bin/false\n"); err != nil {
+		return nil, fmt.Errorf("making the canary: %w", err)
+	}
+	c := &canary{file: f}
+	c.setMechanism(ebpf.None)
+	return c, nil
+}
+
+func (c *canary) close() { c.file.Close() }
+
+func (c *canary) identify(k *ebpf.Kernel) error {
+	ids, err := k.Identify()
+	if err != nil {
+		return fmt.Errorf("identifying the canary: %w", err)
+	}
+	id, ok := ids[int(c.file.Fd())]
+	if !ok {
+		return fmt.Errorf("identifying the canary: the kernel does not know the file")
+	}
+	c.inode = id.Inode()
+	return nil
+}
+
+// entry denies the canary's address in every policy.
+func (c *canary) entry() ebpf.NetEntry {
+	return ebpf.NetEntry{
+		Prefix: netip.PrefixFrom(canaryAddr.Addr(), 32),
+		Spans:  []ebpf.NetSpan{{First: 0, Last: 65535, Protocols: ebpf.TCP | ebpf.UDP, Rule: -2}},
+	}
+}
+
+// answer judges the canary's own execs: two of known meaning.
+func (c *canary) answer(h *ebpf.Held, x *ebpf.Exec) {
+	args := x.Args()
+	if len(args) > 0 && args[len(args)-1] == canaryAllowed {
+		_ = h.Release()
+		return
+	}
+	_ = h.Kill()
+}
+
+// findings are what the canary child reports, in its own words.
+type findings struct {
+	Refused string `json:"refused"` // exec of the forbidden file
+	Killed  string `json:"killed"`  // exec of a forbidden command
+	Ran     string `json:"ran"`     // exec of an allowed one
+	TCP     string `json:"tcp"`
+	Mapped  string `json:"mapped"` // the same address over IPv6
+	UDP     string `json:"udp"`
+	Raw     string `json:"raw"`
+	Packet  string `json:"packet"`
+	Signal  string `json:"signal"` // to the daemon
+}
+
+// What the canary says when a gate works.
+const (
+	saidEPERM  = "EPERM"
+	saidKilled = "killed"
+	saidRan    = "ran"
+)
+
+// Prove finds the best mechanism that really works, sends the canary through
+// every gate and records the result. It returns an error if a gate without
+// which nothing is enforced (the hold, the connect gate) is not proven.
+func (e *Enforcer) Prove(ctx context.Context) error {
+	e.apply.Lock()
+	defer e.apply.Unlock()
+	c := e.canary
+	var seen findings
+	var err error
+	var attachErrs []string
+	mechanisms := []ebpf.Mechanism{ebpf.LSM, ebpf.ModReturn}
+	if m := c.mechanism(); m != ebpf.None { // proven before: prove it again before trying others
+		mechanisms = append([]ebpf.Mechanism{m}, mechanisms...)
+	}
+	found := ebpf.None
+	for _, m := range mechanisms {
+		if aerr := e.Kernel.AttachRefuse(m); aerr != nil {
+			attachErrs = append(attachErrs, firstLine(aerr))
+			continue
+		}
+		if seen, err = e.release(ctx); err != nil {
+			return fmt.Errorf("sending the canary: %w", err)
+		}
+		if seen.Refused == saidEPERM {
+			found = m
+			break
+		}
+		attachErrs = append(attachErrs, fmt.Sprintf("%s: attached, but an exec it must refuse ended with %q", m, seen.Refused))
+		e.Kernel.DetachRefuse(m)
+	}
+	if found == ebpf.None {
+		if seen, err = e.release(ctx); err != nil {
+			return fmt.Errorf("sending the canary: %w", err)
+		}
+	}
+	c.setMechanism(found)
+	c.gates = judgeFindings(seen, found, strings.Join(attachErrs, "; "), time.Now())
+	for _, g := range c.gates {
+		e.stats.events.Add(1)
+		e.record(canaryEvent(g))
+	}
+	for _, g := range c.gates {
+		if !g.Proven && (g.Gate == "exec.hold" || g.Gate == "connect") {
+			return fmt.Errorf("the %s gate does not work on this kernel: %s", g.Gate, g.Detail)
+		}
+	}
+	return nil
+}
+
+// Gates returns what the last canary proved.
+func (e *Enforcer) Gates() []Gate {
+	e.apply.Lock()
+	defer e.apply.Unlock()
+	return append([]Gate(nil), e.canary.gates...)
+}
+
+func judgeFindings(f findings, m ebpf.Mechanism, why string, now time.Time) []Gate {
+	gate := func(name, tier string, checks ...string) Gate {
+		g := Gate{Gate: name, Tier: tier, Proven: true, Checked: now}
+		for i := 0; i+2 < len(checks); i += 3 {
+			if what, got, want := checks[i], checks[i+1], checks[i+2]; got != want {
+				g.Proven = false
+				g.Detail = strings.TrimPrefix(fmt.Sprintf("%s; %s: %q, expected %q", g.Detail, what, got, want), "; ")
+			}
+		}
+		return g
+	}
+	byHook := func(name string, checks ...string) Gate {
+		g := gate(name, string(m), checks...)
+		if !g.Proven {
+			g.Tier = string(ebpf.None)
+		}
+		if m == ebpf.None && why != "" {
+			g.Detail = why
+		}
+		return g
+	}
+	gates := []Gate{
+		byHook("exec.refuse", "exec", f.Refused, saidEPERM),
+		gate("exec.hold", "hold", "forbidden", f.Killed, saidKilled, "allowed", f.Ran, saidRan),
+		gate("connect", "cgroup", "tcp", f.TCP, saidEPERM, "mapped", f.Mapped, saidEPERM, "udp", f.UDP, saidEPERM),
+		gate("socket.raw", "cgroup", "raw", f.Raw, saidEPERM),
+		byHook("socket.packet", "packet", f.Packet, saidEPERM),
+		byHook("signal", "signal", f.Signal, saidEPERM),
+	}
+	return gates
+}
+
+// canaryLimit is how long the canary may take.
+const canaryLimit = 10 * time.Second
+
+// release sends one canary and returns its findings.
+func (e *Enforcer) release(ctx context.Context) (findings, error) {
+	var f findings
+	ctx, cancel := context.WithTimeout(ctx, canaryLimit)
+	defer cancel()
+	cmd := e.helper(roleCanary, itoa(os.Getpid()))
+	cmd.ExtraFiles = []*os.File{e.canary.file}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return f, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return f, err
+	}
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		return f, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+	defer stop()
+	waited := false
+	wait := func() string { // how it ended, and what it complained of
+		waited = true
+		err := cmd.Wait()
+		return strings.TrimSpace(fmt.Sprintf("%v %s", err, said.String()))
+	}
+	defer func() {
+		if !waited {
+			wait()
+		}
+	}()
+	lines := bufio.NewReader(out)
+	if _, err := lines.ReadString('\n'); err != nil { // past its own exec
+		return f, fmt.Errorf("it did not start: %w", err)
+	}
+	if err := e.Kernel.NewSession(canarySession); err != nil {
+		return f, err
+	}
+	if err := e.Kernel.Mark(cmd.Process.Pid, ebpf.Proc{Session: canarySession, Flags: ebpf.CanaryChild}); err != nil {
+		return f, err
+	}
+	if _, err := in.Write([]byte("go\n")); err != nil {
+		return f, err
+	}
+	line, err := lines.ReadBytes('\n')
+	if err != nil {
+		return f, fmt.Errorf("it did not report: %w (it ended: %s)", err, wait())
+	}
+	if err := json.Unmarshal(line, &f); err != nil {
+		return f, fmt.Errorf("reading its report %q: %w", line, err)
+	}
+	return f, nil
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	line, _, _ = strings.Cut(line, " (MEMLOCK") // the library's guess, wrong here: the limit was raised
+	if len(line) > 200 {
+		line = line[:200] + "..."
+	}
+	return line
+}

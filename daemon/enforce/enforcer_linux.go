@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/daemon/session"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+	"github.com/seed-649e9bbc/paddock/ebpf"
+)
+
+// Recorder takes events; it blocks rather than lose one.
+type Recorder interface {
+	Record(context.Context, ...telemetry.Event) error
+}
+
+// Config is what an Enforcer stands on. All fields but Log are required.
+type Config struct {
+	Kernel   *ebpf.Kernel
+	Profiles *session.Profiles
+	Sessions *session.Table
+	Events   Recorder
+	// Directories are searched for the programs rules name; see Directories.
+	Directories []string
+	// Helper is the command line of Paddock's own helper process, to which a
+	// role and its arguments are added: see HelperMain.
+	Helper []string
+	// PinDir is where Kernel is pinned: the guard opens it on its own.
+	PinDir string
+	// Changed, if set, is called after a session began or ended.
+	Changed func()
+	Log     *slog.Logger
+}
+
+// Enforcer answers the kernel. Make one with New, give it a policy with Apply,
+// then Start it.
+type Enforcer struct {
+	Config
+	envKeys []string
+	users   users
+	now     atomic.Pointer[generation]
+	hashes  *memo[ebpf.FileID, digest]
+	paths   *memo[ebpf.InodeID, string]
+	causes  causes
+	bounded bounded
+	marks   sessions
+	canary  *canary
+	guard   guard
+	apply   sync.Mutex
+
+	ctx     context.Context // ends when the daemon stops
+	cancel  context.CancelFunc
+	readers []*ebpf.Reader
+	work    sync.WaitGroup
+	stats   stats
+}
+
+// generation is one policy in force, whole.
+type generation struct {
+	number   uint32
+	mode     policy.Mode
+	rules    *policy.Rules
+	network  policy.Network
+	catalog  *catalog
+	profiles *session.Profiles
+}
+
+// New makes an Enforcer.
+func New(c Config) (*Enforcer, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Changed == nil {
+		c.Changed = func() {}
+	}
+	e := &Enforcer{
+		Config:  c,
+		envKeys: c.Profiles.EnvKeys(),
+		hashes:  newMemo[ebpf.FileID, digest](8192),
+		paths:   newMemo[ebpf.InodeID, string](8192),
+	}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.causes.init()
+	e.bounded.init()
+	e.marks.init(e)
+	var err error
+	if e.canary, err = newCanary(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Apply puts requirements into force, as the next generation. On an error the
+// one before stays. It returns the generation's number.
+func (e *Enforcer) Apply(r *policy.Requirements) (uint32, error) {
+	e.apply.Lock()
+	defer e.apply.Unlock()
+
+	profiles, err := e.Profiles.Only(r.Agents)
+	if err != nil {
+		return 0, fmt.Errorf("applying the requirements: [paddock] agents: %w", err)
+	}
+	last, err := e.Kernel.Generation()
+	if err != nil {
+		return 0, err
+	}
+	g := &generation{
+		number: last + 1, mode: r.Mode, rules: policy.Compile(r.Rules, r.Unmatched),
+		network: r.Network, profiles: profiles,
+	}
+	var old *catalog
+	if before := e.now.Load(); before != nil {
+		old = before.catalog
+	}
+	if g.catalog, err = newCatalog(e.Kernel, g.rules, e.Directories, old); err != nil {
+		return 0, fmt.Errorf("looking for the programs rules name: %w", err)
+	}
+	if err := e.canary.identify(e.Kernel); err != nil {
+		return 0, err
+	}
+	kernel, err := e.forKernel(g)
+	if err != nil {
+		return 0, err
+	}
+	if err := e.Kernel.SetNames(names(profiles)); err != nil {
+		return 0, err
+	}
+	if err := e.Kernel.SetPolicy(kernel); err != nil {
+		return 0, err
+	}
+	e.now.Store(g)
+	e.marks.watchSyscalls()
+	return g.number, nil
+}
+
+// forKernel translates: the kernel side knows no policy.
+func (e *Enforcer) forKernel(g *generation) (ebpf.Generation, error) {
+	out := ebpf.Generation{Number: g.number, Enforce: g.mode == policy.Enforce, Deny: map[ebpf.InodeID]uint32{}}
+	entries, err := g.network.Entries()
+	if err != nil {
+		return out, fmt.Errorf("translating the network rules: %w", err)
+	}
+	for _, entry := range entries {
+		spans := make([]ebpf.NetSpan, len(entry.Spans))
+		for i, s := range entry.Spans {
+			spans[i] = ebpf.NetSpan{
+				First: s.First, Last: s.Last, Protocols: uint8(s.Protocols),
+				Allow: s.Decision == policy.NetAllow, Rule: s.Rule,
+			}
+		}
+		out.Net = append(out.Net, ebpf.NetEntry{Prefix: entry.Prefix, Spans: spans})
+	}
+	out.Net = append(out.Net, e.canary.entry())
+	for id, rule := range g.catalog.deny {
+		out.Deny[id] = rule
+	}
+	out.Deny[e.canary.inode] = 0
+	return out, nil
+}
+
+func names(p *session.Profiles) map[string]ebpf.NameFlags {
+	out := map[string]ebpf.NameFlags{}
+	for _, c := range p.Candidates() {
+		flags := ebpf.Candidate
+		if c.Sure {
+			flags |= ebpf.SureName
+		}
+		if c.Interpreter {
+			flags |= ebpf.Interpreter
+		}
+		out[c.Name] = flags
+	}
+	return out
+}
+
+// Start attaches the kernel side, begins to answer it, and marks the agents
+// that run already. A policy must have been applied.
+func (e *Enforcer) Start(ctx context.Context) error {
+	if e.now.Load() == nil {
+		return errors.New("starting the enforcer: no policy was applied")
+	}
+	// What an earlier daemon held, nobody has judged: it may not run.
+	left, err := e.Kernel.KillHeld(0)
+	if err != nil {
+		return fmt.Errorf("killing what was left held: %w", err)
+	}
+	// Before anything is read: records wait for their session.
+	if err := e.marks.takeOver(); err != nil {
+		return err
+	}
+	if err := e.startReaders(); err != nil {
+		return err
+	}
+	if err := e.startGuard(); err != nil {
+		return err
+	}
+	if err := e.Kernel.SetDaemon(os.Getpid(), true); err != nil {
+		return err
+	}
+	if err := e.Kernel.Attach(); err != nil {
+		return err
+	}
+	if err := e.scan(); err != nil {
+		return err
+	}
+	if left > 0 {
+		e.Log.Warn("killed processes an earlier daemon left held", "count", left)
+	}
+	e.work.Go(e.marks.sweep)
+	return nil
+}
+
+// Shutdown stops answering. What is in force stays in force: governed execs that
+// would need an answer are killed by the kernel from here on.
+func (e *Enforcer) Shutdown(ctx context.Context) error {
+	var errs []error
+	errs = append(errs, e.Kernel.SetDaemon(0, false))
+	e.drain(ctx)
+	if _, err := e.Kernel.KillHeld(0); err != nil {
+		errs = append(errs, err)
+	}
+	e.reportLosses()
+	e.cancel()
+	e.stopGuard()
+	for _, r := range e.readers {
+		errs = append(errs, r.Close())
+	}
+	done := make(chan struct{})
+	go func() { e.work.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		errs = append(errs, fmt.Errorf("stopping the enforcer: %w", ctx.Err()))
+	}
+	e.canary.close()
+	return errors.Join(errs...)
+}
+
+// record hands events over; only the end of the daemon can stop it.
+func (e *Enforcer) record(events ...telemetry.Event) {
+	if err := e.Events.Record(context.WithoutCancel(e.ctx), events...); err != nil {
+		e.stats.unrecorded.Add(uint64(len(events)))
+		e.Log.Error("recording events", "count", len(events), "error", err)
+	}
+}
+
+// Agents lists the agents the requirements in force have governed.
+func (e *Enforcer) Agents() []string { return e.now.Load().profiles.Names() }
+
+// Counters returns what userspace counted, by name.
+func (e *Enforcer) Counters() map[string]uint64 {
+	out := map[string]uint64{
+		"records.broken": e.stats.broken.Load(), "records.foreign": e.stats.foreign.Load(),
+		"events.recorded": e.stats.events.Load(), "events.unrecorded": e.stats.unrecorded.Load(),
+		"holds.evaluated": e.stats.evaluated.Load(),
+	}
+	for _, ring := range []ebpf.Ring{ebpf.Holds, ebpf.Security, ebpf.Volume} {
+		out["ring."+ring.String()+".done"] = e.stats.done[ring].Load()
+		out["ring."+ring.String()+".read"] = e.stats.read[ring].Load()
+		out["ring."+ring.String()+".before"] = e.stats.before[ring]
+	}
+	return out
+}

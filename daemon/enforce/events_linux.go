@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/daemon/session"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+	"github.com/seed-649e9bbc/paddock/ebpf"
+)
+
+// clock turns the kernel's times, ns since boot, into times of day.
+func clock(ns uint64) time.Time {
+	return time.Now().Add(-time.Duration(bootTime() - ns))
+}
+
+// attrs is what is said of one process.
+type attrs = map[string]any
+
+// event begins an event of a session from a kernel record.
+func (e *Enforcer) event(name string, s *mark, h *ebpf.Head) (telemetry.Event, attrs) {
+	a := attrs{
+		telemetry.AttrProcessPID:   int64(h.PID),
+		telemetry.AttrProcessStart: int64(h.Start),
+	}
+	if s.agent != "" {
+		a[telemetry.AttrAgent] = s.agent
+	}
+	if h.Cause != 0 {
+		if why, ok := e.why(h); ok {
+			if why.ToolCallID != "" {
+				a[telemetry.AttrToolCallID] = why.ToolCallID
+			}
+			if why.ThreadID != "" {
+				a[telemetry.AttrThreadID] = why.ThreadID
+			}
+			for k, v := range why.Attrs {
+				a[k] = v
+			}
+		}
+	}
+	return telemetry.Event{Time: clock(h.Time), Name: name, Severity: telemetry.Info, Session: s.id, Attrs: a}, a
+}
+
+// why finds what a cause stands for. One that an earlier daemon numbered is read
+// again from the process, whose environment it inherited.
+func (e *Enforcer) why(h *ebpf.Head) (session.Why, bool) {
+	if why, ok := e.causes.why(h.Cause); ok {
+		return why, true
+	}
+	why := e.Profiles.Why(readEnv(h.PID, e.envKeys))
+	if why.ToolCallID == "" && why.ThreadID == "" {
+		return why, false
+	}
+	e.causes.byNum.put(h.Cause, why)
+	return why, true
+}
+
+// execAttrs says what was executed, and where.
+func (e *Enforcer) execAttrs(a attrs, x *ebpf.Exec) {
+	a[telemetry.AttrProcessParentPID] = int64(x.PPID)
+	a[telemetry.AttrProcessUserID] = int64(x.UID)
+	a[telemetry.AttrProcessExecutableName] = x.Name
+	a[telemetry.AttrCalledAs] = x.Path
+	a[telemetry.AttrFileID] = fmt.Sprintf("%d:%d:%d", x.Exe.Dev>>20, x.Exe.Dev&0xfffff, x.Exe.Ino)
+	a[telemetry.AttrProcessCommandArgs] = x.Args()
+	if omitted := int64(x.ArgvTotal) - int64(len(x.Argv)); omitted > 0 {
+		a[telemetry.AttrArgsTruncated] = omitted
+	}
+	if path, ok := e.paths.get(x.Exe.Inode()); ok {
+		a[telemetry.AttrProcessExecutablePath] = path
+	} else if filepath.IsAbs(x.Path) && !x.Flags.Has(ebpf.Script) {
+		a[telemetry.AttrProcessExecutablePath] = x.Path
+	}
+	if cwd, ok := e.paths.get(x.Cwd); ok {
+		a[telemetry.AttrProcessWorkingDir] = cwd
+	} else if cwd := readLink(x.PID, "cwd"); cwd != "" {
+		e.paths.put(x.Cwd, cwd)
+		a[telemetry.AttrProcessWorkingDir] = cwd
+	}
+	if name := e.users.name(x.UID); name != "" {
+		a[telemetry.AttrProcessOwner] = name
+	}
+}
+
+func verdictAttrs(a attrs, v policy.Verdict) {
+	a[telemetry.AttrDecision] = v.Decision.String()
+	a[telemetry.AttrDecisionReason] = v.Reason
+	if v.Matched {
+		a[telemetry.AttrRule] = v.Rule.String()
+		a[telemetry.AttrDecisionSource] = v.Rule.Origin()
+	}
+}
+
+// execEvent reports an exec that was evaluated here.
+func (e *Enforcer) execEvent(s *mark, x *ebpf.Exec, g *generation, v policy.Verdict) telemetry.Event {
+	ev, a := e.event(telemetry.NameProcessExec, s, &x.Head)
+	e.execAttrs(a, x)
+	verdictAttrs(a, v)
+	enforced := g.mode == policy.Enforce && x.Action == ebpf.ExecHeld
+	a[telemetry.AttrDecisionEnforced] = enforced
+	a[telemetry.AttrMode] = g.mode.String()
+	a[telemetry.AttrGate] = "exec.hold"
+	a[telemetry.AttrPolicyGeneration] = int64(g.number)
+	count := session.Counters{Execs: 1}
+	if v.Decision != policy.Allow {
+		ev.Severity = telemetry.Warn
+		if enforced {
+			count.Denied = 1
+		}
+	}
+	e.Sessions.Count(s.key, count)
+	return ev
+}
+
+// execRan reports an exec the kernel dealt with alone.
+func (e *Enforcer) execRan(s *mark, x *ebpf.Exec) telemetry.Event {
+	if x.Action == ebpf.ExecObserved {
+		g := e.now.Load()
+		if x.Flags.Has(ebpf.FromAgent) {
+			e.fromAgent(g, s, x)
+		}
+		v, _ := e.evaluate(g, x)
+		return e.execEvent(s, x, g, v)
+	}
+	name := telemetry.NameProcessExec
+	if x.Action == ebpf.ExecKilled {
+		name = telemetry.NameHoldKilled
+	}
+	ev, a := e.event(name, s, &x.Head)
+	e.execAttrs(a, x)
+	a[telemetry.AttrPolicyGeneration] = int64(x.Generation)
+	a[telemetry.AttrGate] = "exec.hold"
+	count := session.Counters{Execs: 1}
+	if x.Action == ebpf.ExecKilled {
+		ev.Severity = telemetry.Error
+		a[telemetry.AttrDecision] = policy.Forbidden.String()
+		a[telemetry.AttrKillReason] = x.Reason.String()
+		a[telemetry.AttrDecisionReason] = "killed before it was judged: " + x.Reason.String()
+		a[telemetry.AttrDecisionEnforced] = true
+		count.Denied = 1
+	} else {
+		a[telemetry.AttrDecision] = policy.Allow.String()
+		a[telemetry.AttrDecisionReason] = "allowed before, unchanged since"
+		a[telemetry.AttrDecisionEnforced] = true
+		a[telemetry.AttrMode] = policy.Enforce.String()
+	}
+	e.Sessions.Count(s.key, count)
+	return ev
+}
+
+func (e *Enforcer) refusedEvent(s *mark, r *ebpf.Refused) telemetry.Event {
+	ev, a := e.event(telemetry.NameProcessExec, s, &r.Head)
+	g := e.now.Load()
+	ev.Severity = telemetry.Warn
+	a[telemetry.AttrProcessUserID] = int64(r.UID)
+	a[telemetry.AttrProcessExecutableName] = r.Name
+	a[telemetry.AttrCalledAs] = r.Path
+	a[telemetry.AttrFileID] = fmt.Sprintf("%d:%d:%d", r.Exe.Dev>>20, r.Exe.Dev&0xfffff, r.Exe.Ino)
+	a[telemetry.AttrGate] = "exec.refuse"
+	a[telemetry.AttrTier] = string(e.canary.mechanism())
+	a[telemetry.AttrDecisionEnforced] = r.Enforced
+	a[telemetry.AttrMode] = g.mode.String()
+	a[telemetry.AttrPolicyGeneration] = int64(g.number)
+	a[telemetry.AttrDecision] = policy.Forbidden.String()
+	if d, ok := g.catalog.verdicts[r.Exe.Inode()]; ok {
+		verdictAttrs(a, d.verdict)
+	}
+	if cwd := readLink(r.PID, "cwd"); cwd != "" {
+		a[telemetry.AttrProcessWorkingDir] = cwd
+	}
+	count := session.Counters{Execs: 1}
+	if r.Enforced {
+		count.Denied = 1
+	}
+	e.Sessions.Count(s.key, count)
+	return ev
+}
+
+func (e *Enforcer) exitEvent(s *mark, r *ebpf.Exit) telemetry.Event {
+	ev, a := e.event(telemetry.NameProcessExit, s, &r.Head)
+	a[telemetry.AttrProcessExitCode] = int64(r.Code >> 8 & 0xff)
+	if signal := r.Code & 0x7f; signal != 0 {
+		a[telemetry.AttrProcessSignal] = int64(signal)
+		a[telemetry.AttrProcessExitCode] = int64(128 + signal) // as a shell reports it
+	}
+	return ev
+}
+
+func (e *Enforcer) connectEvent(s *mark, r *ebpf.Connect) telemetry.Event {
+	ev, a := e.event(telemetry.NameNetworkDecision, s, &r.Head)
+	g := e.now.Load()
+	a[telemetry.AttrGate] = "connect"
+	a[telemetry.AttrProcessUserID] = int64(r.UID)
+	a[telemetry.AttrDestinationAddress] = r.Destination.Addr().String()
+	a[telemetry.AttrDestinationPort] = int64(r.Destination.Port())
+	a[telemetry.AttrNetworkTransport] = "tcp"
+	if r.Protocol == ebpf.UDP {
+		a[telemetry.AttrNetworkTransport] = "udp"
+	}
+	a[telemetry.AttrNetworkType] = "ipv6"
+	if r.Destination.Addr().Is4() {
+		a[telemetry.AttrNetworkType] = "ipv4"
+	}
+	a[telemetry.AttrPolicyGeneration] = int64(r.Generation)
+	a[telemetry.AttrDecisionEnforced] = r.Enforced
+	if r.Coalesced > 0 {
+		a[telemetry.AttrCoalesced] = int64(r.Coalesced)
+	}
+	count := session.Counters{Connects: 1}
+	a[telemetry.AttrDecision] = "allow"
+	if !r.Allowed {
+		a[telemetry.AttrDecision] = "deny"
+		ev.Severity = telemetry.Warn
+		if r.Enforced {
+			count.NetDenied = 1
+		}
+	}
+	e.explainConnect(a, g, r)
+	if exe := readLink(r.PID, "exe"); exe != "" {
+		a[telemetry.AttrProcessExecutablePath] = exe
+	}
+	e.Sessions.Count(s.key, count)
+	return ev
+}
+
+// explainConnect names the rule, which the kernel knows by its index.
+func (e *Enforcer) explainConnect(a attrs, g *generation, r *ebpf.Connect) {
+	switch {
+	case r.Generation != g.number:
+		a[telemetry.AttrDecisionReason] = "by an earlier policy"
+	case r.Rule >= 0 && r.Rule < len(g.network.Rules):
+		rule := g.network.Rules[r.Rule]
+		a[telemetry.AttrRule] = rule.Prefix.String()
+		a[telemetry.AttrDecisionSource] = rule.Origin()
+		a[telemetry.AttrDecisionReason] = rule.Justification
+		if rule.Justification == "" {
+			a[telemetry.AttrDecisionReason] = "network rule " + rule.Prefix.String()
+		}
+	case g.network.None:
+		a[telemetry.AttrDecisionReason] = "no network: access = \"none\""
+	case r.Rule == -1:
+		a[telemetry.AttrDecisionReason] = "no network rule matches: the default holds"
+	default:
+		a[telemetry.AttrDecisionReason] = "no policy entry for this destination"
+	}
+}
+
+func (e *Enforcer) socketEvent(s *mark, r *ebpf.Socket) telemetry.Event {
+	ev, a := e.event(telemetry.NameNetworkDecision, s, &r.Head)
+	ev.Severity = telemetry.Warn
+	a[telemetry.AttrGate] = "socket"
+	a[telemetry.AttrProcessUserID] = int64(r.UID)
+	a[telemetry.AttrDecision] = "deny"
+	a[telemetry.AttrDecisionEnforced] = r.Enforced
+	a[telemetry.AttrDecisionReason] = "a session may only have TCP and UDP sockets: nothing else is judged by the connect gate"
+	a[telemetry.AttrSocketKind] = fmt.Sprintf("family %d, type %d, protocol %d", r.Family, r.Type, r.Protocol)
+	count := session.Counters{Connects: 1}
+	if r.Enforced {
+		count.NetDenied = 1
+	}
+	e.Sessions.Count(s.key, count)
+	return ev
+}
+
+func (e *Enforcer) signalEvent(s *mark, r *ebpf.Signal) telemetry.Event {
+	ev, a := e.event(telemetry.NameTamper, s, &r.Head)
+	ev.Severity = telemetry.Error
+	a[telemetry.AttrGate] = "signal"
+	a[telemetry.AttrProcessUserID] = int64(r.UID)
+	a[telemetry.AttrDecision] = "deny"
+	a[telemetry.AttrDecisionEnforced] = true
+	a[telemetry.AttrTamperTarget] = int64(r.Target)
+	a[telemetry.AttrTamperSignal] = int64(r.Signal)
+	a[telemetry.AttrDecisionReason] = "refused: signal " + strconv.Itoa(int(r.Signal)) + " to a process that is held or Paddock's own"
+	if r.Signal == 0 {
+		a[telemetry.AttrDecisionReason] = "refused: tracing a process that is held or Paddock's own"
+	}
+	return ev
+}
+
+func (e *Enforcer) killedEvent(s *mark, r *ebpf.Killed) telemetry.Event {
+	ev, a := e.event(telemetry.NameHoldKilled, s, &r.Head)
+	ev.Severity = telemetry.Error
+	a[telemetry.AttrProcessUserID] = int64(r.UID)
+	a[telemetry.AttrKillReason] = r.Reason.String()
+	return ev
+}
+
+func sessionAttrs(s *session.Session) attrs {
+	return attrs{
+		telemetry.AttrAgent: s.Agent, telemetry.AttrSurface: s.Surface, telemetry.AttrAgentInstall: s.Install,
+		telemetry.AttrAgentVersion: s.Version, telemetry.AttrSessionHow: s.How,
+		telemetry.AttrProcessPID: int64(s.Root.PID), telemetry.AttrProcessStart: int64(s.Root.Start),
+		telemetry.AttrProcessUserID: int64(s.UID), telemetry.AttrProcessOwner: s.User,
+	}
+}
+
+func (e *Enforcer) sessionStart(s *session.Session) telemetry.Event {
+	a := sessionAttrs(s)
+	a[telemetry.AttrProcessExecutablePath] = s.Root.Exe
+	a[telemetry.AttrProcessCommandArgs] = s.Root.Args
+	a[telemetry.AttrProcessWorkingDir] = s.Root.Cwd
+	return telemetry.Event{Time: s.Started, Name: telemetry.NameSessionStart, Severity: telemetry.Info, Session: s.ID, Attrs: a}
+}
+
+func (e *Enforcer) sessionEnd(s *session.Session) telemetry.Event {
+	a := sessionAttrs(s)
+	a[telemetry.AttrSessionExecs] = int64(s.Counters.Execs)
+	a[telemetry.AttrSessionDenied] = int64(s.Counters.Denied)
+	a[telemetry.AttrSessionConnects] = int64(s.Counters.Connects)
+	a[telemetry.AttrSessionNetDenied] = int64(s.Counters.NetDenied)
+	return telemetry.Event{Time: s.Ended, Name: telemetry.NameSessionEnd, Severity: telemetry.Info, Session: s.ID, Attrs: a}
+}
+
+func canaryEvent(g Gate) telemetry.Event {
+	ev := telemetry.Event{Time: g.Checked, Name: telemetry.NameCanaryResult, Severity: telemetry.Info, Attrs: attrs{
+		telemetry.AttrGate: g.Gate, telemetry.AttrTier: g.Tier, telemetry.AttrCanaryProven: g.Proven,
+	}}
+	if !g.Proven {
+		ev.Severity = telemetry.Error
+		ev.Attrs[telemetry.AttrCanaryDetail] = g.Detail
+	}
+	return ev
+}

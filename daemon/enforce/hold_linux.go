@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/daemon/session"
+	"github.com/seed-649e9bbc/paddock/ebpf"
+)
+
+// settled is how old a file's last change must be before an answer about it is
+// remembered. Two changes within one step of the clock leave the same time.
+const settled = 2 * time.Second
+
+// judge answers a hold. Whatever cannot be judged is killed.
+func (e *Enforcer) judge(x *ebpf.Exec) {
+	h, err := e.Kernel.Hold(x)
+	if err != nil {
+		// It died meanwhile, or the kernel could not deliver the stop and
+		// killed it: its exit tells.
+		if !errors.Is(err, ebpf.ErrNotHeld) {
+			e.Log.Error("taking a hold", "pid", x.PID, "error", err)
+		}
+		return
+	}
+	defer h.Close()
+	if x.Session == canarySession {
+		e.canary.answer(h, x)
+		return
+	}
+	s, known := e.marks.await(x.Session)
+	if !known { // no agent's after all
+		e.stats.foreign.Add(1)
+		e.settle(h.Release(), h, x)
+		return
+	}
+	g := e.now.Load()
+	if x.Flags.Has(ebpf.FromAgent) {
+		e.fromAgent(g, s, x)
+	}
+	v, remember := e.evaluate(g, x)
+	e.stats.evaluated.Add(1)
+	switch {
+	case v.Decision == policy.Allow || g.mode == policy.Observe:
+		if remember && v.Decision == policy.Allow {
+			e.remember(g, x)
+		}
+		e.settle(h.Release(), h, x)
+	default:
+		e.tell(h, x, v)
+		if err := h.Kill(); err != nil {
+			e.Log.Error("killing what is forbidden", "pid", x.PID, "error", err)
+		}
+	}
+	e.stats.events.Add(1)
+	e.record(e.execEvent(s, x, g, v))
+}
+
+// settle makes sure that what could not be released does not stay stopped.
+func (e *Enforcer) settle(err error, h *ebpf.Held, x *ebpf.Exec) {
+	if err == nil || errors.Is(err, ebpf.ErrNotHeld) {
+		return
+	}
+	e.Log.Error("releasing a process", "pid", x.PID, "error", err)
+	_ = h.Kill()
+}
+
+// fromAgent looks at a program the agent's own process started: it may be a tool
+// call, named in the environment, or another process of the agent itself.
+func (e *Enforcer) fromAgent(g *generation, s *mark, x *ebpf.Exec) {
+	p, err := e.Kernel.Lookup(x.PID)
+	if err != nil {
+		return
+	}
+	why := e.Profiles.Why(readEnv(x.PID, e.envKeys))
+	cause := e.causes.number(why)
+	proc := e.described(x, g.profiles)
+	own, found := g.profiles.Recognise(proc)
+	changed := false
+	if found && own.Agent == s.agent {
+		p.Flags |= ebpf.Agent
+		changed = true
+	}
+	if cause != 0 && cause != p.Cause {
+		p.Cause, x.Cause = cause, cause
+		changed = true
+	}
+	if changed {
+		if err := e.Kernel.Mark(x.PID, p); err != nil {
+			e.Log.Error("marking a process of the agent", "pid", x.PID, "error", err)
+		}
+	}
+}
+
+// evaluate asks the policy about every command an exec stands for and returns
+// the strictest answer, and whether it may be remembered.
+func (e *Enforcer) evaluate(g *generation, x *ebpf.Exec) (policy.Verdict, bool) {
+	args := x.Args()
+	remember := x.Cacheable() && x.Generation == g.number
+	if x.Flags&(ebpf.ArgvCut|ebpf.ArgvUnread) != 0 || len(args) == 0 {
+		remember = false
+		if full, err := readCmdline(x.PID); err == nil && len(full) > 0 {
+			args = full
+		} else if x.Flags.Has(ebpf.ArgvUnread) {
+			return policy.Verdict{Decision: policy.Forbidden, Reason: "its arguments could not be read"}, false
+		}
+	}
+	if x.Flags.Has(ebpf.PathCut) {
+		x.Path = fullPath(x.Path, args)
+	}
+	view := &processView{e, g, x.PID}
+	names, err := g.catalog.names(x.Exe, func() (digest, error) { return e.hashOf(x) })
+	if err != nil {
+		return policy.Verdict{Decision: policy.Forbidden, Reason: "its program could not be read: " + err.Error()}, false
+	}
+	names = addName(names, x.Name)
+	if exe := readLink(x.PID, "exe"); filepath.IsAbs(exe) {
+		names = addName(names, exe)
+		e.paths.put(x.Exe.Inode(), exe)
+	}
+	if cwd := readLink(x.PID, "cwd"); cwd != "" {
+		e.paths.put(x.Cwd, cwd)
+	}
+	var worst policy.Verdict
+	for i, sub := range subjects(x, args, names, view) {
+		remember = remember && sub.alone
+		v := g.rules.Decide(sub.Command)
+		if i == 0 || v.Decision > worst.Decision {
+			worst = v
+		}
+	}
+	if worst.Decision == policy.Prompt {
+		worst.Reason = "nobody to ask: " + worst.Reason
+	}
+	return worst, remember
+}
+
+// remember lets the kernel allow the same again by itself.
+func (e *Enforcer) remember(g *generation, x *ebpf.Exec) {
+	changed := time.Unix(x.Exe.CtimeSec, int64(x.Exe.CtimeNsec))
+	if age := time.Since(changed); age < settled {
+		return
+	}
+	names := addName(addName(g.catalog.byInode[x.Exe.Inode()], x.Name), filepath.Base(x.Path))
+	d, _, whatever := g.rules.Program(names)
+	var err error
+	switch {
+	case whatever && d == policy.Allow:
+		err = e.Kernel.CacheProgram(x)
+	default:
+		err = e.Kernel.CacheCommand(x)
+	}
+	if err != nil {
+		e.Log.Debug("remembering an answer", "error", err)
+	}
+}
+
+// hashOf reads the program the kernel runs: procfs gives that very file, however
+// it is called and whether it still has a name.
+func (e *Enforcer) hashOf(x *ebpf.Exec) (digest, error) {
+	old := time.Since(time.Unix(x.Exe.CtimeSec, int64(x.Exe.CtimeNsec))) > settled && !x.Flags.Has(ebpf.Unlinked)
+	if sum, ok := e.hashes.get(x.Exe); ok && old {
+		return sum, nil
+	}
+	sum, err := e.bounded.do(func() (digest, error) {
+		f, err := os.Open(procPath(x.PID, "exe"))
+		if err != nil {
+			return digest{}, err
+		}
+		defer f.Close()
+		return hash(f)
+	})
+	if err == nil && old {
+		e.hashes.put(x.Exe, sum)
+	}
+	return sum, err
+}
+
+// described is what recognition looks at, with what the kernel saw at exec in
+// place of what the process may show now.
+func (e *Enforcer) described(x *ebpf.Exec, profiles *session.Profiles) session.Process {
+	p := e.describe(x.PID)
+	p.Start = x.Start
+	p.UID = x.UID
+	p.User = e.users.name(x.UID)
+	p.Called = x.Path
+	if args := x.Args(); len(args) > 0 && !x.Flags.Has(ebpf.ArgvCut) {
+		p.Args = args
+	}
+	if x.Flags.Has(ebpf.PathCut) {
+		p.Called = fullPath(x.Path, p.Args)
+	}
+	p.Script = e.script(p, profiles)
+	return p
+}

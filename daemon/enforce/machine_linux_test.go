@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/daemon/session"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+	"github.com/seed-649e9bbc/paddock/ebpf"
+)
+
+// The test binary is also the guard, the canary and whatever attacker a test needs.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == "helper" {
+		if err := HelperMain(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "attack-") {
+		os.Exit(attack(os.Args[1], os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
+
+// log is a Recorder that a test can wait on.
+type eventLog struct {
+	mu     sync.Mutex
+	events []telemetry.Event
+	more   chan struct{}
+}
+
+func (l *eventLog) Record(_ context.Context, events ...telemetry.Event) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events = append(l.events, events...)
+	close(l.more)
+	l.more = make(chan struct{})
+	return nil
+}
+
+// machine is an enforcer on the running kernel that governs the test's own
+// agent only: a copy of a shell under a name nobody else has.
+type machine struct {
+	*Enforcer
+	t     *testing.T
+	log   *eventLog
+	dir   string
+	agent string
+	pins  string
+}
+
+const waitLimit = 30 * time.Second
+
+func newMachine(t *testing.T, requirements string) *machine {
+	t.Helper()
+	m := &machine{t: t, log: &eventLog{more: make(chan struct{})}, dir: t.TempDir()}
+	must(t, os.Chmod(m.dir, 0o755))
+	name := "pdk-" + strings.ToLower(rand.Text()[:10])
+	m.agent = filepath.Join(m.dir, name)
+	copyFile(t, "/bin/dash", m.agent)
+	m.pins = filepath.Join("/sys/fs/bpf", "paddock-test-"+name)
+	t.Cleanup(func() { ebpf.Remove(m.pins) })
+	m.start(requirements, session.NewTable(time.Now, rand.Reader))
+	return m
+}
+
+func (m *machine) start(requirements string, table *session.Table) {
+	t := m.t
+	t.Helper()
+	profiles, err := session.ParseProfiles("test", fmt.Appendf(nil, `
+[[agents]]
+name = "test-agent"
+[[agents.match]]
+program = [%q]
+[agents.environment]
+tool_call = "PDK_TOOL_CALL"
+`, filepath.Base(m.agent)))
+	must(t, err)
+	k, err := ebpf.Open(ebpf.Options{PinDir: m.pins, Cgroup: ebpf.FindCgroup()})
+	must(t, err)
+	self, err := os.Executable()
+	must(t, err)
+	out := io.Discard
+	if testing.Verbose() {
+		out = os.Stderr
+	}
+	m.Enforcer, err = New(Config{
+		Kernel: k, Profiles: profiles, Sessions: table, Events: m.log,
+		Directories: Directories("/"), Helper: []string{self, "helper"}, PinDir: m.pins,
+		Log: slog.New(slog.NewTextHandler(out, nil)),
+	})
+	must(t, err)
+	m.apply(requirements)
+	must(t, m.Start(t.Context()))
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := m.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		k.Detach()
+		k.Close()
+	})
+}
+
+func (m *machine) apply(requirements string) {
+	m.t.Helper()
+	r, err := policy.Parse("test.toml", []byte(requirements))
+	must(m.t, err)
+	_, err = m.Apply(r)
+	must(m.t, err)
+}
+
+// run starts the agent with a shell script and returns what it wrote.
+func (m *machine) run(script string, env ...string) (string, error) {
+	cmd := exec.Command(m.agent, "-c", script)
+	cmd.Dir = m.dir
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// wait returns the first event that fits.
+func (m *machine) wait(what string, fits func(telemetry.Event) bool) telemetry.Event {
+	m.t.Helper()
+	timer := time.NewTimer(waitLimit)
+	defer timer.Stop()
+	for seen := 0; ; {
+		m.log.mu.Lock()
+		events, more := m.log.events[seen:], m.log.more
+		m.log.mu.Unlock()
+		for _, ev := range events {
+			if fits(ev) {
+				return ev
+			}
+			seen++
+		}
+		select {
+		case <-more:
+		case <-timer.C:
+			m.log.mu.Lock()
+			for _, ev := range m.log.events[max(0, len(m.log.events)-5):] {
+				m.t.Logf("%s %v", ev.Name, ev.Attrs)
+			}
+			m.log.mu.Unlock()
+			m.t.Fatalf("no event: %s", what)
+		}
+	}
+}
+
+// exec waits for the exec event of a program.
+func (m *machine) execOf(name string) telemetry.Event {
+	m.t.Helper()
+	return m.wait("exec of "+name, func(e telemetry.Event) bool {
+		return e.Name == telemetry.NameProcessExec && e.Attrs[telemetry.AttrProcessExecutableName] == name
+	})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	must(t, err)
+	must(t, os.WriteFile(to, data, 0o755))
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"slices"
+
+	"github.com/seed-649e9bbc/paddock/daemon/session"
+	"github.com/seed-649e9bbc/paddock/ebpf"
+)
+
+// recognise answers a candidate: a process the kernel marked because of its
+// program's name. It is an agent, or its mark is taken away.
+func (e *Enforcer) recognise(x *ebpf.Exec) {
+	g := e.now.Load()
+	p := e.described(x, g.profiles)
+	m, ok := g.profiles.Recognise(p)
+	if ok {
+		e.marks.begin(x.Session, m, p, session.HowExec)
+		e.agentExec(g, x)
+		return
+	}
+	e.marks.resolve(x.Session, nil)
+	if err := e.unmark(x.Session); err != nil {
+		e.Log.Error("letting go of a process that is no agent", "pid", x.PID, "error", err)
+	}
+	e.stats.foreign.Add(1)
+}
+
+// agentExec records the exec of the agent itself. It ran: what rules say of it
+// is noted, as in observe mode, since an organisation that forbids an agent
+// does so by not installing it.
+func (e *Enforcer) agentExec(g *generation, x *ebpf.Exec) {
+	s, ok := e.marks.await(x.Session)
+	if !ok {
+		return
+	}
+	v, _ := e.evaluate(g, x)
+	e.stats.events.Add(1)
+	e.record(e.execEvent(s, x, g, v))
+}
+
+// unmark lets every process of a session go, those forked meanwhile too.
+func (e *Enforcer) unmark(key uint64) error {
+	for {
+		procs, err := e.Kernel.Procs()
+		if err != nil {
+			return err
+		}
+		found := false
+		for pid, p := range procs {
+			if p.Session == key {
+				found = true
+				if err := e.Kernel.Unmark(pid); err != nil && err != ebpf.ErrNoProcess {
+					return err
+				}
+			}
+		}
+		if !found {
+			return e.Kernel.EndSession(key)
+		}
+	}
+}
+
+// takeOver continues the sessions of the daemon before: those still marked live,
+// those without a process have ended meanwhile.
+func (s *sessions) takeOver() error {
+	counts, err := s.e.Kernel.CountProcs()
+	if err != nil {
+		return err
+	}
+	delete(counts, canarySession)
+	for _, old := range s.e.Sessions.List() {
+		if !old.Live() {
+			continue
+		}
+		if counts[old.Key] > 0 {
+			s.resolve(old.Key, &mark{key: old.Key, id: old.ID, agent: old.Agent})
+			delete(counts, old.Key)
+		} else {
+			s.resolve(old.Key, &mark{key: old.Key, id: old.ID, agent: old.Agent})
+			s.end(old.Key)
+		}
+	}
+	// Marked, but in no table: its recognition was under way, or the table was
+	// lost. Look again.
+	for key := range counts {
+		s.recogniseAgain(key)
+	}
+	s.watchSyscalls()
+	return nil
+}
+
+func (s *sessions) recogniseAgain(key uint64) {
+	g := s.e.now.Load()
+	procs, err := s.e.Kernel.Procs()
+	if err != nil {
+		s.e.Log.Error("looking at marked processes", "error", err)
+		return
+	}
+	var members []int
+	for pid, p := range procs {
+		if p.Session == key {
+			members = append(members, pid)
+		}
+	}
+	slices.Sort(members)
+	var first session.Process
+	for i, pid := range members {
+		p := s.e.describe(pid)
+		p.Script = s.e.script(p, g.profiles)
+		if i == 0 {
+			first = p
+		}
+		if m, ok := g.profiles.Recognise(p); ok {
+			s.begin(key, m, p, session.HowRestart)
+			return
+		}
+	}
+	if len(members) == 0 {
+		return
+	}
+	// Governed it was, governed it stays.
+	s.begin(key, session.Match{Agent: "unknown", Surface: session.SurfaceCLI}, first, session.HowRestart)
+}

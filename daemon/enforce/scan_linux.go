@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"os"
+	"slices"
+
+	"github.com/seed-649e9bbc/paddock/daemon/session"
+	"github.com/seed-649e9bbc/paddock/ebpf"
+)
+
+// scan marks the agents that were running before the daemon, with all their
+// descendants. A process may fork between being looked at and being marked, so
+// it is repeated until a pass finds nothing new.
+func (e *Enforcer) scan() error {
+	g := e.now.Load()
+	judged := map[int]uint64{} // no agent: pid and start, looked at once
+	for pass := 0; pass < 100; pass++ {
+		all, err := pids()
+		if err != nil {
+			return err
+		}
+		slices.Sort(all)
+		stats := map[int]stat{}
+		for _, pid := range all {
+			if st, err := readStat(pid); err == nil {
+				stats[pid] = st
+			}
+		}
+		found := false
+		for _, pid := range all {
+			st, ok := stats[pid]
+			if !ok || pid == os.Getpid() || pid <= 2 || e.Governed(pid) {
+				continue
+			}
+			marked, err := e.scanOne(g, pid, st, judged)
+			if err != nil {
+				return err
+			}
+			found = found || marked
+		}
+		if !found {
+			return nil
+		}
+	}
+	e.Log.Warn("running agents forked faster than they could be marked")
+	return nil
+}
+
+// scanOne marks a process that is an agent, or a child of a governed one.
+func (e *Enforcer) scanOne(g *generation, pid int, st stat, judged map[int]uint64) (bool, error) {
+	if parent, err := e.Kernel.Lookup(st.ppid); err == nil {
+		child := ebpf.Proc{Session: parent.Session, Cause: parent.Cause, Start: st.start, Flags: parent.Flags & ebpf.CanaryChild}
+		if parent.Flags&ebpf.Agent != 0 {
+			child.Flags |= ebpf.ByAgent
+		}
+		return true, e.Kernel.Mark(pid, child)
+	}
+	if judged[pid] == st.start {
+		return false, nil
+	}
+	judged[pid] = st.start
+	p := e.describe(pid)
+	if p.Exe == "" { // a kernel thread, or gone
+		return false, nil
+	}
+	p.Script = e.script(p, g.profiles)
+	m, ok := g.profiles.Recognise(p)
+	if !ok {
+		return false, nil
+	}
+	key := newKey(pid)
+	if err := e.Kernel.NewSession(key); err != nil {
+		return false, err
+	}
+	if err := e.Kernel.Mark(pid, ebpf.Proc{Session: key, Start: p.Start, Flags: ebpf.Agent}); err != nil {
+		return false, err
+	}
+	e.marks.begin(key, m, p, session.HowScan)
+	return true, nil
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/daemon/session"
+	"github.com/seed-649e9bbc/paddock/ebpf"
+)
+
+// mark is what an event needs to know of its session.
+type mark struct {
+	key   uint64
+	id    string
+	agent string
+}
+
+// pending is a session key the kernel gave out whose process is not recognised
+// yet.
+type pending struct {
+	done chan struct{}
+	mark *mark // nil when it was no agent
+}
+
+// sessions joins the kernel's session keys with the table of sessions.
+type sessions struct {
+	e *Enforcer
+
+	mu       sync.Mutex
+	pending  map[uint64]*pending
+	known    map[uint64]*mark
+	ended    []uint64 // keys in known whose session is over, oldest first
+	rejected *memo[uint64, bool]
+	watching bool
+	idle     time.Time // since when no session lives
+}
+
+const keepEnded = 1024
+
+func (s *sessions) init(e *Enforcer) {
+	s.e = e
+	s.pending = map[uint64]*pending{}
+	s.known = map[uint64]*mark{}
+	s.rejected = newMemo[uint64, bool](65536)
+}
+
+// expect notes a key before its question is answered.
+func (s *sessions) expect(key uint64) *pending {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pending[key]
+	if p == nil && s.known[key] == nil {
+		p = &pending{done: make(chan struct{})}
+		s.pending[key] = p
+	}
+	return p
+}
+
+// announced says whether a key is known or being recognised.
+func (s *sessions) announced(key uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known[key] != nil || s.pending[key] != nil
+}
+
+// resolve answers what a key is; m is nil for no agent's.
+func (s *sessions) resolve(key uint64, m *mark) {
+	s.mu.Lock()
+	p := s.pending[key]
+	delete(s.pending, key)
+	if m != nil {
+		s.known[key] = m
+	} else {
+		s.rejected.put(key, true)
+	}
+	s.mu.Unlock()
+	if p != nil {
+		p.mark = m
+		close(p.done)
+	}
+}
+
+// awaitLimit is how long a record waits for its session to be recognised.
+const awaitLimit = 10 * time.Second
+
+// await returns the session of a key, after its recognition. Another ring may
+// be ahead of the one that announces the key.
+func (s *sessions) await(key uint64) (*mark, bool) {
+	s.mu.Lock()
+	if m := s.known[key]; m != nil {
+		s.mu.Unlock()
+		return m, true
+	}
+	s.mu.Unlock()
+	if _, no := s.rejected.get(key); no {
+		return nil, false
+	}
+	p := s.expect(key)
+	if p == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		m := s.known[key]
+		return m, m != nil
+	}
+	timer := time.NewTimer(awaitLimit)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+		return p.mark, p.mark != nil
+	case <-s.e.ctx.Done():
+		return nil, false
+	case <-timer.C:
+		// Never announced: it is governed all the same, as a session nobody knows.
+		m := s.begin(key, session.Match{Agent: "unknown", Surface: session.SurfaceCLI}, session.Process{}, session.HowScan)
+		s.e.Log.Error("records of a session that was never announced", "key", key)
+		return m, true
+	}
+}
+
+// begin makes a session of a key.
+func (s *sessions) begin(key uint64, m session.Match, p session.Process, how string) *mark {
+	s.mu.Lock()
+	begun := s.known[key]
+	s.mu.Unlock()
+	if begun != nil { // taken over before its question was read
+		return begun
+	}
+	started := s.e.Sessions.Start(key, m, p, how)
+	s.e.Changed() // a daemon killed a moment later must find it
+	out := &mark{key: key, id: started.ID, agent: started.Agent}
+	s.watchSyscalls()
+	s.e.stats.events.Add(1)
+	s.e.record(s.e.sessionStart(started))
+	s.resolve(key, out)
+	return out
+}
+
+// look ends a session when none of its processes is left.
+func (s *sessions) look(key uint64) {
+	procs, err := s.e.Kernel.Procs()
+	if err != nil {
+		s.e.Log.Error("counting a session's processes", "error", err)
+		return
+	}
+	for _, p := range procs {
+		if p.Session == key {
+			return
+		}
+	}
+	s.end(key)
+}
+
+func (s *sessions) end(key uint64) {
+	ended, ok := s.e.Sessions.End(key)
+	if !ok {
+		return
+	}
+	if err := s.e.Kernel.EndSession(key); err != nil {
+		s.e.Log.Error("ending a session", "session", ended.ID, "error", err)
+	}
+	s.mu.Lock()
+	s.ended = append(s.ended, key)
+	for len(s.ended) > keepEnded { // late records may still name it
+		delete(s.known, s.ended[0])
+		s.ended = s.ended[1:]
+	}
+	s.mu.Unlock()
+	s.e.stats.events.Add(1)
+	s.e.record(s.e.sessionEnd(ended))
+	s.e.Changed()
+}
+
+// sweepEvery is how often sessions are compared with what is marked.
+const sweepEvery = 2 * time.Second
+
+// sweep ends sessions whose last exit was not seen to be the last, and stops
+// watching system calls when no session needs it.
+func (s *sessions) sweep() {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.e.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		s.e.reportLosses()
+		s.watchSyscalls()
+		live := s.e.Sessions.Live()
+		if live == 0 {
+			continue
+		}
+		before := s.e.Sessions.List()
+		procs, err := s.e.Kernel.Procs()
+		if err != nil {
+			s.e.Log.Error("counting processes", "error", err)
+			continue
+		}
+		counts := map[uint64]int{}
+		for _, p := range procs {
+			counts[p.Session]++
+		}
+		for _, old := range before {
+			if old.Live() && counts[old.Key] == 0 {
+				s.end(old.Key)
+			}
+		}
+	}
+}
+
+// linger is how long system calls stay watched after the last session: starting
+// and stopping costs the whole machine more than a short while of watching.
+const linger = 10 * time.Second
+
+// watchSyscalls keeps the watch on held processes in force while a session
+// under enforcement lives.
+func (s *sessions) watchSyscalls() {
+	g := s.e.now.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	need := g != nil && g.mode == policy.Enforce && s.e.Sessions.Live() > 0
+	if need {
+		s.idle = time.Time{}
+	} else if s.idle.IsZero() {
+		s.idle = time.Now()
+	}
+	want := need || s.watching && time.Since(s.idle) < linger
+	if want == s.watching {
+		return
+	}
+	if err := s.e.Kernel.WatchSyscalls(want); err != nil {
+		s.e.Log.Error("watching held processes", "on", want, "error", err)
+		return
+	}
+	s.watching = want
+}
+
+// newKey makes a session key like the kernel's own: microsecond and pid.
+func newKey(pid int) uint64 {
+	return bootTime()>>10<<22 | uint64(pid)&0x3fffff
+}
+
+// bootTime is the kernel's clock of the records, in ns.
+func bootTime() uint64 {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) // cannot fail for this clock
+	return uint64(t.Nano())
+}
+
+// ErrGoverned is returned for a process that belongs to a session already.
+var ErrGoverned = errors.New("the process belongs to a session already")
+
+// Adopt makes a session of a running process: it and what it starts from now on.
+func (e *Enforcer) Adopt(pid int, agent string, argv []string) (*session.Session, error) {
+	if e.Governed(pid) {
+		return nil, ErrGoverned
+	}
+	if pid == os.Getpid() || pid <= 1 {
+		return nil, fmt.Errorf("process %d cannot be governed", pid)
+	}
+	p := e.describe(pid)
+	if len(argv) > 0 {
+		p.Args = argv
+	}
+	m := session.Match{Agent: agent, Surface: session.SurfaceCLI}
+	key := newKey(pid)
+	if err := e.Kernel.NewSession(key); err != nil {
+		return nil, err
+	}
+	e.marks.expect(key)
+	begun := e.marks.begin(key, m, p, session.HowRun)
+	if err := e.Kernel.Mark(pid, ebpf.Proc{Session: key, Start: p.Start, Flags: ebpf.ByAgent}); err != nil {
+		e.marks.end(key)
+		return nil, err
+	}
+	s, _ := e.Sessions.ByID(begun.id)
+	return s, nil
+}
+
+// Governed says whether a process belongs to a session.
+func (e *Enforcer) Governed(pid int) bool {
+	_, err := e.Kernel.Lookup(pid)
+	return err == nil
+}

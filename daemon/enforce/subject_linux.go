@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/ebpf"
+)
+
+// One exec may stand for several commands: a script and its interpreter, a
+// loader and the program it loads, a multi-call binary and its applet. Each is
+// judged, and the strictest answer holds.
+
+// subject is a command an exec stands for.
+type subject struct {
+	policy.Command
+	// alone: the kernel's record names this command fully, so an answer may be
+	// remembered for the file and its arguments.
+	alone bool
+}
+
+// multicall says whether a program is many in one file and picks one by its
+// argv[0] or its first argument.
+func multicall(name string) bool {
+	switch name {
+	case "busybox", "toybox", "coreutils", "busybox.static", "uutils":
+		return true
+	}
+	return false
+}
+
+// loader says whether a program is the dynamic loader, which runs the program
+// named in its arguments without another exec.
+func loader(name string) bool {
+	return strings.HasPrefix(name, "ld-linux") || strings.HasPrefix(name, "ld-musl") ||
+		name == "ld.so" || strings.HasPrefix(name, "ld-") && strings.HasSuffix(name, ".so") ||
+		strings.HasPrefix(name, "ld64.so") || strings.HasPrefix(name, "ld.so.")
+}
+
+// process is what can be learned of the process an exec belongs to, while it
+// cannot run.
+type process interface {
+	// file identifies what path means to the process: its names.
+	file(path string) []string
+}
+
+// subjects lists the commands. names are those of the file the kernel runs.
+func subjects(x *ebpf.Exec, args []string, names []string, p process) []subject {
+	var argv0 string
+	var rest []string
+	if len(args) > 0 {
+		argv0, rest = args[0], args[1:]
+	}
+	if x.Flags.Has(ebpf.Script) {
+		return scriptSubjects(x, argv0, rest, names, p)
+	}
+	all := addName(slices.Clone(names), filepath.Base(x.Path))
+	if strings.HasPrefix(x.Path, "/") {
+		all = addName(all, x.Path)
+	}
+	main := subject{Command: policy.Command{Names: all, Args: rest}, alone: true}
+	switch {
+	case slices.ContainsFunc(names, multicall):
+		return appletSubjects(main, argv0, rest)
+	case slices.ContainsFunc(names, loader):
+		return loaderSubjects(main, rest, p)
+	}
+	return []subject{main}
+}
+
+// scriptSubjects: the kernel rewrote argv to interpreter, its option, the path
+// that was called, arguments; x.Path is that path, names are the interpreter's.
+func scriptSubjects(x *ebpf.Exec, argv0 string, rest, names []string, p process) []subject {
+	called := append([]string{filepath.Base(x.Path)}, p.file(x.Path)...)
+	if strings.HasPrefix(x.Path, "/") {
+		called = append(called, x.Path)
+	}
+	var args []string
+	if i := slices.Index(rest, x.Path); i >= 0 {
+		args = rest[i+1:]
+	}
+	out := []subject{{Command: policy.Command{Names: called, Args: args}}}
+	interp := subject{Command: policy.Command{Names: addName(slices.Clone(names), filepath.Base(argv0)), Args: rest}}
+	if slices.ContainsFunc(names, multicall) {
+		return append(out, appletSubjects(interp, argv0, rest)...)
+	}
+	return append(out, interp)
+}
+
+func appletSubjects(main subject, argv0 string, rest []string) []subject {
+	main.alone = false // an applet hides in argv[0], which is not in the cache's key by name
+	applet := strings.TrimPrefix(filepath.Base(argv0), "-")
+	out := []subject{main, {Command: policy.Command{Names: []string{applet}, Args: rest}}}
+	for i, arg := range rest {
+		if name, ok := strings.CutPrefix(arg, "--coreutils-prog="); ok {
+			return append(out, subject{Command: policy.Command{Names: []string{name}, Args: rest[i+1:]}})
+		}
+		if strings.HasPrefix(arg, "-") {
+			continue
+		}
+		return append(out, subject{Command: policy.Command{Names: []string{filepath.Base(arg)}, Args: rest[i+1:]}})
+	}
+	return out
+}
+
+// loaderOptions take the next argument as their value.
+var loaderOptions = map[string]bool{
+	"--library-path": true, "--inhibit-rpath": true, "--audit": true, "--preload": true, "--argv0": true,
+	"--glibc-hwcaps-prepend": true, "--glibc-hwcaps-mask": true,
+}
+
+func loaderSubjects(main subject, rest []string, p process) []subject {
+	main.alone = false
+	for i := 0; i < len(rest); i++ {
+		arg := rest[i]
+		if strings.HasPrefix(arg, "--") {
+			if loaderOptions[arg] {
+				i++
+			}
+			continue
+		}
+		names := append([]string{filepath.Base(arg)}, p.file(arg)...)
+		return []subject{main, {Command: policy.Command{Names: names, Args: rest[i+1:]}}}
+	}
+	return []subject{main}
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/ebpf"
+)
+
+// tell writes the reason where the blocked program's own errors would have gone,
+// so that the agent, and the person who watches it, need not guess what a
+// "Killed" means. It never waits, and it goes through the very descriptor the
+// process holds: opening its path again could be turned against us.
+func (e *Enforcer) tell(h *ebpf.Held, x *ebpf.Exec, v policy.Verdict) {
+	fd, err := unix.PidfdGetfd(h.FD(), 2, 0)
+	if err != nil {
+		return // no standard error, or a kernel before 5.6
+	}
+	defer unix.Close(fd)
+	line := "paddock: blocked " + quoted(x) + ": " + v.Reason + "\n"
+	writeNow(fd, []byte(clean(line)))
+}
+
+// maxTold bounds the line, in bytes: a pipe takes that much whole or not at all.
+const maxTold = 500
+
+func quoted(x *ebpf.Exec) string {
+	words := x.Args()
+	if len(words) == 0 {
+		words = []string{x.Path}
+	}
+	words[0] = filepath.Base(words[0])
+	text := strings.Join(words, " ")
+	if len(text) > 120 {
+		text = text[:120] + "..."
+	}
+	return fmt.Sprintf("`%s`", text)
+}
+
+// clean keeps a terminal from being driven by what an agent put into argv.
+func clean(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r == '\n' || r >= ' ' && r != 0x7f && (r < 0x80 || r > 0x9f) {
+			return r
+		}
+		return '?'
+	}, strings.ToValidUTF8(s, "?"))
+	if len(s) > maxTold {
+		s = s[:maxTold-4] + "...\n"
+	}
+	return s
+}
+
+// plain file systems: a write there has no effect but the bytes. In procfs or
+// cgroupfs it would be made with the daemon's rights.
+var plain = map[int64]bool{
+	unix.EXT4_SUPER_MAGIC: true, unix.XFS_SUPER_MAGIC: true, unix.BTRFS_SUPER_MAGIC: true,
+	unix.TMPFS_MAGIC: true, unix.OVERLAYFS_SUPER_MAGIC: true,
+}
+
+// writeNow writes to what takes the bytes at once.
+func writeNow(fd int, b []byte) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFSOCK:
+		_ = unix.Sendto(fd, b, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+		return
+	case unix.S_IFREG:
+		var fs unix.Statfs_t
+		if unix.Fstatfs(fd, &fs) == nil && plain[int64(fs.Type)] {
+			_, _ = unix.Write(fd, b)
+		}
+		return
+	case unix.S_IFIFO:
+	case unix.S_IFCHR:
+		if major := unix.Major(st.Rdev); major < 136 || major > 143 { // pseudo-terminals only
+			return
+		}
+	default:
+		return
+	}
+	ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	if n, err := unix.Poll(ready, 0); err != nil || n != 1 || ready[0].Revents&unix.POLLOUT == 0 {
+		return
+	}
+	_, err := unix.Pwritev2(fd, [][]byte{b}, -1, unix.RWF_NOWAIT)
+	if err == unix.EOPNOTSUPP || err == unix.EINVAL {
+		writeSoon(fd, b)
+	}
+}
+
+// writers bounds what may wait on a pipe that somebody filled on purpose.
+var writers = make(chan struct{}, 8)
+
+// writeSoon is for kernels that cannot write to a pipe without waiting (before
+// 6.5): there was room a moment ago, so it will not wait unless a sibling takes
+// that room first, and then it is left behind.
+func writeSoon(fd int, b []byte) {
+	select {
+	case writers <- struct{}{}:
+	default:
+		return
+	}
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		<-writers
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		_, _ = unix.Write(own, b)
+		unix.Close(own)
+		<-writers
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Millisecond):
+	}
+}
