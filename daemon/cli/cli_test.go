@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"iter"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-649e9bbc/paddock/daemon/api"
+	"github.com/seed-649e9bbc/paddock/daemon/session"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+)
+
+var update = flag.Bool("update", false, "write testdata/*.golden anew")
+
+// mainEnv makes the test program be paddock itself.
+const mainEnv = "PADDOCK_CLI_TEST_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(mainEnv) != "" {
+		if err := os.Unsetenv(mainEnv); err != nil {
+			panic(err)
+		}
+		os.Exit(Main(New("test"), os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// fake is a daemon that is not one.
+type fake struct {
+	status   api.Status
+	sessions []session.Session
+	events   []telemetry.Event
+	eventErr error
+	adopt    func(api.Peer, api.RunRequest) error
+	governed bool
+}
+
+func (f *fake) Status(context.Context) (api.Status, error) { return f.status, nil }
+
+func (f *fake) Sessions(context.Context) ([]session.Session, error) { return f.sessions, nil }
+
+func (f *fake) Events(_ context.Context, q telemetry.Query, _ bool) iter.Seq2[telemetry.Event, error] {
+	return func(yield func(telemetry.Event, error) bool) {
+		events := slices.DeleteFunc(slices.Clone(f.events), func(e telemetry.Event) bool {
+			return e.Seq <= q.After || q.Session != "" && q.Session != e.Session || len(q.Names) > 0 && !slices.Contains(q.Names, e.Name)
+		})
+		if n := len(events) - q.Limit; q.Newest && n > 0 {
+			events = events[n:]
+		}
+		for _, e := range events {
+			if !yield(e, nil) {
+				return
+			}
+		}
+		if f.eventErr != nil {
+			yield(telemetry.Event{}, f.eventErr)
+		}
+	}
+}
+
+func (f *fake) Adopt(_ context.Context, p api.Peer, r api.RunRequest) (api.RunResponse, error) {
+	if f.adopt == nil {
+		return api.RunResponse{}, errors.New("nobody is adopted here")
+	}
+	return api.RunResponse{SessionID: oneSession}, f.adopt(p, r)
+}
+
+func (f *fake) Governed(int) bool { return f.governed }
+
+func serve(t *testing.T, f *fake) (socket string) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "p.sock")
+	s := api.NewServer(socket, f, slog.New(slog.DiscardHandler))
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return socket
+}
+
+// executed is what paddock run handed over to.
+type executed struct {
+	path string
+	argv []string
+}
+
+// paddock runs a command line in this process.
+func paddock(t *testing.T, socket string, args ...string) (stdout, stderr string, code int, run *executed) {
+	t.Helper()
+	a := &app{zone: time.UTC, execute: func(path string, argv, _ []string) error {
+		run = &executed{path, argv}
+		return nil
+	}}
+	root := newRoot(a, "test")
+	var out, errs bytes.Buffer
+	root.SetOut(&out)
+	root.SetErr(&errs)
+	code = Main(root, append([]string{"--socket", socket}, args...))
+	return out.String(), errs.String(), code, run
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got; go test -update if it is to be so):\n%s", path, diff)
+	}
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"path"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+)
+
+const (
+	eventTime    = "2006-01-02 15:04:05.000"
+	sessionShort = 8 // characters: those a ULID draws anew last
+	subjectWidth = 44
+)
+
+var eventsHeader = eventLine("TIME", "SESSION", "DECISION", "WHAT", "WHY")
+
+func eventLine(when, session, decision, what, why string) string {
+	line := fmt.Sprintf("%-*s  %-*s  %-11s  ", len(eventTime), when, sessionShort, session, decision)
+	if why != "" {
+		// In runes, as fmt counts, until there is something better.
+		what += strings.Repeat(" ", max(0, subjectWidth-utf8.RuneCountInString(what))) + "  " + why
+	}
+	return strings.TrimRight(line+what, " ")
+}
+
+// writeEvent writes an event as a line for people.
+func (a *app) writeEvent(w io.Writer, e *telemetry.Event) error {
+	session := e.Session[max(0, len(e.Session)-sessionShort):]
+	v := view(e.Attrs)
+	_, err := fmt.Fprintln(w, eventLine(e.Time.In(a.zone).Format(eventTime), plain(session), plain(v.decision()), plain(v.what(e.Name)), plain(v.why(e.Name))))
+	return err
+}
+
+// view reads attributes; what is not there, or of another type, is "".
+type view map[string]any
+
+func (v view) text(key string) string {
+	switch x := v[key].(type) {
+	case string:
+		return x
+	case int64:
+		return strconv.FormatInt(x, 10)
+	case []string:
+		return strings.Join(x, ", ")
+	}
+	return ""
+}
+
+// allowed is the decision that nothing else was to be enforced for.
+const allowed = "allow"
+
+// decision in brackets is one that was not enforced.
+func (v view) decision() string {
+	d := v.text(telemetry.AttrDecision)
+	if enforced, ok := v[telemetry.AttrDecisionEnforced].(bool); ok && !enforced && d != "" && d != allowed {
+		return "(" + d + ")"
+	}
+	return d
+}
+
+func (v view) what(name string) string {
+	switch name {
+	case telemetry.NameProcessExec:
+		return v.command()
+	case telemetry.NameProcessExit:
+		if s := v.text(telemetry.AttrProcessSignal); s != "" && s != "0" {
+			return v.program() + " ended by signal " + s
+		}
+		return v.program() + " ended with " + v.text(telemetry.AttrProcessExitCode)
+	case telemetry.NameNetworkDecision:
+		if kind := v.text(telemetry.AttrSocketKind); kind != "" {
+			return v.program() + ": socket " + kind
+		}
+		to := net.JoinHostPort(v.text(telemetry.AttrDestinationAddress), v.text(telemetry.AttrDestinationPort))
+		return v.program() + ": " + v.text(telemetry.AttrNetworkTransport) + " " + to
+	case telemetry.NameSessionStart:
+		return "session starts: " + strings.TrimSpace(v.text(telemetry.AttrAgent)+" "+v.text(telemetry.AttrAgentVersion)) +
+			" (" + v.text(telemetry.AttrSurface) + ", " + v.text(telemetry.AttrSessionHow) + ")"
+	case telemetry.NameSessionEnd:
+		return fmt.Sprintf("session ends: %s execs (%s denied), %s connects (%s denied)",
+			v.count(telemetry.AttrSessionExecs), v.count(telemetry.AttrSessionDenied),
+			v.count(telemetry.AttrSessionConnects), v.count(telemetry.AttrSessionNetDenied))
+	case telemetry.NamePolicyApplied:
+		return fmt.Sprintf("requirements %s in force: %s, %s rules", v.text(telemetry.AttrPolicyGeneration), v.text(telemetry.AttrMode), v.count(telemetry.AttrPolicyRules))
+	case telemetry.NamePolicyRejected:
+		return "requirements rejected: " + v.text(telemetry.AttrPolicySource)
+	case telemetry.NameCanaryResult:
+		proven := "not proven"
+		if yes, ok := v[telemetry.AttrCanaryProven].(bool); ok && yes {
+			proven = "proven"
+		}
+		return "gate " + v.text(telemetry.AttrGate) + " (" + v.text(telemetry.AttrTier) + ") " + proven
+	case telemetry.NameTelemetryGap:
+		n := v.text(telemetry.AttrGapCount)
+		if n == "" {
+			n = "an unknown number of"
+		}
+		return n + " events are missing"
+	case telemetry.NameDaemonStart:
+		return "Paddock " + v.text(telemetry.AttrVersion) + " starts"
+	case telemetry.NameDaemonStop:
+		return "Paddock stops"
+	case telemetry.NameHoldKilled:
+		return v.command() + " killed"
+	case telemetry.NameTamper:
+		return v.program() + ": signal " + v.text(telemetry.AttrTamperSignal) + " to process " + v.text(telemetry.AttrTamperTarget)
+	}
+	return name
+}
+
+func (v view) why(name string) string {
+	for _, key := range []string{
+		telemetry.AttrDecisionReason, telemetry.AttrKillReason, telemetry.AttrCanaryDetail, telemetry.AttrGapCause,
+		telemetry.AttrErrorMessage,
+	} {
+		if s := v.text(key); s != "" {
+			return s
+		}
+	}
+	if name == telemetry.NamePolicyApplied {
+		return v.text(telemetry.AttrPolicySources)
+	}
+	return ""
+}
+
+func (v view) count(key string) string {
+	if s := v.text(key); s != "" {
+		return s
+	}
+	return "0"
+}
+
+// command is the argv, else the best there is.
+func (v view) command() string {
+	args, _ := v[telemetry.AttrProcessCommandArgs].([]string)
+	if len(args) == 0 {
+		return v.program()
+	}
+	line := commandLine(args, maxCommand)
+	if v.text(telemetry.AttrArgsTruncated) != "" && !strings.HasSuffix(line, "…") {
+		line += "…"
+	}
+	return line
+}
+
+// program names a process for people.
+func (v view) program() string {
+	if name := v.text(telemetry.AttrProcessExecutableName); name != "" {
+		return word(name)
+	}
+	if p := v.text(telemetry.AttrProcessExecutablePath); p != "" {
+		return word(path.Base(p))
+	}
+	if p := v.text(telemetry.AttrCalledAs); p != "" {
+		return word(path.Base(p))
+	}
+	return "process " + v.text(telemetry.AttrProcessPID)
+}

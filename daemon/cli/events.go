@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+)
+
+func (a *app) eventsCommand() *cobra.Command {
+	var q telemetry.Query
+	var follow, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "events",
+		Short: "Show what happened",
+		Long: `Show what happened, oldest first: time, session (the end of its ID), decision, what was
+done, and why it was decided so. A decision in brackets was not enforced (mode observe).
+
+Arguments are quoted as a shell reads them; control characters are never printed as
+they are. With --json: one event a line, with everything that is known of it.
+
+Without --limit the newest 100 are shown, with --follow the newest 10; with --session,
+--after or --json all of them.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if q.After < 0 || q.Limit < 0 {
+				return usage(cmd, fmt.Errorf("--after %d --limit %d: must not be negative", q.After, q.Limit))
+			}
+			given := cmd.Flags().Changed
+			if !given("limit") && q.Session == "" && !given("after") && !asJSON {
+				q.Limit = 100
+				if follow {
+					q.Limit = 10
+				}
+			}
+			q.Newest = q.Limit > 0 && !given("after")
+			return a.events(cmd, q, follow, asJSON)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&q.Session, "session", "", "only of this session: its ID, or the end of it")
+	f.StringSliceVar(&q.Names, "name", nil, "only events of this name (may be repeated)")
+	f.Int64Var(&q.After, "after", 0, "only events with a higher sequence number; --limit counts from there")
+	f.IntVar(&q.Limit, "limit", 0, "at most so many, the newest; 0: all")
+	f.BoolVarP(&follow, "follow", "f", false, "wait for more")
+	f.BoolVar(&asJSON, "json", false, "print JSON, one event a line")
+	return cmd
+}
+
+func (a *app) events(cmd *cobra.Command, q telemetry.Query, follow, asJSON bool) error {
+	out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
+	write := a.writeEvent
+	if asJSON {
+		write = func(w io.Writer, e *telemetry.Event) error {
+			data, err := json.Marshal(e)
+			if err != nil {
+				return fmt.Errorf("writing event %s: %w", e.ID, err)
+			}
+			_, err = w.Write(append(safeJSON(data), '\n'))
+			return err
+		}
+	} else {
+		fmt.Fprintln(out, eventsHeader)
+	}
+	for e, err := range a.client().Events(cmd.Context(), q, follow) {
+		if err == nil {
+			err = write(out, &e)
+		}
+		if err == nil && follow {
+			err = out.Flush()
+		}
+		if err != nil {
+			_ = out.Flush() // what came before it; the error says that it is not all
+			return err
+		}
+	}
+	return out.Flush()
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package daemon is the system service: it builds the parts below, runs them and
+// stops them in order.
+package daemon
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"log/slog"
+	"path/filepath"
+)
+
+// Config says where an instance lives. The zero value is the system's own; a
+// private instance moves everything.
+type Config struct {
+	Version string
+	// Root is put before every system path read (requirements).
+	Root string
+	// StateDir keeps events, sessions and the last requirements that were good.
+	StateDir string
+	// RunDir holds the socket and the lock.
+	RunDir string
+	// AgentsFile replaces the embedded agent profiles.
+	AgentsFile string
+	// Cgroup is the cgroup v2 directory below which connections are judged.
+	Cgroup string
+	// PinDir keeps the kernel side alive without the daemon.
+	PinDir string
+	// DetachOnStop takes the kernel side down on an orderly stop. Without it,
+	// governed processes stay governed, and what would need an answer is killed.
+	DetachOnStop bool
+	// Helper is the command line of Paddock's helper process.
+	Helper []string
+	Log    *slog.Logger
+}
+
+// Where the system's own instance lives.
+const (
+	DefaultStateDir = "/var/lib/paddock"
+	DefaultRunDir   = "/run/paddock"
+	defaultPinRoot  = "/sys/fs/bpf"
+)
+
+func (c Config) withDefaults() Config {
+	if c.StateDir == "" {
+		c.StateDir = DefaultStateDir
+	}
+	if c.RunDir == "" {
+		c.RunDir = DefaultRunDir
+	}
+	if c.Root == "" {
+		c.Root = "/"
+	}
+	if c.PinDir == "" {
+		c.PinDir = PinDir(c.RunDir)
+	}
+	if c.Cgroup == "" {
+		c.Cgroup = defaultCgroup()
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func (c Config) socket() string { return filepath.Join(c.RunDir, "paddock.sock") }
+
+// PinDir is where the instance with this run directory pins its kernel side.
+func PinDir(runDir string) string {
+	if filepath.Clean(runDir) == DefaultRunDir {
+		return filepath.Join(defaultPinRoot, "paddock")
+	}
+	abs, err := filepath.Abs(runDir)
+	if err != nil {
+		abs = runDir
+	}
+	sum := sha256.Sum256([]byte(abs))
+	return filepath.Join(defaultPinRoot, "paddock-"+hex.EncodeToString(sum[:6]))
+}

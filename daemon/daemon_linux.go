@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/seed-649e9bbc/paddock/daemon/api"
+	"github.com/seed-649e9bbc/paddock/daemon/enforce"
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/daemon/session"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+	"github.com/seed-649e9bbc/paddock/ebpf"
+	"github.com/seed-649e9bbc/paddock/mdm"
+)
+
+// Daemon is the system service. Make one with New, then Run it once.
+type Daemon struct {
+	config  Config
+	started time.Time
+
+	lock     *os.File
+	store    *telemetry.Store
+	exporter *telemetry.Exporter
+	loader   *mdm.Loader
+	kernel   *ebpf.Kernel
+	sessions *session.Table
+	enforcer *enforce.Enforcer
+	server   *api.Server
+
+	saving sync.Mutex // of the file the sessions are in
+	mu     sync.Mutex // guards what follows
+	policy inForce
+}
+
+// inForce is what status says of the requirements.
+type inForce struct {
+	result     mdm.Result
+	applied    *policy.Requirements
+	generation uint32
+	rejected   string // why the newest requirements are not in force
+}
+
+// New makes a daemon; nothing happens before Run.
+func New(c Config) *Daemon { return &Daemon{config: c.withDefaults()} }
+
+// stopLimit is how long an orderly stop may take.
+const stopLimit = 5 * time.Second
+
+// Run brings everything up, in order, serves until ctx ends, and takes it down.
+// ready is called once every gate is proven and the API answers. Its errors are
+// one sentence with what to do.
+func (d *Daemon) Run(ctx context.Context, ready func()) error {
+	d.started = time.Now()
+	if err := ebpf.Check(d.kernelOptions()); err != nil {
+		return err
+	}
+	if err := d.directories(); err != nil {
+		return err
+	}
+	if err := d.takeLock(); err != nil {
+		return err
+	}
+	defer d.lock.Close()
+
+	err := d.up(ctx)
+	if err == nil {
+		ready()
+		err = d.serve(ctx)
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+	defer cancel()
+	return errors.Join(err, d.down(stop))
+}
+
+// up starts the parts, those that others stand on first.
+func (d *Daemon) up(ctx context.Context) error {
+	c := d.config
+	var err error
+	if d.store, err = telemetry.Open(ctx, filepath.Join(c.StateDir, "events"), telemetry.Options{}); err != nil {
+		return err
+	}
+	d.record(d.startEvent())
+	profiles, err := d.profiles()
+	if err != nil {
+		return err
+	}
+	d.loader = mdm.NewLoader(c.Root, filepath.Join(c.StateDir, "requirements"), c.Log)
+	d.sessions = session.NewTable(time.Now, rand.Reader)
+	if err := d.restoreSessions(); err != nil {
+		c.Log.Warn("the sessions from before are lost; what is marked in the kernel stays governed", "error", err)
+	}
+	if d.kernel, err = ebpf.Open(d.kernelOptions()); err != nil {
+		return err
+	}
+	d.enforcer, err = enforce.New(enforce.Config{
+		Kernel: d.kernel, Profiles: profiles, Sessions: d.sessions, Events: d.store,
+		Directories: enforce.Directories("/"), Helper: c.Helper, PinDir: c.PinDir, Log: c.Log,
+		Changed: d.sessionsChanged,
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.applyFirst(d.loader.Load()); err != nil {
+		return err
+	}
+	if err := d.enforcer.Start(ctx); err != nil {
+		return err
+	}
+	if err := d.enforcer.Prove(ctx); err != nil {
+		return err
+	}
+	if err := d.kernel.DropOthers(); err != nil {
+		return err
+	}
+	d.startExporter(ctx)
+	d.server = api.NewServer(c.socket(), d, c.Log)
+	return d.server.Start(ctx)
+}
+
+// down stops the parts in reverse. Enforcement goes on without us, unless it was
+// asked for that it should not.
+func (d *Daemon) down(ctx context.Context) error {
+	var errs []error
+	if d.server != nil {
+		// A client that says nothing must not use up the time of the others.
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		if err := d.server.Shutdown(short); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			errs = append(errs, err)
+		}
+		cancel()
+	}
+	if d.enforcer != nil {
+		errs = append(errs, d.enforcer.Shutdown(ctx))
+		errs = append(errs, d.saveSessions())
+	}
+	if d.kernel != nil {
+		if d.config.DetachOnStop {
+			errs = append(errs, d.kernel.Detach())
+		}
+		errs = append(errs, d.kernel.Close())
+	}
+	if d.store != nil {
+		d.record(d.stopEvent())
+		errs = append(errs, d.store.Flush(ctx))
+		if d.exporter != nil {
+			errs = append(errs, d.exporter.Shutdown(ctx))
+		}
+		errs = append(errs, d.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// proveEvery is how often the canary flies while nothing changes.
+const proveEvery = 5 * time.Minute
+
+// serve reacts to what changes until ctx ends.
+func (d *Daemon) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() {
+		err := d.loader.Watch(ctx, func(r mdm.Result) { d.applyNext(ctx, r) })
+		if err != nil && ctx.Err() == nil {
+			d.config.Log.Error("watching the requirements", "error", err)
+		}
+	})
+	prove, save := time.NewTicker(proveEvery), time.NewTicker(saveEvery)
+	defer prove.Stop()
+	defer save.Stop()
+	watchdog, stopWatchdog := watchdogTicks()
+	defer stopWatchdog()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-prove.C:
+			if err := d.enforcer.Prove(ctx); err != nil && ctx.Err() == nil {
+				d.config.Log.Error("a gate is not proven any more", "error", err)
+			}
+		case <-save.C:
+			if err := d.saveSessions(); err != nil {
+				d.config.Log.Error("saving the sessions", "error", err)
+			}
+		case <-watchdog:
+			d.feedWatchdog(ctx)
+		}
+	}
+}
+
+func (d *Daemon) profiles() (*session.Profiles, error) {
+	if d.config.AgentsFile != "" {
+		return session.LoadProfiles(d.config.AgentsFile)
+	}
+	return session.Embedded()
+}
+
+func (d *Daemon) kernelOptions() ebpf.Options {
+	return ebpf.Options{PinDir: d.config.PinDir, Cgroup: d.config.Cgroup, Log: d.config.Log}
+}
+
+func (d *Daemon) record(events ...telemetry.Event) {
+	if err := d.store.Record(context.Background(), events...); err != nil {
+		d.config.Log.Error("recording an event", "error", err)
+	}
+}
+
+func (d *Daemon) startExporter(ctx context.Context) {
+	d.mu.Lock()
+	sink := d.policy.applied.Telemetry
+	d.mu.Unlock()
+	d.exporter = telemetry.NewExporter(d.store, telemetry.ExporterOptions{
+		Endpoint: sink.Endpoint, Headers: sink.Headers, Resource: d.resource(), Log: d.config.Log,
+	})
+	d.exporter.Start(ctx)
+}
+
+func (d *Daemon) directories() error {
+	for _, dir := range []struct {
+		path string
+		mode os.FileMode
+	}{{d.config.StateDir, 0o700}, {d.config.RunDir, 0o755}} {
+		if err := os.MkdirAll(dir.path, dir.mode); err != nil {
+			return fmt.Errorf("making the directory %s: %w", dir.path, err)
+		}
+		if err := os.Chmod(dir.path, dir.mode); err != nil {
+			return fmt.Errorf("making the directory %s: %w", dir.path, err)
+		}
+	}
+	return nil
+}

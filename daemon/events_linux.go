@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"os"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+	"github.com/seed-649e9bbc/paddock/ebpf"
+	"github.com/seed-649e9bbc/paddock/mdm"
+)
+
+// resource says which machine the events are of, in OpenTelemetry's words.
+func (d *Daemon) resource() map[string]string {
+	host, _ := os.Hostname()
+	return map[string]string{
+		"service.name": "paddock", "service.version": d.config.Version,
+		"host.name": host, "os.type": "linux", "os.version": ebpf.KernelRelease(),
+	}
+}
+
+func (d *Daemon) startEvent() telemetry.Event {
+	return telemetry.Event{Name: telemetry.NameDaemonStart, Severity: telemetry.Info, Attrs: map[string]any{
+		telemetry.AttrVersion: d.config.Version, telemetry.AttrProcessPID: int64(os.Getpid()),
+	}}
+}
+
+func (d *Daemon) stopEvent() telemetry.Event {
+	e := d.startEvent()
+	e.Name = telemetry.NameDaemonStop
+	return e
+}
+
+func (d *Daemon) appliedEvent(r mdm.Result, requirements *policy.Requirements, generation uint32) telemetry.Event {
+	var digests []string
+	for _, l := range r.Layers {
+		digests = append(digests, l.Digest)
+	}
+	return telemetry.Event{Name: telemetry.NamePolicyApplied, Severity: telemetry.Info, Attrs: map[string]any{
+		telemetry.AttrPolicyGeneration: int64(generation),
+		telemetry.AttrMode:             requirements.Mode.String(),
+		telemetry.AttrPolicyRules:      int64(len(requirements.Rules)),
+		telemetry.AttrPolicySources:    sources(r),
+		telemetry.AttrPolicyDigests:    digests,
+		telemetry.AttrPolicyStrictest:  r.Strictest || requirements != r.Requirements,
+		telemetry.AttrPolicyLastKnown:  r.LastKnownGood,
+	}}
+}
+
+func (d *Daemon) rejectedEvent(source string, err error) telemetry.Event {
+	return telemetry.Event{Name: telemetry.NamePolicyRejected, Severity: telemetry.Error, Attrs: map[string]any{
+		telemetry.AttrPolicySource: source, telemetry.AttrErrorMessage: err.Error(),
+	}}
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/mdm"
+)
+
+// applyFirst puts the first requirements into force. What cannot be applied is
+// replaced by the strictest there is: a daemon with no policy is none.
+func (d *Daemon) applyFirst(r mdm.Result) error {
+	err := d.apply(r, r.Requirements)
+	if err == nil {
+		return nil
+	}
+	d.reject(r, err)
+	if err := d.apply(r, policy.Strictest()); err != nil {
+		return fmt.Errorf("applying the strictest requirements: %w", err)
+	}
+	return nil
+}
+
+// applyNext reacts to changed requirements. What cannot be applied leaves the
+// generation before in force.
+func (d *Daemon) applyNext(ctx context.Context, r mdm.Result) {
+	if err := d.apply(r, r.Requirements); err != nil {
+		d.reject(r, err)
+		return
+	}
+	d.exporter.Reconfigure(r.Requirements.Telemetry.Endpoint, r.Requirements.Telemetry.Headers)
+	if err := d.enforcer.Prove(ctx); err != nil && ctx.Err() == nil {
+		d.config.Log.Error("a gate is not proven under the new policy", "error", err)
+	}
+}
+
+func (d *Daemon) apply(r mdm.Result, requirements *policy.Requirements) error {
+	generation, err := d.enforcer.Apply(requirements)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	rejected := d.policy.rejected
+	if requirements == r.Requirements {
+		rejected = ""
+	}
+	d.policy = inForce{result: r, applied: requirements, generation: generation, rejected: rejected}
+	d.mu.Unlock()
+	for _, incident := range r.Incidents {
+		d.config.Log.Error("requirements cannot be used", "source", incident.Source, "error", incident.Err)
+		d.record(d.rejectedEvent(incident.Source, incident.Err))
+	}
+	for _, w := range requirements.Warnings {
+		d.config.Log.Warn("requirements", "warning", w)
+	}
+	d.record(d.appliedEvent(r, requirements, generation))
+	d.config.Log.Info("policy in force", "generation", generation, "mode", requirements.Mode.String(),
+		"rules", len(requirements.Rules), "layers", strings.Join(sources(r), ", "))
+	return nil
+}
+
+func (d *Daemon) reject(r mdm.Result, err error) {
+	d.config.Log.Error("requirements are not in force", "error", err)
+	d.record(d.rejectedEvent(strings.Join(sources(r), ", "), err))
+	d.mu.Lock()
+	d.policy.rejected = err.Error()
+	d.mu.Unlock()
+}
+
+func sources(r mdm.Result) []string {
+	var out []string
+	for _, l := range r.Layers {
+		out = append(out, l.Source)
+	}
+	return out
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// saveEvery is how often the table of sessions is written when none begins or
+// ends: for its counters.
+const saveEvery = 5 * time.Second
+
+func (d *Daemon) sessionsChanged() {
+	if err := d.saveSessions(); err != nil {
+		d.config.Log.Error("saving the sessions", "error", err)
+	}
+}
+
+func (d *Daemon) savedPath() string { return filepath.Join(d.config.StateDir, "sessions.json") }
+
+func (d *Daemon) saveSessions() error {
+	d.saving.Lock()
+	defer d.saving.Unlock()
+	tmp := d.savedPath() + ".new"
+	if err := os.WriteFile(tmp, d.sessions.Snapshot(), 0o600); err != nil {
+		return fmt.Errorf("saving the sessions: %w", err)
+	}
+	return os.Rename(tmp, d.savedPath())
+}
+
+// restoreSessions reads the sessions from before. Those of another boot have no
+// marked process any more and end when the enforcer takes over.
+func (d *Daemon) restoreSessions() error {
+	data, err := os.ReadFile(d.savedPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return d.sessions.Restore(data)
+}
