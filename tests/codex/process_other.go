@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !linux
+
+package codex
+
+import "os/exec"
+
+// ownGroup has nothing to do: Codex runs in a network namespace, and those are Linux's.
+func ownGroup(*exec.Cmd) {}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package house holds what keeps the house as it was drawn.
+package house
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/seed-649e9bbc/paddock"
+
+// may lists, for each room, which rooms of ours it may import. A room that is not
+// here does not exist: whoever adds one says here what it stands on.
+var may = map[string][]string{
+	".":                {"daemon/cli"},
+	"daemon":           {"daemon/*", "ebpf", "mdm"},
+	"daemon/policy":    {},
+	"daemon/session":   {},
+	"daemon/telemetry": {},
+	"daemon/enforce":   {"daemon/policy", "daemon/session", "daemon/telemetry", "ebpf"},
+	"daemon/api":       {"daemon/session", "daemon/telemetry"},
+	"daemon/cli":       {"daemon", "daemon/api", "daemon/policy", "daemon/session", "daemon/telemetry", "mdm"},
+	"ebpf":             {},
+	"mdm":              {"daemon/policy"},
+}
+
+// topLevel is all that may lie at the top, besides files that begin with a dot.
+var topLevel = []string{
+	"LICENSE", "Makefile", "README.md", "bin", "configprofile", "daemon", "docs", "ebpf", "examples", "go.mod", "go.sum",
+	"installer", "main.go", "mdm", "tests",
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+// packages lists ours for one platform, or for the one tests run on.
+func packages(t *testing.T, goos string) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []goPackage
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var p goPackage
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+const root = "../.."
+
+func room(importPath string) string {
+	if importPath == module {
+		return "."
+	}
+	return strings.TrimPrefix(importPath, module+"/")
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	for _, goos := range []string{"linux", "darwin"} {
+		for _, p := range packages(t, goos) {
+			from := room(p.ImportPath)
+			if strings.HasPrefix(from, "tests/") {
+				continue
+			}
+			allowed, known := may[from]
+			if !known {
+				t.Errorf("package %s is not in the list of rooms", from)
+			}
+			for _, imported := range p.Imports {
+				if !strings.HasPrefix(imported, module) {
+					continue
+				}
+				to := room(imported)
+				fits := func(pattern string) bool { ok, _ := path.Match(pattern, to); return ok }
+				switch {
+				case strings.HasPrefix(to, "tests/"):
+					t.Errorf("%s (%s) imports %s, which is only for tests", from, goos, to)
+				case from == "daemon" && to == "daemon/cli":
+					t.Errorf("daemon imports daemon/cli: nothing but main may")
+				case !slices.ContainsFunc(allowed, fits):
+					t.Errorf("%s (%s) imports %s; it may import %v", from, goos, to, allowed)
+				}
+			}
+		}
+	}
+}
+
+func TestTopLevelIsFixed(t *testing.T) {
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") && !slices.Contains(topLevel, e.Name()) {
+			t.Errorf("%s lies at the top level: it belongs into one of %v", e.Name(), topLevel)
+		}
+	}
+}
+
+// The rules of the design that are worth a word of their own.
+func TestTheCoreStandsAlone(t *testing.T) {
+	for _, p := range packages(t, "linux") {
+		if from := room(p.ImportPath); from != "daemon/policy" {
+			continue
+		}
+		for _, imported := range p.Imports {
+			switch imported {
+			case "os", "net", "net/http", "time", "os/exec", "syscall", "io/fs", "log/slog":
+				t.Errorf("daemon/policy imports %s: it takes no part in the world", imported)
+			}
+		}
+	}
+}

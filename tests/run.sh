@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Everything CI does, in the order in which a failure is cheapest to find. Every step runs even when an earlier one
+# failed, so that one run shows all that is wrong. The last line is always `N passed, N failed, N skipped`.
+#
+#   KERNELS=all tests/run.sh             every kernel of the VM tests
+#   tests/run.sh ./daemon/... -run Foo   the same checks, then only these tests (arguments of `go test`)
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+export CGO_ENABLED=0
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+checks=$work/checks
+: >"$checks"
+
+# check NAME COMMAND...
+check() {
+	local name=$1 began=$SECONDS status
+	shift
+	if "$@" 2>&1; then
+		printf 'ok    %s (%ds)\n' "$name" $((SECONDS - began))
+		printf 'pass\t%s\n' "$name" >>"$checks"
+	else
+		status=$?
+		printf 'FAIL  %s: exit status %d\n' "$name" "$status"
+		printf 'fail\t%s\texit status %d\n' "$name" "$status" >>"$checks"
+	fi
+}
+
+check setup make --silent --no-print-directory setup
+check build-all make --silent --no-print-directory build-all
+check generate tests/setup/generated.sh
+check vet go vet ./...
+check vet-darwin env GOOS=darwin GOARCH=arm64 go vet ./...
+
+# Built first: `go run` would answer 1 for whatever status the program ends with, and hide that it did not build.
+if ! go build -o "$work/report" ./tests/report; then
+	echo "0 passed, 1 failed, 0 skipped"
+	exit 1
+fi
+[ $# -gt 0 ] || set -- ./...
+
+# One package at a time: tests attach to the kernel's hooks and boot virtual machines on what may be two cores.
+# A cached result says nothing about the kernel under it, hence -count=1.
+"$work/report" -checks "$checks" -- go test -json -count=1 -p 1 -timeout 15m "$@"
