@@ -199,7 +199,7 @@ func judgeFindings(f findings, m ebpf.Mechanism, why string, now time.Time) []Ga
 		if !g.Proven {
 			g.Tier = string(ebpf.None)
 		}
-		if m == ebpf.None && why != "" {
+		if g.Detail == "" || m == ebpf.None { // why a better mechanism is not the one
 			g.Detail = why
 		}
 		return g

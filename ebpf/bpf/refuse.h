@@ -110,37 +110,44 @@ INLINE int refuse_ptrace(struct task_struct *target)
 	return -EPERM;
 }
 
+/*
+ * What a program returns, kept as it is. 6.12 wants to see that an lsm program
+ * returns 0 or an error number, and that bound is lost on what an earlier
+ * program answered, or when the compiler turns a choice into arithmetic.
+ */
+INLINE int bounded(int answer)
+{
+	long a = answer;
+
+	asm volatile("" : "+r"(a)); /* or the compiler knows better than to check */
+	if (a < -4095 || a > 0)
+		return -EPERM;
+	return a;
+}
+
 #define HOOKS(prefix, bprm_at, kill_at, ptrace_at, socket_at)                             \
 	SEC(bprm_at)                                                                               \
 	int BPF_PROG(prefix##_bprm, struct linux_binprm *bprm, int ret)                            \
 	{                                                                                          \
-		if (ret)                                                                           \
-			return ret;                                                                \
-		return refuse_file(bprm->file, HOOK_BPRM, bprm->filename);                         \
+		return bounded(ret ? ret : refuse_file(bprm->file, HOOK_BPRM, bprm->filename));    \
 	}                                                                                          \
 	SEC(kill_at)                                                                               \
 	int BPF_PROG(prefix##_kill, struct task_struct *target, struct kernel_siginfo *info,       \
 		     int sig, const struct cred *cred, int ret)                                    \
 	{                                                                                          \
-		if (ret)                                                                           \
-			return ret;                                                                \
-		return refuse_signal(target, sig);                                                 \
+		return bounded(ret ? ret : refuse_signal(target, sig));                            \
 	}                                                                                          \
 	SEC(ptrace_at)                                                                             \
 	int BPF_PROG(prefix##_ptrace, struct task_struct *child, unsigned int mode, int ret)       \
 	{                                                                                          \
-		if (ret)                                                                           \
-			return ret;                                                                \
-		return refuse_ptrace(child);                                                       \
+		return bounded(ret ? ret : refuse_ptrace(child));                                  \
 	}                                                                                          \
 	SEC(socket_at)                                                                             \
 	int BPF_PROG(prefix##_socket, int family, int type, int protocol, int kern, int ret)       \
 	{                                                                                          \
-		if (ret)                                                                           \
-			return ret;                                                                \
-		if (kern)                                                                          \
-			return 0;                                                                  \
-		return judge_socket(family, type, protocol) ? 0 : -EPERM;                          \
+		if (!ret && !kern && !judge_socket(family, type, protocol))                        \
+			ret = -EPERM;                                                              \
+		return bounded(ret);                                                               \
 	}
 
 HOOKS(lsm, "lsm/bprm_check_security", "lsm/task_kill", "lsm/ptrace_access_check",
@@ -156,11 +163,11 @@ HOOKS(mod, "fmod_ret/security_bprm_check", "fmod_ret/security_task_kill",
 SEC("lsm/mmap_file")
 int BPF_PROG(lsm_mmap, struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags, int ret)
 {
-	return ret ? ret : refuse_mmap(file, prot, flags);
+	return bounded(ret ? ret : refuse_mmap(file, prot, flags));
 }
 
 SEC("fmod_ret/security_mmap_file")
 int BPF_PROG(mod_mmap, struct file *file, unsigned long prot, unsigned long flags, int ret)
 {
-	return ret ? ret : refuse_mmap(file, prot, flags);
+	return bounded(ret ? ret : refuse_mmap(file, prot, flags));
 }
