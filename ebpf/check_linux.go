@@ -87,7 +87,7 @@ func olderThan(release, min string) bool {
 	if n, _ := fmt.Sscanf(release, "%d.%d", &a, &b); n < 2 {
 		return false // an unknown scheme: let the feature checks speak
 	}
-	fmt.Sscanf(min, "%d.%d", &x, &y)
+	_, _ = fmt.Sscanf(min, "%d.%d", &x, &y) // ours: a constant
 	return a < x || a == x && b < y
 }
 
@@ -104,7 +104,7 @@ func checkMagic(dir string, magic int64) error {
 		}
 		dir = filepath.Dir(dir)
 	}
-	if int64(st.Type) != magic {
+	if st.Type != magic {
 		return fmt.Errorf("file system type %#x of %s", st.Type, dir)
 	}
 	return nil

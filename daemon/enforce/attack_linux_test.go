@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
-	"github.com/seed-649e9bbc/paddock/ebpf"
 )
 
 // Ways out of a hold and off the leash, tried by governed processes. Each
@@ -89,21 +88,27 @@ paddock = { mode = "enforce" }`, m.dir+"/box"))
 	}
 }
 
-// A held process that somebody else woke is on record.
+// A process somebody else woke out of its hold dies, and every such death is on
+// record. Whether a wake-up comes in time is a race, which ebpf's tests decide;
+// here it counts that none of those that did goes missing.
 func TestEscapeIsRecorded(t *testing.T) {
 	// a rule about its arguments keeps sort from being remembered whatever they are
 	m := newMachine(t, `rules = { prefix_rules = [{ pattern = [{ token = "sort" }, { token = "-x" }], decision = "forbidden" }] }
 paddock = { mode = "enforce" }`)
-	_, _ = m.run(`perl -e 'for (1..100) { $p = fork; if (!$p) { exec "/usr/bin/sort", "--version", "$_"; exit }
-		kill "CONT", $p for 1..1000; waitpid $p, 0 }' >/dev/null 2>&1`)
-	if m.canary.mechanism() == ebpf.None {
-		ev := m.wait("a process that ran before its release", func(e telemetry.Event) bool {
-			return e.Name == telemetry.NameHoldKilled
-		})
-		if ev.Attrs[telemetry.AttrKillReason] != "it ran before it was released" {
-			t.Errorf("event: %v", ev.Attrs)
+	out, err := m.run(`perl -e 'for (1..100) { $p = fork; if (!$p) { open STDOUT, ">/dev/null"; exec "/usr/bin/sort", "--version", "$_"; exit 1 }
+		kill "CONT", $p for 1..1000; waitpid $p, 0; if ($?) { print "$p $?\n" } }' 2>/dev/null`)
+	must(t, err)
+	for _, line := range strings.Fields(strings.ReplaceAll(out, " 9\n", "\n")) {
+		pid, err := strconv.ParseInt(line, 10, 64)
+		if err != nil {
+			t.Fatalf("ended by something else than SIGKILL: %q", out)
 		}
+		m.wait("process "+line+" ran before it was released", func(e telemetry.Event) bool {
+			return e.Name == telemetry.NameHoldKilled && e.Attrs[telemetry.AttrProcessPID] == pid &&
+				e.Attrs[telemetry.AttrKillReason] == "it ran before it was released"
+		})
 	}
+	t.Logf("%d of 100 were woken", strings.Count(out, "\n"))
 }
 
 func TestDeniedDestinationCannotBeReached(t *testing.T) {
@@ -178,13 +183,13 @@ func attack(name string, args []string) int {
 		go func() {
 			// by now the main thread may be gone; what is left must not be free
 			for try := 0; try < 50; try++ {
-				unix.Nanosleep(&unix.Timespec{Nsec: 2e6}, nil)
+				_ = unix.Nanosleep(&unix.Timespec{Nsec: 2e6}, nil)
 			}
 			err := unix.Exec(args[0], args, os.Environ())
 			fmt.Println("exec:", err)
 			os.Exit(1)
 		}()
-		unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
+		_, _, _ = unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
 	case "attack-memfd":
 		var fd int
 		if fd, err = memfdOf(args[0]); err == nil {

@@ -45,7 +45,6 @@ type catalog struct {
 	deny      map[ebpf.InodeID]uint32 // forbidden whatever the arguments; what EPERM is for
 	verdicts  map[ebpf.InodeID]denial // why
 	exact     map[string]bool         // basenames of rules that name a whole path
-	ids       map[string]ebpf.FileID  // what was hashed, by path
 	hashes    map[ebpf.FileID]digest  // kept over reloads
 }
 

@@ -3,6 +3,7 @@
 package enforce
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/seed-649e9bbc/paddock/daemon/session"
@@ -51,7 +52,7 @@ func (e *Enforcer) unmark(key uint64) error {
 		for pid, p := range procs {
 			if p.Session == key {
 				found = true
-				if err := e.Kernel.Unmark(pid); err != nil && err != ebpf.ErrNoProcess {
+				if err := e.Kernel.Unmark(pid); err != nil && !errors.Is(err, ebpf.ErrNoProcess) {
 					return err
 				}
 			}

@@ -77,7 +77,7 @@ func writeNow(fd int, b []byte) {
 		return
 	case unix.S_IFREG:
 		var fs unix.Statfs_t
-		if unix.Fstatfs(fd, &fs) == nil && plain[int64(fs.Type)] {
+		if unix.Fstatfs(fd, &fs) == nil && plain[fs.Type] {
 			_, _ = unix.Write(fd, b)
 		}
 		return

@@ -126,7 +126,10 @@ func (s *Store) setAside(aside string) error {
 		}
 	}
 	names, err := filepath.Glob(filepath.Join(filepath.Dir(s.path), "damaged-*.db"))
-	if err != nil || len(names) <= keepDamaged {
+	if err != nil {
+		return err
+	}
+	if len(names) <= keepDamaged {
 		return nil
 	}
 	slices.Sort(names) // by time, as they are called
@@ -181,7 +184,7 @@ func (s *Store) salvage(to *sql.DB, known ledger) (ledger, int64, error) {
 func (s *Store) copyEvents(from, to *sql.DB) (newest, oldest int64, err error) {
 	rows, err := from.Query(`SELECT seq, id, time, name, severity, session, attributes FROM events ORDER BY seq DESC`)
 	if err != nil {
-		return 0, 0, nil //nolint:nilerr // nothing can be read: that is what the caller is told
+		return 0, 0, nil // nothing can be read: that is what the caller is told
 	}
 	defer rows.Close()
 	for more := true; more; {
@@ -197,7 +200,7 @@ func (s *Store) copyEvents(from, to *sql.DB) (newest, oldest int64, err error) {
 					return nil
 				}
 				// Text that is damaged without SQLite seeing it must not stop a reader later.
-				if _, err := parseAttrs([]byte(attrs)); err != nil || !plausible(e) || newest != 0 && e.Seq >= oldest {
+				if _, bad := parseAttrs([]byte(attrs)); bad != nil || !plausible(e) || newest != 0 && e.Seq >= oldest {
 					more = false
 					return nil
 				}

@@ -58,7 +58,6 @@ type series struct {
 	name   string
 	order  order
 	states []state
-	goal   func(state) string
 
 	all    [states][]int64   // ns, pooled over the rounds
 	rounds [states][]float64 // the median of each round; absent has one more

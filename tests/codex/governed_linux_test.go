@@ -49,10 +49,8 @@ func TestGoverned(t *testing.T) {
 	}
 	paddock := startPaddock(t)
 	// On the file system of /usr/bin, for the hard link.
-	dir, err := os.MkdirTemp("/var/tmp", "work")
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Setenv("TMPDIR", "/var/tmp")
+	dir := t.TempDir()
 	calls, ran := disguised(t, Options{Dir: dir, Together: true})
 	t.Logf("what runs under Paddock\n\n%s", Table(Disguises(), calls, ran))
 	blocked := blockedCalls(t, paddock)
@@ -87,9 +85,9 @@ func startPaddock(t *testing.T) string {
 	go func() { ended <- daemon.Wait() }()
 	t.Cleanup(func() {
 		_ = daemon.Process.Signal(os.Interrupt)
-		<-ended
+		err := <-ended
 		if t.Failed() {
-			t.Logf("the daemon said:\n%s", log.String())
+			t.Logf("the daemon ended with %v and said:\n%s", err, log.String())
 		}
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

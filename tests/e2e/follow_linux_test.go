@@ -49,7 +49,7 @@ func (m *machine) follow(more ...string) *follower {
 			}
 			f.add(&e, nil)
 		}
-		f.add(nil, fmt.Errorf("the stream of events ended: %v", cmd.Wait()))
+		f.add(nil, fmt.Errorf("the stream of events ended: %w", cmd.Wait()))
 	}()
 	m.t.Cleanup(func() {
 		_ = cmd.Process.Kill()

@@ -111,7 +111,9 @@ func TestFootprint(t *testing.T) {
 	began := time.Now()
 	m.start()
 	ready := time.Since(began)
-	m.run("/bin/true")
+	if _, err := m.run("/bin/true"); err != nil {
+		t.Fatal(err)
+	}
 	m.status()
 	rss, peak := memory(t, m.daemon.pid(), "VmRSS"), memory(t, m.daemon.pid(), "VmHWM")
 	t.Logf("start to proven gates %v (goal 1 s), resident when idle %.0f MiB (goal 60), at most %.0f MiB", ready.Round(time.Millisecond), rss, peak)
