@@ -93,12 +93,6 @@ func (m *machine) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// A directory that is used again must not hold the answers of the last time.
-	for _, name := range []string{job.Output, job.Exit} {
-		if err := os.RemoveAll(filepath.Join(m.cfg.OutputDir, name)); err != nil {
-			return err
-		}
-	}
 	return os.WriteFile(filepath.Join(m.cfg.OutputDir, job.File), j, 0o600)
 }
 
@@ -171,10 +165,18 @@ func (m *machine) run(ctx context.Context) (Result, error) {
 	var err error
 	result := Result{ExitCode: -1, OutputDir: m.cfg.OutputDir}
 	for result.Boots = 1; ; result.Boots++ {
+		// A directory that is used again must not hold the answers of the last time.
+		for _, name := range []string{job.Output, job.Exit} {
+			if err := os.RemoveAll(filepath.Join(m.cfg.OutputDir, name)); err != nil {
+				return result, err
+			}
+		}
 		err = m.boot(ctx, &result)
-		if !errors.Is(err, ErrNoBoot) || result.Boots == 2 {
+		lockedUp := errors.Is(err, ErrNoBoot) || errors.Is(err, ErrLockedUp)
+		if !lockedUp || result.Boots == 2 {
 			break
 		}
+		result.LockedUp = result.Console
 	}
 	output, readErr := os.ReadFile(filepath.Join(m.cfg.OutputDir, job.Output))
 	result.Output = string(output)

@@ -32,6 +32,9 @@ func RunTests(t *testing.T, cfg Config, pkg, run string) {
 	guest, err := runGuestTests(t.Context(), cfg, pkg, run)
 	if guest != nil {
 		t.Logf("kernel %s booted in %v, attempt %d", cfg.Name(), guest.result.Boot.Round(100*time.Millisecond), guest.result.Boots)
+		if guest.result.Boots > 1 {
+			t.Logf("the first machine locked up; its console ended with:\n%s", tail(guest.result.LockedUp, 40))
+		}
 		for _, test := range guest.tests {
 			surface(t, cfg, test)
 		}

@@ -30,7 +30,8 @@ const (
 	defaultTimeout = 5 * time.Minute
 
 	// Measured on two cores that did other work as well: 4 to 12 s, with systemd 17 s (6.1) to 40 s (5.10). A boot may
-	// also lock up for ever.
+	// also lock up for ever, and so may an emulated processor later. Both are tried once more: what is really wrong
+	// fails twice.
 	bootDeadline    = 90 * time.Second
 	systemdDeadline = 240 * time.Second
 )
@@ -40,6 +41,9 @@ var ErrNoBoot = errors.New("the virtual machine did not boot")
 
 // ErrNoExit means that the guest ended without telling how the command ended: it panicked, or was powered off.
 var ErrNoExit = errors.New("the virtual machine ended before its command did")
+
+// ErrLockedUp means that the guest's kernel found a processor of its own stuck, twice.
+var ErrLockedUp = errors.New("the virtual machine locked up")
 
 // Config says what to boot and what to run in it. The zero value of every field but Kernel and Command is usable.
 type Config struct {
@@ -83,12 +87,13 @@ type Result struct {
 	Output    string        // of the command, stdout and stderr as they came
 	Console   string        // of the kernel and of init
 	OutputDir string        // what the guest wrote to OutputPath
+	LockedUp  string        // Console of the first machine, when there was a second one
 	Boot      time.Duration // from starting QEMU to starting the command
-	Boots     int           // 2 when the first one locked up
+	Boots     int           // 2 when the first machine locked up, on the way or later
 }
 
 // Run boots the kernel, runs the command and powers the guest off. A command that fails is no error: see
-// Result.ExitCode. When the error wraps ErrNoBoot, ErrNoExit or the context's, the result holds what there is to see.
+// Result.ExitCode. When the error wraps ErrNoBoot, ErrLockedUp, ErrNoExit or the context's, the result holds what there is to see.
 func Run(ctx context.Context, cfg Config) (Result, error) {
 	m, err := newMachine(&cfg)
 	if err != nil {

@@ -198,6 +198,22 @@ func TestGuestThatDoesNotBootIsTriedTwice(t *testing.T) {
 	}
 }
 
+// A machine that gets stuck is not waited for, and the next one begins without what the first one left.
+func TestStuckGuestIsTriedTwice(t *testing.T) {
+	cfg := Kernels(t)[0]
+	cfg.Command = []string{"sh", "-c", "echo began; echo '<0>" + softLockup + "' >/dev/kmsg; exec sleep infinity"}
+	result, err := Run(t.Context(), cfg)
+	if !errors.Is(err, ErrLockedUp) || result.Boots != 2 {
+		t.Errorf("%v after %d attempts, want %v after 2", err, result.Boots, ErrLockedUp)
+	}
+	if result.Output != "began\n" {
+		t.Errorf("output: %q", result.Output)
+	}
+	if !strings.Contains(result.LockedUp, softLockup) {
+		t.Errorf("the first machine's console: %q", result.LockedUp)
+	}
+}
+
 func TestRunRefuses(t *testing.T) {
 	for _, test := range []struct {
 		name string
