@@ -201,6 +201,7 @@ func TestGuestThatDoesNotBootIsTriedTwice(t *testing.T) {
 // A machine that gets stuck is not waited for, and the next one begins without what the first one left.
 func TestStuckGuestIsTriedTwice(t *testing.T) {
 	cfg := Kernels(t)[0]
+	cfg.OutputDir = t.TempDir()
 	cfg.Command = []string{"sh", "-c", "echo began; echo '<0>" + softLockup + "' >/dev/kmsg; exec sleep infinity"}
 	result, err := Run(t.Context(), cfg)
 	if !errors.Is(err, ErrLockedUp) || result.Boots != 2 {
