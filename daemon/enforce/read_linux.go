@@ -103,8 +103,17 @@ func (e *Enforcer) read(ring ebpf.Ring, r *ebpf.Reader, handle func(ebpf.Record)
 			continue
 		}
 		handle(rec)
+		if ring == ebpf.Volume && r.Empty() {
+			time.Sleep(gather)
+		}
 	}
 }
+
+// gather is how long what needs no answer may pile up before it is read. The
+// kernel wakes a reader only for the first record after everything was read: a
+// governed process then pays for one wake-up in this time, and not for one per
+// record. It delays events, and no decision.
+const gather = 10 * time.Millisecond
 
 // report turns records of what already happened into events.
 func (e *Enforcer) report(ring ebpf.Ring) func(ebpf.Record) {
