@@ -103,6 +103,7 @@ func (m *machine) measure(name string, group []*worker, o order, expected uint64
 			if told != w.lost {
 				t.Errorf("%s: events tell of %d lost records, and %d were", name, told, w.lost)
 			}
+			after = m.settled().Counters // the gap events are in it only now for sure
 			gapEvents = delta("store.committed") - w.recorded
 			break
 		}
