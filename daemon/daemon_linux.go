@@ -59,6 +59,7 @@ const stopLimit = 5 * time.Second
 // one sentence with what to do.
 func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	d.started = time.Now()
+	d.comeFirst()
 	if err := ebpf.Check(d.kernelOptions()); err != nil {
 		return err
 	}

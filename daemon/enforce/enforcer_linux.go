@@ -56,11 +56,12 @@ type Enforcer struct {
 	guard   guard
 	apply   sync.Mutex
 
-	ctx     context.Context // ends when the daemon stops
-	cancel  context.CancelFunc
-	readers []*ebpf.Reader
-	work    sync.WaitGroup
-	stats   stats
+	ctx      context.Context // ends when the daemon stops
+	cancel   context.CancelFunc
+	readers  []*ebpf.Reader
+	work     sync.WaitGroup
+	stats    stats
+	answered chan answered // by quick
 }
 
 // generation is one policy in force, whole.

@@ -61,6 +61,61 @@ func (e *Enforcer) judge(x *ebpf.Exec) {
 	e.record(e.execEvent(s, x, g, v))
 }
 
+// slow are holds that need more than their record: see quick.
+const slow = ebpf.FromAgent | ebpf.Script | ebpf.Unlinked | ebpf.ArgvCut | ebpf.ArgvUnread | ebpf.PathCut
+
+// quick answers what may run and is known without reading a file or waiting for
+// anybody, and says whether it did. It runs where holds are read, so that the
+// most frequent answer is not handed from one thread to another first.
+func (e *Enforcer) quick(x *ebpf.Exec) bool {
+	if x.Action == ebpf.ExecCandidate || x.Session == canarySession || x.Flags&slow != 0 {
+		return false
+	}
+	s := e.marks.find(x.Session)
+	if s == nil {
+		return false
+	}
+	h, err := e.Kernel.Hold(x)
+	if err != nil {
+		return false
+	}
+	defer h.Close()
+	g := e.now.Load()
+	p := &untouched{}
+	v, remember := e.weigh(g, x, p, func() (digest, error) {
+		sum, ok := e.hashKnown(x)
+		p.asked = p.asked || !ok
+		return sum, nil
+	})
+	if p.asked || v.Decision != policy.Allow && g.mode != policy.Observe {
+		return false
+	}
+	e.settle(h.Release(), h, x)
+	if remember && v.Decision == policy.Allow {
+		e.remember(g, x)
+	}
+	e.stats.evaluated.Add(1)
+	e.answered <- answered{s, x, g, v}
+	return true
+}
+
+// untouched is a process of which no file may be looked at. It notes when one
+// would have to be.
+type untouched struct{ asked bool }
+
+func (u *untouched) file(string) []string {
+	u.asked = true
+	return nil
+}
+
+// answered is a hold of which the event is still to be written.
+type answered struct {
+	session *mark
+	exec    *ebpf.Exec
+	under   *generation
+	verdict policy.Verdict
+}
+
 // settle makes sure that what could not be released does not stay stopped.
 func (e *Enforcer) settle(err error, h *ebpf.Held, x *ebpf.Exec) {
 	if err == nil || errors.Is(err, ebpf.ErrNotHeld) {
@@ -100,6 +155,11 @@ func (e *Enforcer) fromAgent(g *generation, s *mark, x *ebpf.Exec) {
 // evaluate asks the policy about every command an exec stands for and returns
 // the strictest answer, and whether it may be remembered.
 func (e *Enforcer) evaluate(g *generation, x *ebpf.Exec) (policy.Verdict, bool) {
+	return e.weigh(g, x, &processView{e, g, x.PID}, func() (digest, error) { return e.hashOf(x) })
+}
+
+// weigh evaluates with p for the process's files and content for its program's.
+func (e *Enforcer) weigh(g *generation, x *ebpf.Exec, p process, content func() (digest, error)) (policy.Verdict, bool) {
 	args := x.Args()
 	remember := x.Cacheable() && x.Generation == g.number
 	if x.Flags&(ebpf.ArgvCut|ebpf.ArgvUnread) != 0 || len(args) == 0 {
@@ -113,8 +173,7 @@ func (e *Enforcer) evaluate(g *generation, x *ebpf.Exec) (policy.Verdict, bool) 
 	if x.Flags.Has(ebpf.PathCut) {
 		x.Path = fullPath(x.Path, args)
 	}
-	view := &processView{e, g, x.PID}
-	names, err := g.catalog.names(x.Exe, func() (digest, error) { return e.hashOf(x) })
+	names, err := g.catalog.names(x.Exe, content)
 	if err != nil {
 		return policy.Verdict{Decision: policy.Forbidden, Reason: "its program could not be read: " + err.Error()}, false
 	}
@@ -127,7 +186,7 @@ func (e *Enforcer) evaluate(g *generation, x *ebpf.Exec) (policy.Verdict, bool) 
 		e.paths.put(x.Cwd, cwd)
 	}
 	var worst policy.Verdict
-	for i, sub := range subjects(x, args, names, view) {
+	for i, sub := range subjects(x, args, names, p) {
 		remember = remember && sub.alone
 		v := g.rules.Decide(sub.Command)
 		if i == 0 || v.Decision > worst.Decision {
@@ -142,8 +201,7 @@ func (e *Enforcer) evaluate(g *generation, x *ebpf.Exec) (policy.Verdict, bool) 
 
 // remember lets the kernel allow the same again by itself.
 func (e *Enforcer) remember(g *generation, x *ebpf.Exec) {
-	changed := time.Unix(x.Exe.CtimeSec, int64(x.Exe.CtimeNsec))
-	if age := time.Since(changed); age < settled {
+	if !unchanging(x) {
 		return
 	}
 	names := addName(addName(g.catalog.byInode[x.Exe.Inode()], x.Name), filepath.Base(x.Path))
@@ -160,11 +218,21 @@ func (e *Enforcer) remember(g *generation, x *ebpf.Exec) {
 	}
 }
 
+// hashKnown is hashOf, if that was read before and is still true.
+func (e *Enforcer) hashKnown(x *ebpf.Exec) (digest, bool) {
+	sum, ok := e.hashes.get(x.Exe)
+	return sum, ok && unchanging(x)
+}
+
+// unchanging says that a change of the program's file would show in its identity.
+func unchanging(x *ebpf.Exec) bool {
+	return time.Since(time.Unix(x.Exe.CtimeSec, int64(x.Exe.CtimeNsec))) > settled && !x.Flags.Has(ebpf.Unlinked)
+}
+
 // hashOf reads the program the kernel runs: procfs gives that very file, however
 // it is called and whether it still has a name.
 func (e *Enforcer) hashOf(x *ebpf.Exec) (digest, error) {
-	old := time.Since(time.Unix(x.Exe.CtimeSec, int64(x.Exe.CtimeNsec))) > settled && !x.Flags.Has(ebpf.Unlinked)
-	if sum, ok := e.hashes.get(x.Exe); ok && old {
+	if sum, ok := e.hashKnown(x); ok {
 		return sum, nil
 	}
 	sum, err := e.bounded.do(func() (digest, error) {
@@ -175,7 +243,7 @@ func (e *Enforcer) hashOf(x *ebpf.Exec) (digest, error) {
 		defer f.Close()
 		return hash(f)
 	})
-	if err == nil && old {
+	if err == nil && unchanging(x) {
 		e.hashes.put(x.Exe, sum)
 	}
 	return sum, err

@@ -71,6 +71,13 @@ func (s *sessions) announced(key uint64) bool {
 	return s.known[key] != nil || s.pending[key] != nil
 }
 
+// find returns the session of a key that was recognised, else nil.
+func (s *sessions) find(key uint64) *mark {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known[key]
+}
+
 // resolve answers what a key is; m is nil for no agent's.
 func (s *sessions) resolve(key uint64, m *mark) {
 	s.mu.Lock()
