@@ -8,7 +8,9 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/cases"
 )
 
 // Rules is a set of prefix rules made ready to decide. It does not change and
@@ -25,10 +27,11 @@ type Rules struct {
 }
 
 type node struct {
-	exact  []edge // sorted by word; a word may occur more than once
-	folded []edge // words of canonical rules, folded; sorted likewise
-	best   int32  // the rule that decides among those which end here; none: -1
-	strict int    // the greatest rank among the rules here and below
+	exact  []edge  // sorted by word; a word may occur more than once
+	folded []edge  // words of canonical rules, folded; sorted likewise
+	best   int32   // the rule that decides among those which end here; none: -1
+	ends   []int32 // all that end here, in their order
+	strict int     // the greatest rank among the rules here and below
 }
 
 type edge struct {
@@ -59,7 +62,7 @@ func Compile(rules []PrefixRule, unmatched Decision) *Rules {
 			continue
 		}
 		for _, token := range rule.Pattern[0] {
-			for _, name := range firstWords(token) {
+			for _, name := range firstWords(token, rule.Decision) {
 				names[name] = true
 			}
 		}
@@ -81,25 +84,26 @@ func (r *Rules) insert(places map[place]*node, index int32) {
 	at := r.root
 	for depth, element := range rule.Pattern {
 		at.strict = max(at.strict, rule.rank())
-		at = at.child(places, words(element, depth == 0, rule.Canonical), rule.Canonical)
+		at = at.child(places, words(element, rule, depth == 0), rule.Canonical)
 	}
 	at.strict = max(at.strict, rule.rank())
+	at.ends = append(at.ends, index)
 	if at.best == noRule || rule.rank() > r.rules[at.best].rank() {
 		at.best = index
 	}
 }
 
 // words returns what an element of a pattern is found under, sorted, each once.
-func words(element []string, first, fold bool) []string {
+func words(element []string, rule *PrefixRule, first bool) []string {
 	out := make([]string, 0, len(element))
 	for _, token := range element {
 		if first {
-			out = append(out, firstWords(token)...)
+			out = append(out, firstWords(token, rule.Decision)...)
 		} else {
 			out = append(out, token)
 		}
 	}
-	if fold {
+	if rule.Canonical {
 		for i, w := range out {
 			out[i] = foldCase(w)
 		}
@@ -143,7 +147,7 @@ func (n *node) sort(done map[*node]bool) {
 	byWord := func(a, b edge) int { return strings.Compare(a.word, b.word) }
 	slices.SortStableFunc(n.exact, byWord)
 	slices.SortStableFunc(n.folded, byWord)
-	n.exact, n.folded = slices.Clip(n.exact), slices.Clip(n.folded)
+	n.exact, n.folded, n.ends = slices.Clip(n.exact), slices.Clip(n.folded), slices.Clip(n.ends)
 	for _, e := range n.exact {
 		e.to.sort(done)
 	}
@@ -195,6 +199,24 @@ func (r *Rules) Decide(c Command) Verdict {
 		return r.noMatch(names)
 	}
 	return r.matched(best, append([]string{by}, c.Args[:depth-1]...))
+}
+
+// Matching returns the places of all rules that match c among those Compile was
+// given, in their order. It costs Decide's look-ups, and the rules it returns.
+func (r *Rules) Matching(c Command) []int32 {
+	var found []int32
+	var walk func(n *node, at int)
+	walk = func(n *node, at int) {
+		found = append(found, n.ends...)
+		if at < len(c.Args) {
+			n.follow(c.Args[at], func(to *node) { walk(to, at+1) })
+		}
+	}
+	for _, name := range known(c.Names) {
+		r.root.follow(name, func(to *node) { walk(to, 0) })
+	}
+	slices.Sort(found) // a rule is met once for each of the names it matches by
+	return slices.Compact(found)
 }
 
 // better reports whether rule a, matching aWords words, decides over rule b.
@@ -254,19 +276,13 @@ func known(names []string) []string {
 	return out
 }
 
-// foldCase maps all spellings of a word that differ only in case to one.
+// foldCase maps all spellings of a word that differ only in case to one. As in
+// Codex that is the full folding of Unicode: "ß" and "SS" are the same.
 func foldCase(s string) string {
-	return strings.Map(func(r rune) rune {
-		if 'a' <= r && r <= 'z' {
-			r -= 'a' - 'A'
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return cases.Fold().String(s)
 		}
-		if r < 'A' { // the least of its orbit, and so are most arguments' dashes and digits
-			return r
-		}
-		least := r
-		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
-			least = min(least, f)
-		}
-		return least
-	}, s)
+	}
+	return strings.ToLower(s)
 }

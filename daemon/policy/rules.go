@@ -70,17 +70,18 @@ func (r *PrefixRule) rank() int {
 // firstWords returns the keys under which a rule is found whose first word is
 // token. A path also stands for its file name: an exec is known by names, and a
 // rule that only ever matched one spelling of a path would be walked around by
-// a copy.
-func firstWords(token string) []string {
+// a copy. Of what is allowed the opposite holds: a path that is trusted says
+// nothing about a file of the same name elsewhere.
+func firstWords(token string, d Decision) []string {
 	if !strings.Contains(token, "/") {
 		return []string{token}
 	}
 	words := []string{token}
 	clean := path.Clean(token)
-	if clean != token {
+	if clean != token && (d != Allow || strings.Contains(clean, "/")) {
 		words = append(words, clean)
 	}
-	if base := path.Base(clean); base != clean && base != ".." {
+	if base := path.Base(clean); d != Allow && base != clean && base != ".." {
 		words = append(words, base)
 	}
 	return words

@@ -52,8 +52,12 @@ func slowly(rules []PrefixRule, unmatched Decision, c Command) (d Decision, huma
 	matches := func(r *PrefixRule) bool {
 		first := false
 		for _, token := range r.Pattern[0] {
+			tokens := spellings(token)
+			if r.Decision == Allow && strings.Contains(token, "/") {
+				tokens = slices.DeleteFunc(tokens, func(t string) bool { return !strings.Contains(t, "/") })
+			}
 			for _, name := range c.Names {
-				for _, t := range spellings(token) {
+				for _, t := range tokens {
 					for _, n := range spellings(name) {
 						first = first || equal(r, t, n)
 					}

@@ -235,6 +235,57 @@ func TestFoldCase(t *testing.T) {
 			}
 		}
 	}
+	// Full folding knows what a single letter cannot say; measured with codex-cli 0.169.0.
+	for _, same := range [][2]string{{"ß", "SS"}, {"ﬁnd", "FIND"}, {"İ", "i\u0307"}} {
+		if foldCase(same[0]) != foldCase(same[1]) {
+			t.Errorf("%q and %q differ", same[0], same[1])
+		}
+	}
+	if foldCase("\xff") == foldCase("\xfe") || foldCase("é\xff") == foldCase("é\uFFFD") {
+		t.Error("bytes that are no UTF-8 become one another")
+	}
+}
+
+// A path that is allowed allows no other file of that name; one that is forbidden
+// does not free the others.
+func TestAllowedPathIsOnlyThatPath(t *testing.T) {
+	rules := Compile([]PrefixRule{rule(Allow, "/usr//bin/git", "push"), rule(Allow, "./x"), rule(Forbidden, "/usr/bin/rm")}, Prompt)
+	for _, c := range []struct {
+		command Command
+		want    Decision
+	}{
+		{cmd("/usr/bin/git", "push"), Allow},
+		{cmd("/usr/bin/../bin/git", "push"), Allow},
+		{cmd("/tmp/git", "push"), Prompt},
+		{cmd("git", "push"), Prompt},
+		{cmd("x"), Prompt},
+		{cmd("./x"), Allow},
+		{cmd("/tmp/rm"), Forbidden},
+	} {
+		if v := rules.Decide(c.command); v.Decision != c.want {
+			t.Errorf("%q: %s, want %s", c.command, v.Decision, c.want)
+		}
+	}
+}
+
+func TestMatching(t *testing.T) {
+	rules := Compile([]PrefixRule{
+		rule(Allow, "git"), rule(Forbidden, "git|hg", "push"), rule(Prompt, "hg"), rule(Allow, "git"), rule(Prompt, "/bin/git", "push", "-f"),
+	}, Allow)
+	for _, c := range []struct {
+		command Command
+		want    []int32
+	}{
+		{cmd("git", "push", "-f"), []int32{0, 1, 3, 4}},
+		{cmd("/bin/git", "push"), []int32{0, 1, 3}},
+		{cmd("hg"), []int32{2}},
+		{cmd("ls"), nil},
+		{Command{Args: []string{"git"}}, nil},
+	} {
+		if diff := cmp.Diff(c.want, rules.Matching(c.command)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", c.command, diff)
+		}
+	}
 }
 
 // The answers of codex-cli 0.169.0 to prefix rules, where they do not need
@@ -258,9 +309,8 @@ func TestDecideLikeCodex(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Where Paddock is stricter on purpose: the strictest rule counts, however it
-	// names the program; and a path in a rule stands for the program's name too,
-	// for a copy elsewhere is the same program.
-	stricter := map[string]string{"abs_exact_rule_beats_basename": "forbidden", "abs_rule_does_not_match_bare": "allow"}
+	// names the program.
+	stricter := map[string]string{"abs_exact_rule_beats_basename": "forbidden"}
 	decisions := map[string]Decision{"allow": Allow, "prompt": Prompt, "forbidden": Forbidden}
 	for _, v := range vectors {
 		var rules []PrefixRule
