@@ -20,16 +20,17 @@ const module = "github.com/seed-649e9bbc/paddock"
 // may lists, for each room, which rooms of ours it may import. A room that is not
 // here does not exist: whoever adds one says here what it stands on.
 var may = map[string][]string{
-	".":                {"daemon/cli"},
-	"daemon":           {"daemon/*", "ebpf", "mdm"},
-	"daemon/policy":    {},
-	"daemon/session":   {},
-	"daemon/telemetry": {},
-	"daemon/enforce":   {"daemon/policy", "daemon/session", "daemon/telemetry", "ebpf"},
-	"daemon/api":       {"daemon/session", "daemon/telemetry"},
-	"daemon/cli":       {"daemon", "daemon/api", "daemon/policy", "daemon/session", "daemon/telemetry", "mdm"},
-	"ebpf":             {},
-	"mdm":              {"daemon/policy"},
+	".":                       {"daemon/cli"},
+	"daemon":                  {"daemon/*", "ebpf", "mdm"},
+	"daemon/policy":           {},
+	"daemon/policy/rulesfile": {"daemon/policy"},
+	"daemon/session":          {},
+	"daemon/telemetry":        {},
+	"daemon/enforce":          {"daemon/policy", "daemon/session", "daemon/telemetry", "ebpf"},
+	"daemon/api":              {"daemon/session", "daemon/telemetry"},
+	"daemon/cli":              {"daemon", "daemon/api", "daemon/policy", "daemon/policy/rulesfile", "daemon/session", "daemon/telemetry", "mdm"},
+	"ebpf":                    {},
+	"mdm":                     {"daemon/policy"},
 }
 
 // topLevel is all that may lie at the top, besides files that begin with a dot.
@@ -120,13 +121,13 @@ func TestTopLevelIsFixed(t *testing.T) {
 // The rules of the design that are worth a word of their own.
 func TestTheCoreStandsAlone(t *testing.T) {
 	for _, p := range packages(t, "linux") {
-		if from := room(p.ImportPath); from != "daemon/policy" {
+		if from := room(p.ImportPath); from != "daemon/policy" && !strings.HasPrefix(from, "daemon/policy/") {
 			continue
 		}
 		for _, imported := range p.Imports {
 			switch imported {
 			case "os", "net", "net/http", "time", "os/exec", "syscall", "io/fs", "log/slog":
-				t.Errorf("daemon/policy imports %s: it takes no part in the world", imported)
+				t.Errorf("%s imports %s: it takes no part in the world", from, imported)
 			}
 		}
 	}
