@@ -84,7 +84,7 @@ func TestLoad(t *testing.T) {
 		{
 			"Codex's breaks", func(tr tree) { tr.write(codexFile, broken) }, holdsBoth,
 			[]string{codex + " (kept)", paddock},
-			incidents{codex + `|reading requirements layer /etc/codex/requirements.toml: line 2: rules.prefix_rules[0].decision: unknown decision "forbidn"; did you mean "forbidden"?`},
+			incidents{codex + `|reading requirements layer /etc/codex/requirements.toml: line 2, column 57: rules.prefix_rules[0].decision: unknown decision "forbidn"; did you mean "forbidden"?`},
 			4,
 		},
 		{"it stays broken", func(tree) {}, holdsBoth, []string{codex + " (kept)", paddock}, incidents{codex + "|forbidn"}, 4},
@@ -306,7 +306,7 @@ func TestLoadLog(t *testing.T) {
 	l.Load()
 	l.Load()
 	text := out.String()
-	for want, times := range map[string]int{"requirements loaded": 2, "requirements cannot be used": 1, "did you mean [paddock]": 2, "hush": 0} {
+	for want, times := range map[string]int{"requirements loaded": 2, "requirements cannot be used": 1, `did you mean \"paddock\"`: 2, "hush": 0} {
 		if n := strings.Count(text, want); n != times {
 			t.Errorf("%q is in the log %d times, want %d:\n%s", want, n, times, text)
 		}

@@ -4,6 +4,8 @@ package policy
 
 import (
 	"slices"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy/codex"
 )
 
 // Merge combines layers, given from low to high. The stricter layer wins whatever
@@ -13,11 +15,29 @@ import (
 // layer that has it: where telemetry goes. Agents are governed if any layer with
 // a list names them. Layers that are nil are left out; of none, Merge makes
 // Defaults.
+//
+// Codex's own keys combine as Codex combines them, whatever the order of layers here:
+// see codex.Compose.
 func Merge(layers ...*Requirements) *Requirements {
 	layers = slices.DeleteFunc(slices.Clone(layers), func(l *Requirements) bool { return l == nil })
 	if len(layers) == 0 {
 		return Defaults()
 	}
+	out := mergeOwn(layers)
+	var parsed []*codex.Parsed
+	for _, l := range layers {
+		if l.Layer != nil {
+			parsed = append(parsed, l.Layer)
+		}
+	}
+	if len(parsed) > 0 {
+		out.Codex, out.CodexError = codex.Compose(codex.Current, parsed...)
+	}
+	return out
+}
+
+func mergeOwn(layers []*Requirements) *Requirements {
+	layers = slices.Clone(layers)
 	slices.Reverse(layers) // now high to low: what is found first, explains
 	out := &Requirements{Mode: mergeModes(layers)}
 	networks := make([]Network, len(layers))
@@ -26,6 +46,7 @@ func Merge(layers ...*Requirements) *Requirements {
 		out.Unmatched = max(out.Unmatched, l.Unmatched)
 		out.Rules = append(out.Rules, l.Rules...)
 		out.Warnings = append(out.Warnings, l.Warnings...)
+		out.Cohorts = append(out.Cohorts, l.Cohorts...)
 		if out.Telemetry.Endpoint == "" {
 			out.Telemetry = l.Telemetry
 		}

@@ -3,144 +3,138 @@
 package policy
 
 import (
-	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy/codex"
+	"github.com/seed-649e9bbc/paddock/daemon/policy/document"
 )
 
-// ParseError says what is wrong with a requirements file, and where.
-type ParseError struct {
-	// Source is the file or other source, as given to Parse.
-	Source string
-	// Line counts from 1. 0: the problem is not at one line.
-	Line int
-	// Key is the dotted key with the problem. May be empty.
-	Key string
-	// Problem is the rest of the sentence: the bad value, and what is possible.
-	Problem string
+// ParseError says what is wrong with requirements, and where.
+type ParseError = codex.Error
+
+// Parse reads a requirements.toml of the machine: ParseLayer for a subject nothing is
+// known of.
+func Parse(source string, data []byte) (*Requirements, error) {
+	return ParseLayer(codex.Layer{Name: source, Kind: codex.System, Data: data}, Subject{})
 }
 
-// Error returns the whole sentence.
-func (e *ParseError) Error() string {
-	var b strings.Builder
-	b.WriteString("reading requirements layer " + e.Source)
-	if e.Line > 0 {
-		b.WriteString(": line " + strconv.Itoa(e.Line))
-	}
-	if e.Key != "" {
-		b.WriteString(": " + e.Key)
-	}
-	b.WriteString(": " + e.Problem)
-	return b.String()
-}
-
-// lineError is a ParseError before the source is known.
-type lineError struct {
-	line    int
-	key     string
-	problem string
-}
-
-func (e *lineError) Error() string { return e.problem }
-
-// Parse reads a requirements.toml: Codex's format, of which [rules] counts here,
-// and the table [paddock]. source names it in errors, which are *ParseError, and
+// ParseLayer reads one layer of requirements, as they are for subject: Codex's keys
+// and the table [paddock]. The layer's name is in errors, which are *ParseError, and
 // in every rule. An empty document is valid and has no rules.
 //
-// Everything it does not understand in [rules] and [paddock] is an error, but for
-// additional keys of Codex's own tables, which Codex ignores as well. Codex's other
-// keys are accepted unread.
-func Parse(source string, data []byte) (*Requirements, error) {
-	doc, err := readDocument(data, "rules", "paddock")
+// What Codex refuses to load is refused. Keys it does not know are kept and warned
+// about, except in [paddock], where they are errors. What only several layers show
+// together is for Merge.
+func ParseLayer(l codex.Layer, subject Subject) (*Requirements, error) {
+	doc, err := document.Read(l.Data)
 	if err == nil {
-		f := &file{source: source}
+		f := &file{layer: l, source: l.Name, subject: subject}
 		var req *Requirements
 		if req, err = f.requirements(doc); err == nil {
 			return req, nil
 		}
 	}
-	var at *lineError
-	if errors.As(err, &at) {
-		return nil, &ParseError{Source: source, Line: at.line, Key: at.key, Problem: at.problem}
-	}
-	return nil, &ParseError{Source: source, Problem: err.Error()}
+	return nil, codex.NewError(l, err)
 }
 
 // file turns the values of a document into requirements.
 type file struct {
+	layer    codex.Layer
 	source   string
+	subject  Subject
 	warnings []string
+	// within says that this is what a cohort overlays, which has no cohorts itself.
+	within bool
 }
 
-func (f *file) warn(line int, format string, args ...any) {
-	f.warnings = append(f.warnings, origin(f.source, line)+": "+fmt.Sprintf(format, args...))
+func (f *file) warn(at document.Position, format string, args ...any) {
+	f.warnings = append(f.warnings, origin(f.source, int(at.Line))+": "+fmt.Sprintf(format, args...))
 }
 
-func (f *file) requirements(doc *value) (*Requirements, error) {
-	req := &Requirements{Mode: Enforce, Unmatched: Allow, Network: Network{Default: NetAllow}}
-	f.misspelt(doc)
-	if v := doc.table.get("rules"); v != nil {
-		rules, err := f.rules(v)
-		if err != nil {
-			return nil, err
-		}
-		req.Rules = rules
+const ownTable = "paddock"
+
+func (f *file) requirements(doc *document.Value) (*Requirements, error) {
+	cohorts, err := f.cohorts(doc)
+	if err != nil {
+		return nil, err
 	}
-	if v := doc.table.get("paddock"); v != nil {
+	req := &Requirements{Mode: Enforce, Unmatched: Allow, Network: Network{Default: NetAllow}, Cohorts: cohorts}
+	own := []string{ownTable}
+	if f.layer.Kind == codex.Legacy {
+		own = nil // there is no such table in a config.toml
+	}
+	if req.Layer, err = codex.ParseDocument(f.layer, doc, codex.Machine{Host: f.subject.Host, Home: f.subject.Home}, own...); err != nil {
+		return nil, err
+	}
+	if req.Layer.Fault != nil {
+		// Or what Codex finds before it.
+		_, err := codex.Compose(codex.Current, req.Layer)
+		return nil, err
+	}
+	req.Rules = prefixRules(req.Layer.Rules)
+	for _, w := range req.Layer.Warnings {
+		req.Warnings = append(req.Warnings, w.String())
+	}
+	if v := doc.Table.Get(ownTable); v != nil {
 		if err := f.paddock(v, req); err != nil {
 			return nil, err
 		}
 	}
 	if _, err := req.Network.Entries(); err != nil {
-		return nil, &lineError{key: "paddock.network.rules", problem: err.Error()}
+		return nil, &document.Error{Key: "paddock.network.rules", Problem: err.Error()}
 	}
-	req.Warnings = f.warnings
+	req.Warnings = append(req.Warnings, f.warnings...)
 	return req, nil
 }
 
-// misspelt warns about top-level keys that were probably meant for us. They may
-// not be an error: a newer Codex may have a key of that name.
-func (f *file) misspelt(doc *value) {
-	for i, key := range doc.table.keys {
-		if doc.table.vals[i] != nil {
-			continue
+// prefixRules makes of Codex's rules those that are matched with commands.
+func prefixRules(from []codex.Rule) []PrefixRule {
+	if len(from) == 0 {
+		return nil
+	}
+	out := make([]PrefixRule, len(from))
+	for i, r := range from {
+		out[i] = PrefixRule{
+			Pattern: r.Pattern, Decision: Prompt, HumanOnly: r.Decision == "prompt-user",
+			Justification: r.Justification, Canonical: r.Canonical, Source: r.Source, Line: int(r.At.Line),
 		}
-		if meant, ok := nearest(key, []string{"paddock", "rules"}); ok {
-			f.warn(int(doc.table.lines[i]), "the table [%s] is not read; did you mean [%s]?", quoteWord(key), meant)
+		if r.Decision == "forbidden" {
+			out[i].Decision = Forbidden
 		}
 	}
+	return out
 }
 
-func (f *file) paddock(v *value, req *Requirements) error {
-	const key = "paddock"
-	t, err := tableOf(key, v, "agents", "mode", "network", "telemetry", "unmatched")
+func (f *file) paddock(v *document.Value, req *Requirements) error {
+	const key = ownTable
+	t, err := document.TableOf(key, v, keysOf(paddockShape)...)
 	if err != nil {
 		return err
 	}
-	if v := t.get("mode"); v != nil {
-		if req.Mode, err = enum(key+".mode", v, "mode", Observe, Enforce); err != nil {
+	if v := t.Get("mode"); v != nil {
+		if req.Mode, err = document.Enum(key+".mode", v, "mode", Observe, Enforce); err != nil {
 			return err
 		}
 		req.ModeSet = true
 	}
-	if v := t.get("unmatched"); v != nil {
-		if req.Unmatched, err = enum(key+".unmatched", v, "decision", Allow, Prompt, Forbidden); err != nil {
+	if v := t.Get("unmatched"); v != nil {
+		if req.Unmatched, err = document.Enum(key+".unmatched", v, "decision", Allow, Prompt, Forbidden); err != nil {
 			return err
 		}
 	}
-	if v := t.get("agents"); v != nil {
+	if v := t.Get("agents"); v != nil {
 		if req.Agents, err = agents(key+".agents", v); err != nil {
 			return err
 		}
 	}
-	if v := t.get("network"); v != nil {
+	if v := t.Get("network"); v != nil {
 		if req.Network, err = f.network(key+".network", v); err != nil {
 			return err
 		}
 	}
-	if v := t.get("telemetry"); v != nil {
+	if v := t.Get("telemetry"); v != nil {
 		if req.Telemetry, err = telemetry(key+".telemetry", v); err != nil {
 			return err
 		}
@@ -148,21 +142,21 @@ func (f *file) paddock(v *value, req *Requirements) error {
 	return nil
 }
 
-func agents(key string, v *value) ([]string, error) {
-	names, err := stringsOf(key, v)
+func agents(key string, v *document.Value) ([]string, error) {
+	names, err := document.StringsOf(key, v)
 	if err != nil {
 		return nil, err
 	}
 	if len(names) == 0 {
-		return nil, fail(v, key, `an empty list would govern nothing; leave "agents" out to govern every known agent`)
+		return nil, document.Fail(v, key, `an empty list would govern nothing; leave "agents" out to govern every known agent`)
 	}
 	for i, name := range names {
 		const letters = "abcdefghijklmnopqrstuvwxyz0123456789-_."
 		if name == "" || strings.Trim(name, letters) != "" {
-			return nil, fail(v.items[i], at(key, i), "bad agent name %q (lower-case letters, digits, -, _ and ., like %q)", name, "claude-code")
+			return nil, document.Fail(v.Items[i], document.Element(key, i), "bad agent name %q (lower-case letters, digits, -, _ and ., like %q)", name, "claude-code")
 		}
 		if slices.Index(names, name) < i {
-			return nil, fail(v.items[i], at(key, i), "agent %q is there twice", name)
+			return nil, document.Fail(v.Items[i], document.Element(key, i), "agent %q is there twice", name)
 		}
 	}
 	return names, nil

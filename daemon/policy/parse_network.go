@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy/document"
 )
 
 // access is how [paddock.network] access is spelt.
@@ -18,87 +20,87 @@ const (
 
 func (a access) String() string { return string(a) }
 
-func (f *file) network(key string, v *value) (Network, error) {
+func (f *file) network(key string, v *document.Value) (Network, error) {
 	n := Network{Default: NetAllow}
-	t, err := tableOf(key, v, "access", "default", "rules")
+	t, err := document.TableOf(key, v, keysOf(networkShape)...)
 	if err != nil {
 		return n, err
 	}
-	if v := t.get("access"); v != nil {
-		a, err := enum(key+".access", v, "access", accessRules, accessNone)
+	if v := t.Get("access"); v != nil {
+		a, err := document.Enum(key+".access", v, "access", accessRules, accessNone)
 		if err != nil {
 			return n, err
 		}
 		n.None = a == accessNone
 	}
-	if v := t.get("default"); v != nil {
-		if n.Default, err = enum(key+".default", v, "default", NetAllow, NetDeny); err != nil {
+	if v := t.Get("default"); v != nil {
+		if n.Default, err = document.Enum(key+".default", v, "default", NetAllow, NetDeny); err != nil {
 			return n, err
 		}
 	}
-	if v := t.get("rules"); v != nil {
-		items, err := arrayOf(key+".rules", v)
+	if v := t.Get("rules"); v != nil {
+		items, err := document.ArrayOf(key+".rules", v)
 		if err != nil {
 			return n, err
 		}
 		n.Rules = make([]NetRule, len(items))
 		for i, item := range items {
-			if n.Rules[i], err = f.netRule(at(key+".rules", i), item); err != nil {
+			if n.Rules[i], err = f.netRule(document.Element(key+".rules", i), item); err != nil {
 				return n, err
 			}
 		}
 	}
-	if n.None && (len(n.Rules) > 0 || t.get("default") != nil) {
-		f.warn(int(v.line), `access = "none" refuses every connection: default and rules of [%s] have no effect`, key)
+	if n.None && (len(n.Rules) > 0 || t.Get("default") != nil) {
+		f.warn(v.At, `access = "none" refuses every connection: default and rules of [%s] have no effect`, key)
 	}
 	return n, nil
 }
 
-func (f *file) netRule(key string, v *value) (NetRule, error) {
-	r := NetRule{Source: f.source, Line: int(v.line)}
-	t, err := tableOf(key, v, "cidr", "decision", "justification", "ports", "protocol")
+func (f *file) netRule(key string, v *document.Value) (NetRule, error) {
+	r := NetRule{Source: f.source, Line: int(v.At.Line)}
+	t, err := document.TableOf(key, v, keysOf(netRuleShape)...)
 	if err != nil {
 		return r, err
 	}
-	cidr, err := required(t, v, key, "cidr")
+	cidr, err := document.Required(t, v, key, "cidr")
 	if err != nil {
 		return r, err
 	}
 	if r.Prefix, err = f.cidr(key+".cidr", cidr); err != nil {
 		return r, err
 	}
-	decision, err := required(t, v, key, "decision")
+	decision, err := document.Required(t, v, key, "decision")
 	if err != nil {
 		return r, err
 	}
-	if r.Decision, err = enum(key+".decision", decision, "decision", NetAllow, NetDeny); err != nil {
+	if r.Decision, err = document.Enum(key+".decision", decision, "decision", NetAllow, NetDeny); err != nil {
 		return r, err
 	}
 	r.Protocols = AnyProtocol
-	if v := t.get("protocol"); v != nil {
-		if r.Protocols, err = enum(key+".protocol", v, "protocol", TCP, UDP, AnyProtocol); err != nil {
+	if v := t.Get("protocol"); v != nil {
+		if r.Protocols, err = document.Enum(key+".protocol", v, "protocol", TCP, UDP, AnyProtocol); err != nil {
 			return r, err
 		}
 	}
-	if v := t.get("ports"); v != nil {
+	if v := t.Get("ports"); v != nil {
 		if r.Ports, err = ports(key+".ports", v); err != nil {
 			return r, err
 		}
 	}
-	if v := t.get("justification"); v != nil {
-		if r.Justification, err = stringOf(key+".justification", v); err != nil {
+	if v := t.Get("justification"); v != nil {
+		if r.Justification, err = document.StringOf(key+".justification", v); err != nil {
 			return r, err
 		}
 		if strings.TrimSpace(r.Justification) == "" {
-			return r, fail(v, key+".justification", "cannot be empty; leave it out or give the reason")
+			return r, document.Fail(v, key+".justification", "cannot be empty; leave it out or give the reason")
 		}
 	}
 	return r, nil
 }
 
 // cidr reads an address or a prefix in CIDR notation.
-func (f *file) cidr(key string, v *value) (netip.Prefix, error) {
-	s, err := stringOf(key, v)
+func (f *file) cidr(key string, v *document.Value) (netip.Prefix, error) {
+	s, err := document.StringOf(key, v)
 	if err != nil {
 		return netip.Prefix{}, err
 	}
@@ -107,14 +109,14 @@ func (f *file) cidr(key string, v *value) (netip.Prefix, error) {
 		p, err = netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
 	if err != nil {
-		return p, fail(v, key, `bad address range %s (write "10.0.0.0/8", "2001:db8::/32" or a single address; names are not possible here)`, quoted(s))
+		return p, document.Fail(v, key, `bad address range %s (write "10.0.0.0/8", "2001:db8::/32" or a single address; names are not possible here)`, document.Quoted(s))
 	}
 	if p.Masked() != p {
-		return p, fail(v, key, "%s has address bits beyond its /%d: did you mean %s or %s?", quoted(s), p.Bits(), p.Masked(), p.Addr())
+		return p, document.Fail(v, key, "%s has address bits beyond its /%d: did you mean %s or %s?", document.Quoted(s), p.Bits(), p.Masked(), p.Addr())
 	}
 	// An IPv4 address in IPv6 clothes is judged by the rules for IPv4 alone.
 	if p.Addr().Is6() && 0 < p.Bits() && p.Bits() < 96 && (p.Contains(nat64().Addr()) || sharesBits(p, mapped())) {
-		f.warn(int(v.line), "%s also covers IPv4 addresses written as IPv6; those are judged by rules for IPv4 addresses only", p)
+		f.warn(v.At, "%s also covers IPv4 addresses written as IPv6; those are judged by rules for IPv4 addresses only", p)
 	}
 	return canonicalPrefix(p), nil
 }
@@ -129,42 +131,42 @@ func sharesBits(outer, inner netip.Prefix) bool {
 const maxPorts = MaxNetSpans
 
 // ports reads 443, "443", "8000-8100" or a list of such.
-func ports(key string, v *value) ([]PortRange, error) {
-	if v.kind != kindArray {
+func ports(key string, v *document.Value) ([]PortRange, error) {
+	if v.Kind != document.KindArray {
 		p, err := portRange(key, v)
 		return []PortRange{p}, err
 	}
-	switch n := len(v.items); {
+	switch n := len(v.Items); {
 	case n == 0:
-		return nil, fail(v, key, "an empty list matches nothing; leave it out to mean every port")
+		return nil, document.Fail(v, key, "an empty list matches nothing; leave it out to mean every port")
 	case n > maxPorts:
-		return nil, fail(v, key, "%d ports and ranges in one rule, at most %d are possible: use ranges", n, maxPorts)
+		return nil, document.Fail(v, key, "%d ports and ranges in one rule, at most %d are possible: use ranges", n, maxPorts)
 	}
-	out := make([]PortRange, len(v.items))
-	for i, item := range v.items {
+	out := make([]PortRange, len(v.Items))
+	for i, item := range v.Items {
 		var err error
-		if out[i], err = portRange(at(key, i), item); err != nil {
+		if out[i], err = portRange(document.Element(key, i), item); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
-func portRange(key string, v *value) (PortRange, error) {
+func portRange(key string, v *document.Value) (PortRange, error) {
 	bad := func(why string) error {
-		return fail(v, key, `bad port %s%s (write 443, "443", "8000-8100" or a list of these; ports are 0 to 65535)`, quoted(v.text), why)
+		return document.Fail(v, key, `bad port %s%s (write 443, "443", "8000-8100" or a list of these; ports are 0 to 65535)`, document.Quoted(v.Text), why)
 	}
-	if v.kind != kindInteger && v.kind != kindString {
-		return PortRange{}, fail(v, key, `expected a port, a range like "8000-8100" or a list of these, found %s`, found(v))
+	if v.Kind != document.KindInteger && v.Kind != document.KindString {
+		return PortRange{}, document.Fail(v, key, `expected a port, a range like "8000-8100" or a list of these, found %s`, document.Found(v))
 	}
-	if v.kind == kindInteger { // of any form TOML has for it: 0x1bb, 8_080
-		n, err := strconv.ParseInt(v.text, 0, 64)
+	if v.Kind == document.KindInteger { // of any form TOML has for it: 0x1bb, 8_080
+		n, err := strconv.ParseInt(v.Text, 0, 64)
 		if err != nil || n < 0 || n > 65535 {
 			return PortRange{}, bad("")
 		}
 		return PortRange{uint16(n), uint16(n)}, nil
 	}
-	first, last, isRange := strings.Cut(v.text, "-")
+	first, last, isRange := strings.Cut(v.Text, "-")
 	if !isRange {
 		last = first
 	}

@@ -6,45 +6,47 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy/document"
 )
 
-func telemetry(key string, v *value) (TelemetrySink, error) {
+func telemetry(key string, v *document.Value) (TelemetrySink, error) {
 	var sink TelemetrySink
-	t, err := tableOf(key, v, "endpoint", "headers")
+	t, err := document.TableOf(key, v, keysOf(telemetryShape)...)
 	if err != nil {
 		return sink, err
 	}
-	endpoint, err := required(t, v, key, "endpoint")
+	endpoint, err := document.Required(t, v, key, "endpoint")
 	if err != nil {
 		return sink, err
 	}
-	if sink.Endpoint, err = stringOf(key+".endpoint", endpoint); err != nil {
+	if sink.Endpoint, err = document.StringOf(key+".endpoint", endpoint); err != nil {
 		return sink, err
 	}
 	if why := badEndpoint(sink.Endpoint); why != "" {
-		return sink, fail(endpoint, key+".endpoint", `bad endpoint: %s (write the base URL of an OTLP/HTTP receiver, like "https://otel.example.com:4318")`, why)
+		return sink, document.Fail(endpoint, key+".endpoint", `bad endpoint: %s (write the base URL of an OTLP/HTTP receiver, like "https://otel.example.com:4318")`, why)
 	}
-	headers := t.get("headers")
+	headers := t.Get("headers")
 	if headers == nil {
 		return sink, nil
 	}
-	if headers.kind != kindTable {
-		return sink, fail(headers, key+".headers", "expected a table of strings, found %s", headers.kind)
+	if headers.Kind != document.KindTable {
+		return sink, document.Fail(headers, key+".headers", "expected a table of strings, found %s", headers.Kind)
 	}
-	sink.Headers = make(map[string]string, len(headers.table.keys))
-	for i, name := range headers.table.keys {
-		v := headers.table.vals[i]
+	sink.Headers = make(map[string]string, len(headers.Table.Keys))
+	for i, name := range headers.Table.Keys {
+		v := headers.Table.Vals[i]
 		key := key + ".headers." + quoteWord(name)
-		if v.kind != kindString { // its value may be a secret: not shown
-			return sink, fail(v, key, "expected a string, found %s", v.kind)
+		if v.Kind != document.KindString { // its value may be a secret: not shown
+			return sink, document.Fail(v, key, "expected a string, found %s", v.Kind)
 		}
 		if !isToken(name) {
-			return sink, fail(v, key, "not a possible HTTP header name")
+			return sink, document.Fail(v, key, "not a possible HTTP header name")
 		}
-		if strings.ContainsFunc(v.text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
-			return sink, fail(v, key, "the value holds a control character, which an HTTP header cannot")
+		if strings.ContainsFunc(v.Text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			return sink, document.Fail(v, key, "the value holds a control character, which an HTTP header cannot")
 		}
-		sink.Headers[name] = v.text
+		sink.Headers[name] = v.Text
 	}
 	return sink, nil
 }
@@ -59,7 +61,7 @@ func badEndpoint(s string) string {
 	case u.User != nil:
 		return "it holds a user name or password; use headers"
 	case u.Scheme != "http" && u.Scheme != "https":
-		return fmt.Sprintf("the scheme is %s, not http or https", quoted(u.Scheme))
+		return fmt.Sprintf("the scheme is %s, not http or https", document.Quoted(u.Scheme))
 	case u.Hostname() == "":
 		return "it names no host"
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):

@@ -2,7 +2,11 @@
 
 package policy
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy/codex"
+)
 
 // Mode says whether decisions are carried out.
 type Mode int
@@ -71,6 +75,16 @@ type Requirements struct {
 	Telemetry TelemetrySink
 	// Agents names the agents to govern. Empty: all that are known.
 	Agents []string
+	// Cohorts are those of the layers, with what became of them.
+	Cohorts []Cohort
+	// Layer is what was parsed; of merged requirements nil. Not to be changed.
+	Layer *codex.Parsed
+	// Codex is what all layers together require of Codex; of a single layer nil. Not
+	// to be changed.
+	Codex *codex.Effective
+	// CodexError is why Codex does not start with these layers although each of them
+	// is valid. What Paddock enforces does not hang on it.
+	CodexError error
 	// Warnings are whole sentences about what was read but has no effect, each
 	// with its source and line.
 	Warnings []string

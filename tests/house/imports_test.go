@@ -121,7 +121,8 @@ func TestTopLevelIsFixed(t *testing.T) {
 // The rules of the design that are worth a word of their own.
 func TestTheCoreStandsAlone(t *testing.T) {
 	for _, p := range packages(t, "linux") {
-		if from := room(p.ImportPath); from != "daemon/policy" && !strings.HasPrefix(from, "daemon/policy/") {
+		from := room(p.ImportPath)
+		if from != "daemon/policy" && !strings.HasPrefix(from, "daemon/policy/") {
 			continue
 		}
 		for _, imported := range p.Imports {

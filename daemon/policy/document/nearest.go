@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+package document
 
 import "strings"
 
-// nearest returns the possible word that bad was most probably meant to be. It
+// Nearest returns the possible word that bad was most probably meant to be. It
 // gives no advice when none is near: wrong advice costs more than none.
-func nearest(bad string, possible []string) (string, bool) {
+func Nearest(bad string, possible []string) (string, bool) {
 	const longest = 64 // a distance costs the product of the lengths
 	best, least := "", -1
 	for _, p := range possible {

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"github.com/seed-649e9bbc/paddock/daemon/policy/codex"
+)
+
+// The table [paddock]. Its shapes name the keys for reading, explaining, the JSON
+// Schema and the documentation; parse.go reads the values.
+var (
+	netRuleShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
+		{Name: "cidr", Shape: textShape, Required: true, Meaning: "\"10.0.0.0/8\", \"2001:db8::/32\" or one address. No bits behind the prefix, no host names."},
+		{Name: "decision", Shape: wordsShape(NetAllow.String(), NetDeny.String()), Required: true, Meaning: "What holds for it."},
+		{Name: "justification", Shape: textShape, Meaning: "Why. Not blank."},
+		{Name: "ports", Shape: portsShape, Meaning: "A port, \"443\", \"8000-8100\", or a list of at most 32 of these. Left out: all."},
+		{Name: "protocol", Shape: wordsShape(TCP.String(), UDP.String(), AnyProtocol.String()), Meaning: "Left out: \"any\"."},
+	}}
+	portShape  = &codex.Shape{Form: codex.OneOf, Variants: []codex.Field{{Shape: textShape}, {Shape: &codex.Shape{Form: codex.Integer, Max: 65535}}}}
+	portsShape = &codex.Shape{Form: codex.OneOf, Variants: []codex.Field{
+		{Shape: textShape},
+		{Shape: &codex.Shape{Form: codex.Integer, Max: 65535}},
+		{Shape: &codex.Shape{Form: codex.List, Item: portShape, MinItems: 1}},
+	}}
+	networkShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
+		{Name: "access", Shape: wordsShape(accessRules.String(), accessNone.String()), Meaning: "\"none\": nothing may be reached, whatever the rules say. Left out: \"rules\"."},
+		{Name: "default", Shape: wordsShape(NetAllow.String(), NetDeny.String()), Meaning: "For what no rule is about. Left out: \"allow\"."},
+		{Name: "rules", Shape: &codex.Shape{Form: codex.List, Item: netRuleShape}, Meaning: "Rules by address. The most specific cidr decides; of equal ones, \"deny\"."},
+	}}
+	telemetryShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
+		{Name: "endpoint", Shape: textShape, Required: true, Meaning: "The http or https URL of an OTLP/HTTP receiver, without /v1/logs. No user name or password in it."},
+		{Name: "headers", Shape: &codex.Shape{Form: codex.Map, Item: textShape, Secret: true}, Meaning: "Sent with each request; never logged."},
+	}}
+	cohortShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
+		{Name: "name", Shape: textShape, Required: true, Meaning: "What the cohort is called; with it, machines are drawn for percent."},
+		{Name: "hosts", Shape: textsShape, Meaning: "Host names, with * and ?, whatever their case."},
+		{Name: "users", Shape: textsShape, Meaning: "Names of users."},
+		{Name: "groups", Shape: textsShape, Meaning: "Names of groups the user is in."},
+		{Name: "percent", Shape: &codex.Shape{Form: codex.Integer, Max: 100}, Meaning: "So many of a hundred machines, always the same ones; a greater number only adds machines."},
+		{Name: "requirements", Shape: &codex.Shape{Form: codex.Any}, Required: true, Meaning: "What is laid over this file on these machines: any keys of requirements.toml. Rules are added; of all else, tables are merged and the cohort's value counts."},
+	}}
+	paddockShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
+		{Name: "agents", Shape: &codex.Shape{Form: codex.List, Item: textShape, MinItems: 1}, Meaning: "Which agents to govern, by name. Left out: all that are known."},
+		{Name: "cohort", Shape: &codex.Shape{Form: codex.List, Item: cohortShape}, Meaning: "Machines or people for whom this file says something else."},
+		{Name: "mode", Shape: wordsShape(Observe.String(), Enforce.String()), Meaning: "\"observe\" records what would have been refused, and lets it through. Left out: \"enforce\"."},
+		{Name: "network", Shape: networkShape, Meaning: "What agents may reach, by address. Left out: everything."},
+		{Name: "telemetry", Shape: telemetryShape, Meaning: "Where events are exported to. Left out: nowhere."},
+		{Name: "unmatched", Shape: wordsShape(Allow.String(), Prompt.String(), Forbidden.String()), Meaning: "What holds for a command that no rule matches. Left out: \"allow\"."},
+	}}
+
+	textShape  = &codex.Shape{Form: codex.String}
+	textsShape = &codex.Shape{Form: codex.List, Item: textShape, MinItems: 1}
+)
+
+func wordsShape(all ...string) *codex.Shape {
+	s := &codex.Shape{Form: codex.Enum}
+	for _, w := range all {
+		s.Variants = append(s.Variants, codex.Field{Name: w})
+	}
+	return s
+}
+
+func keysOf(s *codex.Shape) []string { return codex.Names(s.Fields) }
+
+// Keys returns every key of the top level of a requirements.toml: Codex's and
+// [paddock].
+func Keys() []codex.Key {
+	return append(codex.Keys(), codex.Key{
+		Field:    codex.Field{Name: ownTable, Shape: paddockShape, Meaning: "What Codex has no key for. Codex ignores this table; here, a key that is not known is an error."},
+		Enforced: codex.ByPaddock,
+		Merge:    "the strictest: see below",
+		Example:  "[paddock]\nmode = \"observe\"\nunmatched = \"prompt\"\n",
+	})
+}
