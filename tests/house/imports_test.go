@@ -22,15 +22,17 @@ const module = "github.com/seed-649e9bbc/paddock"
 var may = map[string][]string{
 	".":                       {"daemon/cli"},
 	"daemon":                  {"daemon/*", "ebpf", "mdm"},
-	"daemon/policy":           {},
+	"daemon/policy":           {"daemon/policy/codex", "daemon/policy/document"},
+	"daemon/policy/codex":     {"daemon/policy/document"},
+	"daemon/policy/document":  {},
 	"daemon/policy/rulesfile": {"daemon/policy"},
 	"daemon/session":          {},
 	"daemon/telemetry":        {},
 	"daemon/enforce":          {"daemon/policy", "daemon/session", "daemon/telemetry", "ebpf"},
 	"daemon/api":              {"daemon/session", "daemon/telemetry"},
-	"daemon/cli":              {"daemon", "daemon/api", "daemon/policy", "daemon/policy/rulesfile", "daemon/session", "daemon/telemetry", "mdm"},
+	"daemon/cli":              {"daemon", "daemon/api", "daemon/policy", "daemon/policy/*", "daemon/session", "daemon/telemetry", "mdm"},
 	"ebpf":                    {},
-	"mdm":                     {"daemon/policy"},
+	"mdm":                     {"daemon/policy", "daemon/policy/codex"},
 }
 
 // topLevel is all that may lie at the top, besides files that begin with a dot.
