@@ -57,8 +57,9 @@ func (n Network) Entries() ([]NetEntry, error) {
 	for _, at := range points {
 		p := painted[at.prefix]
 		if at.prefix.IsSingleIP() && at.prefix.Addr().IsUnspecified() {
-			loopback := loopbackOf(at.prefix.Addr())
-			p = stricter(p, painted[netip.PrefixFrom(loopback, loopback.BitLen())])
+			for _, loopback := range loopbacksOf(at.prefix.Addr()) {
+				p = stricter(p, painted[netip.PrefixFrom(loopback, loopback.BitLen())])
+			}
 		}
 		if parent, ok := painted[at.parent]; ok && p.equal(parent) {
 			continue
@@ -110,12 +111,11 @@ func (n Network) points() ([]point, error) {
 		at[p] = append(at[p], i)
 	}
 	for _, zero := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
-		loopback := loopbackOf(zero)
-		for _, p := range []netip.Prefix{
-			netip.PrefixFrom(zero, 0),
-			netip.PrefixFrom(zero, zero.BitLen()),
-			netip.PrefixFrom(loopback, loopback.BitLen()),
-		} {
+		prefixes := []netip.Prefix{netip.PrefixFrom(zero, 0), netip.PrefixFrom(zero, zero.BitLen())}
+		for _, loopback := range loopbacksOf(zero) {
+			prefixes = append(prefixes, netip.PrefixFrom(loopback, loopback.BitLen()))
+		}
+		for _, p := range prefixes {
 			if _, ok := at[p]; !ok {
 				at[p] = nil
 			}

@@ -109,8 +109,8 @@ type Network struct {
 //
 // The address that counts is the one a packet would go to: an IPv4 address
 // written as IPv6 (v4-mapped, NAT64) counts as the IPv4 one. 0.0.0.0 and ::
-// reach the machine itself and are denied if either they or 127.0.0.1 (::1)
-// are. An invalid address, or a protocol that is neither TCP nor UDP, is denied.
+// reach the machine itself and are denied if either they or 127.0.0.1 are, ::
+// also if ::1 is. An invalid address, or a protocol that is neither TCP nor UDP, is denied.
 // With both protocols asked for, it is the stricter answer.
 func (n Network) Decide(to netip.AddrPort, protocol Protocol) (NetDecision, *NetRule) {
 	addr := canonicalAddr(to.Addr())
@@ -120,7 +120,7 @@ func (n Network) Decide(to netip.AddrPort, protocol Protocol) (NetDecision, *Net
 	d, rule := NetAllow, (*NetRule)(nil)
 	addrs := []netip.Addr{addr}
 	if addr.IsUnspecified() {
-		addrs = append(addrs, loopbackOf(addr))
+		addrs = append(addrs, loopbacksOf(addr)...)
 	}
 	for _, a := range addrs {
 		for _, p := range []Protocol{TCP, UDP} {
@@ -199,9 +199,12 @@ func canonicalPrefix(p netip.Prefix) netip.Prefix {
 	return p.Masked()
 }
 
-func loopbackOf(unspecified netip.Addr) netip.Addr {
+// loopbacksOf returns where an unspecified address leads. From a socket bound to
+// a v4-mapped address, :: leads to 127.0.0.1.
+func loopbacksOf(unspecified netip.Addr) []netip.Addr {
+	four := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	if unspecified.Is4() {
-		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		return []netip.Addr{four}
 	}
-	return netip.IPv6Loopback()
+	return []netip.Addr{netip.IPv6Loopback(), four}
 }

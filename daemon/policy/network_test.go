@@ -63,7 +63,8 @@ func TestNetworkDecide(t *testing.T) {
 		{"[::ffff:0.0.0.0]:22", TCP, NetDeny, 5},
 		{"[::1]:22", TCP, NetDeny, 6},
 		{"[::]:22", TCP, NetDeny, 6}, // reaches ::1
-		{"[::]:22", UDP, NetAllow, -1},
+		{"[::]:22", UDP, NetDeny, 5}, // reaches 127.0.0.1 from a socket bound to a mapped address
+		{"[::]:23", UDP, NetAllow, -1},
 		{"203.0.113.9:1", TCP, NetDeny, 7},
 		{"198.51.100.7:1", TCP, NetDeny, 8},
 		{"198.51.100.8:1", TCP, NetAllow, -1},
@@ -174,6 +175,7 @@ func TestEntries(t *testing.T) {
 		}}, []NetEntry{
 			{netip.MustParsePrefix("0.0.0.0/0"), []NetSpan{all(NetDeny, 0)}},
 			{netip.MustParsePrefix("::/0"), []NetSpan{{0, 65535, TCP, NetAllow, -1}, {0, 65535, UDP, NetDeny, 1}}},
+			{netip.MustParsePrefix("::/128"), []NetSpan{{0, 65535, TCP, NetDeny, 0}, {0, 65535, UDP, NetDeny, 1}}},
 		}},
 	}
 	for _, tt := range tests {
