@@ -5,9 +5,13 @@ package enforce
 import (
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // Ways round the rules that need no changed program: another name, another
@@ -19,6 +23,75 @@ rules = { prefix_rules = [
   { pattern = [{ token = "ls" }, { token = "box" }], decision = "forbidden" },
 ] }
 paddock = { mode = "enforce" }`
+
+// The reason goes to a descriptor the blocked process chose. If that is a socket
+// of a service which asks the kernel who speaks, it must not hear the daemon.
+func TestReasonIsNotSaidInTheDaemonsName(t *testing.T) {
+	m := newMachine(t, gitPushForbidden)
+	for _, kind := range []string{"unixgram", "unix"} {
+		t.Run(kind, func(t *testing.T) {
+			path := filepath.Join(m.dir, kind+".sock")
+			service := listenWithCredentials(t, kind, path)
+			python := `import os, socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM if sys.argv[1] == "unixgram" else socket.SOCK_STREAM)
+s.connect(sys.argv[2])
+os.dup2(s.fileno(), 2)
+os.execvp("git", ["git", "push", "x\nWATCHDOG=trigger\n"])`
+			if out, err := m.run("exec python3 -c '" + python + "' " + kind + " " + path); err == nil {
+				t.Fatalf("git push ran: %q", out)
+			}
+			text, pid, uid := service()
+			t.Logf("pid %d, uid %d: %q", pid, uid, text)
+			if pid == os.Getpid() {
+				t.Errorf("the service heard the daemon (pid %d, user %d) say %q", pid, uid, text)
+			}
+			if strings.Count(text, "\n") > 1 {
+				t.Errorf("the reason has lines that the process wrote: %q", text)
+			}
+		})
+	}
+}
+
+// listenWithCredentials returns a function that reads one message and who, by
+// the kernel's word, sent it; nothing at all is also an answer.
+func listenWithCredentials(t *testing.T, kind, path string) func() (text string, pid int, uid uint32) {
+	t.Helper()
+	how := unix.SOCK_DGRAM
+	if kind == "unix" {
+		how = unix.SOCK_STREAM
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, how|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	t.Cleanup(func() { unix.Close(fd) })
+	must(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1))
+	must(t, unix.Bind(fd, &unix.SockaddrUnix{Name: path}))
+	must(t, os.Chmod(path, 0o777))
+	if kind == "unix" {
+		must(t, unix.Listen(fd, 5))
+	}
+	return func() (string, int, uint32) {
+		from := fd
+		if kind == "unix" { // accepted sockets inherit SO_PASSCRED
+			from, _, err = unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			must(t, err)
+			defer unix.Close(from)
+		}
+		buf, oob := make([]byte, 4096), make([]byte, 256)
+		n, oobn, _, _, err := unix.Recvmsg(from, buf, oob, 0)
+		if err != nil || n == 0 {
+			return "", 0, 0
+		}
+		messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+		must(t, err)
+		for i := range messages {
+			if cred, err := unix.ParseUnixCredentials(&messages[i]); err == nil {
+				return string(buf[:n]), int(cred.Pid), cred.Uid
+			}
+		}
+		t.Fatalf("no credentials came with %q", buf[:n])
+		return "", 0, 0
+	}
+}
 
 // An IPv6 socket bound to a v4-mapped address reaches 127.0.0.1 by way of "::".
 func TestUnspecifiedAddressReachesBothLoopbacks(t *testing.T) {

@@ -25,7 +25,7 @@ func (e *Enforcer) tell(h *ebpf.Held, x *ebpf.Exec, v policy.Verdict) {
 	}
 	defer unix.Close(fd)
 	line := "paddock: blocked " + quoted(x) + ": " + v.Reason + "\n"
-	writeNow(fd, []byte(clean(line)))
+	writeNow(fd, []byte(clean(line)), x)
 }
 
 // maxTold bounds the line, in bytes: a pipe takes that much whole or not at all.
@@ -37,7 +37,8 @@ func quoted(x *ebpf.Exec) string {
 		words = []string{x.Path}
 	}
 	words[0] = filepath.Base(words[0])
-	text := strings.Join(words, " ")
+	// One line, whatever argv holds: what reads it may take lines for statements.
+	text := strings.ReplaceAll(strings.Join(words, " "), "\n", "?")
 	if len(text) > 120 {
 		text = text[:120] + "..."
 	}
@@ -65,15 +66,15 @@ var plain = map[int64]bool{
 	unix.TMPFS_MAGIC: true, unix.OVERLAYFS_SUPER_MAGIC: true,
 }
 
-// writeNow writes to what takes the bytes at once.
-func writeNow(fd int, b []byte) {
+// writeNow writes to what takes the bytes at once, for the process of x.
+func writeNow(fd int, b []byte, x *ebpf.Exec) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFSOCK:
-		_ = unix.Sendto(fd, b, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+		sendNow(fd, b, x)
 		return
 	case unix.S_IFREG:
 		var fs unix.Statfs_t
@@ -97,6 +98,18 @@ func writeNow(fd int, b []byte) {
 	if err == unix.EOPNOTSUPP || err == unix.EINVAL {
 		writeSoon(fd, b)
 	}
+}
+
+// sendNow writes to a unix socket, which is where many agents read their
+// commands' errors. A service may be at its other end that goes by who the
+// kernel says has spoken, as the service manager does: so it is told, by the
+// message itself, that it was the process.
+func sendNow(fd int, b []byte, x *ebpf.Exec) {
+	if domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || domain != unix.AF_UNIX {
+		return
+	}
+	sender := unix.UnixCredentials(&unix.Ucred{Pid: int32(x.PID), Uid: x.UID, Gid: x.GID})
+	_ = unix.Sendmsg(fd, b, sender, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) // best effort: the event tells it too
 }
 
 // writers bounds what may wait on a pipe that somebody filled on purpose.
