@@ -24,6 +24,39 @@ rules = { prefix_rules = [
 ] }
 paddock = { mode = "enforce" }`
 
+// waitSettled lets a governed script go on when an answer about a file may be
+// remembered.
+const waitSettled = `perl -e 'for (@ARGV) { select undef, undef, undef, 0.05 while time - (stat)[10] < 4 }' `
+
+// Programs are many in one file without being called busybox, and the loader
+// need not be called ld.so: a copy under another name stays what it is.
+func TestProgramsOfManyNames(t *testing.T) {
+	m := newMachine(t, gitPushForbidden)
+	m.box()
+	loaders, _ := filepath.Glob("/lib64/ld-linux*")
+	if len(loaders) == 0 {
+		loaders, _ = filepath.Glob("/lib/ld-linux*")
+	}
+	for name, script := range map[string]string{
+		"busybox under another name":     "cp -f /bin/busybox tool && bash -c 'exec -a ls ./tool box'",
+		"busybox renamed to its applet":  "cp -f /bin/busybox ls && ./ls box",
+		"the loader under another name":  "cp -f " + loaders[0] + " runner && ./runner /bin/ls box",
+		"git by argv[0]":                 "bash -c 'exec -a git-push git origin 2>&1' | sed s/fatal.*git.repository/marker-file/",
+		"git by a link":                  "ln -sf $(command -v git) git-push && ./git-push origin 2>&1 | sed s/fatal.*git.repository/marker-file/",
+		"git by a copy of that name":     "rm -f git-push && cp $(command -v git) git-push && ./git-push origin 2>&1 | sed s/fatal.*git.repository/marker-file/",
+		"a copy of git, once remembered": "cp -f $(command -v git) other && " + waitSettled + "other && for i in 1 2 3; do sh -c './other --version >/dev/null; true'; done; sh -c './other push origin 2>&1; true' | sed s/fatal.*git.repository/marker-file/",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if out := m.free(script); !strings.Contains(out, "marker-file") {
+				t.Fatalf("the attack does not even work where nothing is governed: %.500q", out)
+			}
+			if out, _ := m.run(script + "; true"); strings.Contains(out, "marker-file") {
+				t.Errorf("it ran: %.500q", out)
+			}
+		})
+	}
+}
+
 // The reason goes to a descriptor the blocked process chose. If that is a socket
 // of a service which asks the kernel who speaks, it must not hear the daemon.
 func TestReasonIsNotSaidInTheDaemonsName(t *testing.T) {

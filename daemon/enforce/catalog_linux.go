@@ -58,6 +58,10 @@ type named struct {
 	file *os.File
 }
 
+// loaders are where the dynamic loader is, which can be copied like any program
+// and then runs others under the copy's name.
+var loaders = []string{"/lib*/ld-*.so*", "/lib*/ld.so*", "/lib/*/ld-*.so*", "/usr/lib/*/ld-*.so*"}
+
 // batch bounds the files open at once.
 const batch = 512
 
@@ -79,13 +83,18 @@ func newCatalog(k *ebpf.Kernel, rules *policy.Rules, dirs []string, old *catalog
 		}
 		wanted[name] = true
 	}
+	for _, pattern := range loaders {
+		found, _ := filepath.Glob(pattern) // only a bad pattern errs
+		paths = append(paths, found...)
+	}
 	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			continue // not every machine has every directory
 		}
 		for _, e := range entries {
-			if wanted[e.Name()] {
+			// A copy of a multi-call binary, too, is known for what it is.
+			if wanted[e.Name()] || multicall(e.Name()) {
 				paths = append(paths, filepath.Join(dir, e.Name()))
 			}
 		}
@@ -139,7 +148,15 @@ func (c *catalog) add(k *ebpf.Kernel, rules *policy.Rules, paths []string, old *
 
 func (c *catalog) learn(rules *policy.Rules, f named, id ebpf.FileID, old *catalog) {
 	inode := id.Inode()
-	c.byInode[inode] = addName(c.byInode[inode], f.name)
+	names := []string{f.name}
+	target, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.file.Fd()))
+	many := err != nil || multicall(filepath.Base(target))
+	if err == nil && many {
+		names = addName(names, filepath.Base(target))
+	}
+	for _, name := range names {
+		c.byInode[inode] = addName(c.byInode[inode], name)
+	}
 	sum, known := digest{}, false
 	if old != nil {
 		sum, known = old.hashes[id]
@@ -152,11 +169,13 @@ func (c *catalog) learn(rules *policy.Rules, f named, id ebpf.FileID, old *catal
 	}
 	c.hashes[id] = sum
 	c.sizes[id.Size] = true
-	c.byContent[sum] = addName(c.byContent[sum], f.name)
+	for _, name := range names {
+		c.byContent[sum] = addName(c.byContent[sum], name)
+	}
 
 	// A multi-call binary is many programs in one file: none of them may take
 	// the others with it. The hold tells them apart.
-	if target, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.file.Fd())); err != nil || multicall(filepath.Base(target)) {
+	if many {
 		return
 	}
 	d, v, whatever := rules.Program([]string{f.name})

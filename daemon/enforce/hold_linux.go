@@ -43,12 +43,12 @@ func (e *Enforcer) judge(x *ebpf.Exec) {
 	if x.Flags.Has(ebpf.FromAgent) {
 		e.fromAgent(g, s, x)
 	}
-	v, remember := e.evaluate(g, x)
+	v, memory := e.evaluate(g, x)
 	e.stats.evaluated.Add(1)
 	switch {
 	case v.Decision == policy.Allow || g.mode == policy.Observe:
-		if remember && v.Decision == policy.Allow {
-			e.remember(g, x)
+		if v.Decision == policy.Allow {
+			e.remember(x, memory)
 		}
 		e.settle(h.Release(), h, x)
 	default:
@@ -82,7 +82,7 @@ func (e *Enforcer) quick(x *ebpf.Exec) bool {
 	defer h.Close()
 	g := e.now.Load()
 	p := &untouched{}
-	v, remember := e.weigh(g, x, p, func() (digest, error) {
+	v, memory := e.weigh(g, x, p, func() (digest, error) {
 		sum, ok := e.hashKnown(x)
 		p.asked = p.asked || !ok
 		return sum, nil
@@ -91,8 +91,8 @@ func (e *Enforcer) quick(x *ebpf.Exec) bool {
 		return false
 	}
 	e.settle(h.Release(), h, x)
-	if remember && v.Decision == policy.Allow {
-		e.remember(g, x)
+	if v.Decision == policy.Allow {
+		e.remember(x, memory)
 	}
 	e.stats.evaluated.Add(1)
 	e.answered <- answered{s, x, g, v}
@@ -152,14 +152,23 @@ func (e *Enforcer) fromAgent(g *generation, s *mark, x *ebpf.Exec) {
 	}
 }
 
+// memory says for what an answer holds.
+type memory int
+
+const (
+	forNothingElse memory = iota
+	forTheCommand         // the same file, called the same, with the same arguments
+	forTheProgram         // whatever its arguments
+)
+
 // evaluate asks the policy about every command an exec stands for and returns
-// the strictest answer, and whether it may be remembered.
-func (e *Enforcer) evaluate(g *generation, x *ebpf.Exec) (policy.Verdict, bool) {
+// the strictest answer, and for what it may be remembered.
+func (e *Enforcer) evaluate(g *generation, x *ebpf.Exec) (policy.Verdict, memory) {
 	return e.weigh(g, x, &processView{e, g, x.PID}, func() (digest, error) { return e.hashOf(x) })
 }
 
 // weigh evaluates with p for the process's files and content for its program's.
-func (e *Enforcer) weigh(g *generation, x *ebpf.Exec, p process, content func() (digest, error)) (policy.Verdict, bool) {
+func (e *Enforcer) weigh(g *generation, x *ebpf.Exec, p process, content func() (digest, error)) (policy.Verdict, memory) {
 	args := x.Args()
 	remember := x.Cacheable() && x.Generation == g.number
 	if x.Flags&(ebpf.ArgvCut|ebpf.ArgvUnread) != 0 || len(args) == 0 {
@@ -167,7 +176,7 @@ func (e *Enforcer) weigh(g *generation, x *ebpf.Exec, p process, content func() 
 		if full, err := readCmdline(x.PID); err == nil && len(full) > 0 {
 			args = full
 		} else if x.Flags.Has(ebpf.ArgvUnread) {
-			return policy.Verdict{Decision: policy.Forbidden, Reason: "its arguments could not be read"}, false
+			return policy.Verdict{Decision: policy.Forbidden, Reason: "its arguments could not be read"}, forNothingElse
 		}
 	}
 	if x.Flags.Has(ebpf.PathCut) {
@@ -175,7 +184,7 @@ func (e *Enforcer) weigh(g *generation, x *ebpf.Exec, p process, content func() 
 	}
 	names, err := g.catalog.names(x.Exe, content)
 	if err != nil {
-		return policy.Verdict{Decision: policy.Forbidden, Reason: "its program could not be read: " + err.Error()}, false
+		return policy.Verdict{Decision: policy.Forbidden, Reason: "its program could not be read: " + err.Error()}, forNothingElse
 	}
 	names = addName(names, x.Name)
 	if exe := readLink(x.PID, "exe"); filepath.IsAbs(exe) {
@@ -186,7 +195,8 @@ func (e *Enforcer) weigh(g *generation, x *ebpf.Exec, p process, content func() 
 		e.paths.put(x.Cwd, cwd)
 	}
 	var worst policy.Verdict
-	for i, sub := range subjects(x, args, names, p) {
+	all := subjects(x, args, names, p)
+	for i, sub := range all {
 		remember = remember && sub.alone
 		v := g.rules.Decide(sub.Command)
 		if i == 0 || v.Decision > worst.Decision {
@@ -196,21 +206,27 @@ func (e *Enforcer) weigh(g *generation, x *ebpf.Exec, p process, content func() 
 	if worst.Decision == policy.Prompt {
 		worst.Reason = "nobody to ask: " + worst.Reason
 	}
-	return worst, remember
+	if !remember {
+		return worst, forNothingElse
+	}
+	// By every name it was judged by: a copy of a program that rules are about
+	// may be called anything.
+	if _, _, whatever := g.rules.Program(all[0].Names); whatever {
+		return worst, forTheProgram
+	}
+	return worst, forTheCommand
 }
 
 // remember lets the kernel allow the same again by itself.
-func (e *Enforcer) remember(g *generation, x *ebpf.Exec) {
+func (e *Enforcer) remember(x *ebpf.Exec, m memory) {
 	if !unchanging(x) {
 		return
 	}
-	names := addName(addName(g.catalog.byInode[x.Exe.Inode()], x.Name), filepath.Base(x.Path))
-	d, _, whatever := g.rules.Program(names)
 	var err error
-	switch {
-	case whatever && d == policy.Allow:
+	switch m {
+	case forTheProgram:
 		err = e.Kernel.CacheProgram(x)
-	default:
+	case forTheCommand:
 		err = e.Kernel.CacheCommand(x)
 	}
 	if err != nil {

@@ -63,13 +63,21 @@ func subjects(x *ebpf.Exec, args []string, names []string, p process) []subject 
 		all = addName(all, x.Path)
 	}
 	main := subject{Command: policy.Command{Names: all, Args: rest}, alone: true}
+	out := []subject{main}
 	switch {
 	case slices.ContainsFunc(names, multicall):
 		return appletSubjects(main, argv0, rest)
 	case slices.ContainsFunc(names, loader):
 		return loaderSubjects(main, rest, p)
 	}
-	return []subject{main}
+	// git-push is git push: git, and others like it, take their own name with a
+	// command's for that command. argv[0] is free to choose.
+	for _, name := range all {
+		if command, ok := strings.CutPrefix(filepath.Base(argv0), name+"-"); ok {
+			out = append(out, subject{Command: policy.Command{Names: all, Args: slices.Insert(slices.Clone(rest), 0, command)}, alone: true})
+		}
+	}
+	return out
 }
 
 // scriptSubjects: the kernel rewrote argv to interpreter, its option, the path
