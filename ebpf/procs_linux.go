@@ -46,6 +46,25 @@ func (k *Kernel) Mark(pid int, p Proc) error {
 	return nil
 }
 
+// Remark changes the mark of a process that has one, and returns ErrNoProcess
+// when it has ended: a mark without a process would be the next one's with its
+// number.
+func (k *Kernel) Remark(pid int, p Proc) error {
+	old, err := k.Lookup(pid)
+	if err != nil {
+		return err
+	}
+	p.Flags |= old.Flags & counted
+	v := kernelProc{Session: p.Session, Cause: p.Cause, Start: p.Start, Flags: uint32(p.Flags)}
+	if err := k.maps[kernelMapProcs].Update(uint32(pid), v, ebpf.UpdateExist); err != nil {
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return ErrNoProcess
+		}
+		return fmt.Errorf("marking process %d: %w", pid, err)
+	}
+	return nil
+}
+
 // Unmark takes a process out of its session: it is let go, and so is what it
 // starts from now on. The entry stays until the process ends: who counts the
 // entries, the kernel alone, counts right.

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 )
 
 // Ways round the rules that need no changed program: another name, another
@@ -123,6 +125,23 @@ func listenWithCredentials(t *testing.T, kind, path string) func() (text string,
 		}
 		t.Fatalf("no credentials came with %q", buf[:n])
 		return "", 0, 0
+	}
+}
+
+// A child that is killed while the daemon looks at it must not leave its mark
+// behind: its number will be somebody else's, and the session would never end.
+func TestKilledWhileJudgedLeavesNoMark(t *testing.T) {
+	m := newMachine(t, gitPushForbidden)
+	out, err := m.run(`exec perl -e 'for my $n (1..400) { my @p; for (1..4) { my $p = fork; if (!$p) { $ENV{PDK_TOOL_CALL} = "call_$n"; open STDOUT, ">/dev/null";
+		exec "/bin/true", $n; exit } push @p, $p } select undef, undef, undef, rand(0.003); kill "KILL", $_ for @p; waitpid $_, 0 for @p }'`)
+	if err != nil {
+		t.Fatalf("%q, %v", out, err)
+	}
+	m.wait("session end", func(e telemetry.Event) bool { return e.Name == telemetry.NameSessionEnd })
+	procs, err := m.Kernel.Procs()
+	must(t, err)
+	for pid, p := range procs {
+		t.Errorf("process %d, which has ended, is still marked as of session %d", pid, p.Session)
 	}
 }
 

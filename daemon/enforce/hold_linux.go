@@ -137,6 +137,9 @@ func (e *Enforcer) fromAgent(g *generation, s *mark, x *ebpf.Exec) {
 	proc := e.described(x, g.profiles)
 	own, found := g.profiles.Recognise(proc)
 	changed := false
+	if p.Session != x.Session { // it ended meanwhile, and its number is another's
+		return
+	}
 	if found && own.Agent == s.agent {
 		p.Flags |= ebpf.Agent
 		changed = true
@@ -146,7 +149,8 @@ func (e *Enforcer) fromAgent(g *generation, s *mark, x *ebpf.Exec) {
 		changed = true
 	}
 	if changed {
-		if err := e.Kernel.Mark(x.PID, p); err != nil {
+		err := e.Kernel.Remark(x.PID, p)
+		if err != nil && !errors.Is(err, ebpf.ErrNoProcess) { // its agent may kill it at any time
 			e.Log.Error("marking a process of the agent", "pid", x.PID, "error", err)
 		}
 	}
