@@ -95,8 +95,9 @@ func (l *Loader) Load() Result {
 // load also returns a string that differs whenever the result does.
 func (l *Loader) load() (Result, string) {
 	var r Result
+	subject := Subject(l.root)
 	for _, s := range sources() {
-		l.loadSource(s, &r)
+		l.loadSource(s, subject, &r)
 	}
 	r.Requirements = merge(&r)
 
@@ -113,7 +114,7 @@ func (l *Loader) load() (Result, string) {
 	return r, state
 }
 
-func (l *Loader) loadSource(s source, r *Result) {
+func (l *Loader) loadSource(s source, subject policy.Subject, r *Result) {
 	layer := Layer{Source: s.name, Path: under(l.root, s.path)}
 	data, err := ReadLocked(l.root, s.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -123,7 +124,7 @@ func (l *Loader) loadSource(s source, r *Result) {
 		return
 	}
 	if err == nil {
-		layer.Requirements, err = policy.Parse(s.name, data)
+		layer.Requirements, err = policy.ParseLayer(s.layer(data), subject)
 	}
 	if err == nil {
 		layer.Digest = digest(data)
@@ -137,7 +138,7 @@ func (l *Loader) loadSource(s source, r *Result) {
 
 	data, err = l.kept.recall(s)
 	if err == nil {
-		layer.Requirements, err = policy.Parse(s.name, data)
+		layer.Requirements, err = policy.ParseLayer(s.layer(data), subject)
 	}
 	if err != nil {
 		r.Strictest = true
@@ -162,6 +163,9 @@ func merge(r *Result) *policy.Requirements {
 		strictest := policy.Strictest()
 		strictest.Telemetry, strictest.Warnings = merged.Telemetry, merged.Warnings
 		return strictest
+	}
+	if merged.CodexError != nil {
+		r.Incidents = append(r.Incidents, Incident{"all layers together", fmt.Errorf("Codex does not start: %w", merged.CodexError)})
 	}
 	// Each layer alone is known to fit the kernel's map; together they may not.
 	if _, err := merged.Network.Entries(); err != nil {

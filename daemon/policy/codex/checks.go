@@ -13,10 +13,13 @@ import (
 )
 
 // absolute resolves a path as Codex does: ~ and ~/ are the home directory, all else
-// is below the layer's directory.
+// is below the layer's directory. Whose home is not known stays ~.
 func (c *Reader) absolute(p string) string {
+	home := p == "~" || strings.HasPrefix(p, "~/")
 	switch {
-	case p == "~" || strings.HasPrefix(p, "~/"):
+	case home && c.home == "":
+		return path.Clean(p)
+	case home:
 		return path.Join("/", c.home, p[1:])
 	case strings.HasPrefix(p, "/"):
 		return path.Clean(p)
