@@ -26,6 +26,7 @@ var may = map[string][]string{
 	"daemon/policy/codex":     {"daemon/policy/document"},
 	"daemon/policy/document":  {},
 	"daemon/policy/rulesfile": {"daemon/policy"},
+	"daemon/policy/shell":     {},
 	"daemon/session":          {},
 	"daemon/telemetry":        {},
 	"daemon/enforce":          {"daemon/policy", "daemon/session", "daemon/telemetry", "ebpf"},
