@@ -30,7 +30,7 @@ and change nothing; what is in force says paddock status.
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.rulesCheckCommand())
+	cmd.AddCommand(a.rulesCheckCommand(), a.rulesExplainCommand())
 	return cmd
 }
 
