@@ -28,6 +28,9 @@ type Layer struct {
 	// LastKnownGood says that the file cannot be used now, and that this is what
 	// it said when it last could.
 	LastKnownGood bool
+	// Provenance is how sure it is that device management wrote it; of managed
+	// preferences that can be used, else empty.
+	Provenance Provenance
 }
 
 // Incident is something about a source that an administrator must look at.
@@ -59,6 +62,8 @@ type Loader struct {
 	root string
 	kept keeper
 	log  *slog.Logger
+	// evidence asks the machine about its profiles.
+	evidence func() Evidence
 
 	mu         sync.Mutex
 	generation uint64
@@ -73,7 +78,7 @@ func NewLoader(root, stateDir string, log *slog.Logger) *Loader {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Loader{root: root, kept: keeper{dir: stateDir}, log: log}
+	return &Loader{root: root, kept: keeper{dir: stateDir}, log: log, evidence: installedProfiles}
 }
 
 // Load reads all sources. It never fails:
@@ -96,7 +101,7 @@ func (l *Loader) Load() Result {
 func (l *Loader) load() (Result, string) {
 	var r Result
 	subject := Subject(l.root)
-	for _, s := range sources() {
+	for _, s := range sources(l.root) {
 		l.loadSource(s, subject, &r)
 	}
 	r.Requirements = merge(&r)
@@ -116,7 +121,7 @@ func (l *Loader) load() (Result, string) {
 
 func (l *Loader) loadSource(s source, subject policy.Subject, r *Result) {
 	layer := Layer{Source: s.name, Path: under(l.root, s.path)}
-	data, err := ReadLocked(l.root, s.path)
+	data, prefs, err := s.read(l.root)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := l.kept.forget(s); err != nil {
 			r.Incidents = append(r.Incidents, Incident{s.name, err})
@@ -128,6 +133,9 @@ func (l *Loader) loadSource(s source, subject policy.Subject, r *Result) {
 	}
 	if err == nil {
 		layer.Digest = digest(data)
+		if prefs != nil {
+			layer.Provenance = l.evidence().provenance(prefs, s.domain, s.user)
+		}
 		r.Layers = append(r.Layers, layer)
 		if err := l.kept.keep(s, data); err != nil {
 			r.Incidents = append(r.Incidents, Incident{s.name, err})
@@ -165,7 +173,7 @@ func merge(r *Result) *policy.Requirements {
 		return strictest
 	}
 	if merged.CodexError != nil {
-		r.Incidents = append(r.Incidents, Incident{"all layers together", fmt.Errorf("Codex does not start: %w", merged.CodexError)})
+		r.Incidents = append(r.Incidents, Incident{"all layers together", fmt.Errorf("with them Codex does not start: %w", merged.CodexError)})
 	}
 	// Each layer alone is known to fit the kernel's map; together they may not.
 	if _, err := merged.Network.Entries(); err != nil {
@@ -184,7 +192,7 @@ func (l *Loader) describe(r *Result) (effective, state string) {
 	}
 	effective = b.String()
 	for _, layer := range r.Layers {
-		fmt.Fprintf(&b, "\n%s kept %t", layer.Source, layer.LastKnownGood)
+		fmt.Fprintf(&b, "\n%s kept %t %s", layer.Source, layer.LastKnownGood, layer.Provenance)
 	}
 	for _, i := range r.Incidents {
 		fmt.Fprintf(&b, "\n%s %s", i.Source, i.Err)
@@ -198,6 +206,11 @@ func (l *Loader) report(r *Result) {
 	}
 	for _, w := range r.Requirements.Warnings {
 		l.log.Warn("requirements", "warning", w)
+	}
+	for _, layer := range r.Layers {
+		if layer.Provenance != "" {
+			l.log.Info("managed preferences", "source", layer.Source, "provenance", string(layer.Provenance))
+		}
 	}
 	l.log.Info("requirements loaded", "generation", r.Generation, "layers", len(r.Layers),
 		"mode", r.Requirements.Mode.String(), "rules", len(r.Requirements.Rules),

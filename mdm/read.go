@@ -23,8 +23,8 @@ func (s source) layer(data []byte) codex.Layer {
 func Read(root string) ([]codex.Layer, []Incident) {
 	var layers []codex.Layer
 	var incidents []Incident
-	for _, s := range append(sources(), legacy()) {
-		data, err := ReadLocked(root, s.path)
+	for _, s := range append(sources(root), legacy(root)...) {
+		data, _, err := s.read(root)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:

@@ -2,7 +2,15 @@
 
 package mdm
 
-import "github.com/seed-649e9bbc/paddock/daemon/policy/codex"
+import (
+	"errors"
+	"io/fs"
+	"net/url"
+	"os"
+	"path"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy/codex"
+)
 
 // source is one place where requirements may be.
 type source struct {
@@ -10,19 +18,103 @@ type source struct {
 	path string // where the file is, under the root of the loader
 	keep string // the file name of its last-known-good, which must never change
 	kind codex.Kind
+
+	// Of managed preferences: the domain, the key in it, and the user for whom they
+	// are, empty for all. The file is then a property list.
+	domain, key, user string
+
+	broken error // why the source cannot even be looked for
 }
 
-// sources lists them from low to high, in Codex's order (0.169.0) with Paddock's
-// own file after Codex's.
-func sources() []source {
-	return []source{
+// sources lists them from low to high, in Codex's order (0.169.0), with Paddock's
+// own of each kind after Codex's.
+func sources(root string) []source {
+	list := []source{
 		{name: "/etc/codex/requirements.toml", path: etc + "/codex/requirements.toml", keep: "system-codex.toml"},
 		{name: "/etc/paddock/requirements.toml", path: etc + "/paddock/requirements.toml", keep: "system-paddock.toml"},
 	}
+	return append(list, preferences(root, requirementsKey, codexDomain, paddockDomain)...)
 }
 
-// legacy is the file before there were requirements. Only Codex enforces what it can
-// require, so that the daemon need not read it.
-func legacy() source {
-	return source{name: "/etc/codex/managed_config.toml", path: etc + "/codex/managed_config.toml", kind: codex.Legacy}
+// legacy lists what there was before there were requirements. Only Codex enforces
+// what it can require, so that the daemon need not read it.
+func legacy(root string) []source {
+	list := []source{{name: "/etc/codex/managed_config.toml", path: etc + "/codex/managed_config.toml", kind: codex.Legacy}}
+	return append(list, preferences(root, configKey, codexDomain)...)
+}
+
+// managed is where macOS puts what device management forces, in a file for each
+// domain, and below it in a directory for each user.
+const managed = "/Library/Managed Preferences"
+
+// preferences are the places of a key of managed preferences: those of the machine,
+// and after them, since they count more, those of its users. What is forced on one
+// user holds for all of them: the machine is the stricter for it, never milder.
+func preferences(root, key string, domains ...string) []source {
+	if !darwin && !treeOfMac(root) {
+		return nil
+	}
+	users := []string{""}
+	entries, err := os.ReadDir(under(root, managed))
+	for _, e := range entries {
+		if e.IsDir() {
+			users = append(users, e.Name())
+		}
+	}
+	var list []source
+	for _, user := range users {
+		for _, domain := range domains {
+			s := source{
+				name: "MDM " + domain + ":" + key, path: path.Join(managed, user, domain+".plist"), keep: "mdm-" + domain + ".toml",
+				kind: codex.MDM, domain: domain, key: key, user: user,
+			}
+			if key == configKey {
+				s.kind = codex.Legacy
+			}
+			if user != "" {
+				s.name += " of " + user
+				s.keep = "mdm-" + domain + "-" + url.PathEscape(user) + ".toml"
+			}
+			list = append(list, s)
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		list = append(list, source{name: managed, path: managed, keep: "mdm-users.toml", kind: codex.MDM, broken: err})
+	}
+	return list
+}
+
+// treeOfMac says whether root is the copy of a Mac's file system: that may be looked
+// at anywhere, but no other system has managed preferences of its own.
+func treeOfMac(root string) bool {
+	if under(root, "") == "/" {
+		return false
+	}
+	_, err := os.Lstat(under(root, path.Dir(managed)))
+	return err == nil
+}
+
+// read returns the TOML of a source, and of managed preferences all that is in the
+// file. It is fs.ErrNotExist that the source says nothing.
+func (s source) read(root string) ([]byte, *prefs, error) {
+	if s.broken != nil {
+		return nil, nil, s.broken
+	}
+	data, err := ReadLocked(root, s.path)
+	if err != nil || s.key == "" {
+		return data, nil, err
+	}
+	p, err := readPrefs(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	value := p.Requirements
+	if s.key == configKey {
+		value = p.Config
+	}
+	toml, ok, err := value.toml(s.key)
+	if err == nil && !ok {
+		err = fs.ErrNotExist
+	}
+	return toml, p, err
 }

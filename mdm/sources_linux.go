@@ -3,3 +3,5 @@
 package mdm
 
 const etc = "/etc"
+
+const darwin = false

@@ -37,9 +37,10 @@ func (l *Loader) Watch(ctx context.Context, changed func(Result)) error {
 	l.mu.Lock()
 	seen := l.state
 	l.mu.Unlock()
+	var names map[string]bool // those that matter
 	look := func() {
 		// First watch, then read: what happens in between is read or notified.
-		l.watchParents(watcher)
+		names = l.watchParents(watcher)
 		l.mu.Lock()
 		result, state := l.load()
 		l.mu.Unlock()
@@ -50,10 +51,6 @@ func (l *Loader) Watch(ctx context.Context, changed func(Result)) error {
 	}
 	look()
 
-	names := map[string]bool{}
-	for _, name := range l.watched() {
-		names[name] = true
-	}
 	tick := time.NewTicker(rescan)
 	defer tick.Stop()
 	settled := time.NewTimer(quiet)
@@ -68,7 +65,8 @@ func (l *Loader) Watch(ctx context.Context, changed func(Result)) error {
 			if !ok {
 				return errors.New("watching the sources of requirements: the watch ended")
 			}
-			if !names[path.Clean(event.Name)] {
+			name := path.Clean(event.Name)
+			if !names[name] && path.Dir(name) != under(l.root, managed) { // there, a user may be new
 				continue
 			}
 			if since.IsZero() {
@@ -96,7 +94,7 @@ func (l *Loader) Watch(ctx context.Context, changed func(Result)) error {
 func (l *Loader) watched() []string {
 	root := under(l.root, "")
 	names := []string{root}
-	for _, s := range sources() {
+	for _, s := range sources(l.root) {
 		for p := path.Join(root, s.path); p != root; p = path.Dir(p) {
 			names = append(names, p)
 		}
@@ -105,21 +103,26 @@ func (l *Loader) watched() []string {
 }
 
 // watchParents watches the directories there are now. A watch follows a directory
-// and not its name, hence all are taken anew.
-func (l *Loader) watchParents(watcher *fsnotify.Watcher) {
+// and not its name, hence all are taken anew. It returns all names of which an event
+// matters.
+func (l *Loader) watchParents(watcher *fsnotify.Watcher) map[string]bool {
+	names := map[string]bool{}
 	files := map[string]bool{}
-	for _, s := range sources() {
+	for _, s := range sources(l.root) {
 		files[under(l.root, s.path)] = true
 	}
-	done := map[string]bool{}
 	for _, name := range l.watched() {
-		if files[name] || done[name] {
+		if names[name] {
 			continue
 		}
-		done[name] = true
+		names[name] = true
+		if files[name] {
+			continue
+		}
 		_ = watcher.Remove(name) // fails when it was not watched
 		if err := watcher.Add(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			l.log.Warn("watching the sources of requirements", "directory", name, "error", err)
 		}
 	}
+	return names
 }
