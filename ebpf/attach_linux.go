@@ -34,8 +34,8 @@ const (
 )
 
 var refusePrograms = map[Mechanism][]string{
-	LSM:       {kernelProgLsmBprm, kernelProgLsmMmap, kernelProgLsmKill, kernelProgLsmPtrace, kernelProgLsmSocket},
-	ModReturn: {kernelProgModBprm, kernelProgModMmap, kernelProgModKill, kernelProgModPtrace, kernelProgModSocket},
+	LSM:       {kernelProgLsmBprm, kernelProgLsmMmap, kernelProgLsmKill, kernelProgLsmPtrace, kernelProgLsmSocket, kernelProgLsmOption, kernelProgLsmMessage},
+	ModReturn: {kernelProgModBprm, kernelProgModMmap, kernelProgModKill, kernelProgModPtrace, kernelProgModSocket, kernelProgModOption, kernelProgModMessage},
 }
 
 // Attach puts the core programs into force; those an earlier daemon left are

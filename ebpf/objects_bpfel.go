@@ -316,7 +316,7 @@ type kernelSocketRecord struct {
 	Protocol   uint32
 	Enforced   uint32
 	Uid        uint32
-	Pad        uint32
+	Routed     uint32
 }
 
 type kernelState struct {
@@ -356,12 +356,16 @@ const (
 	kernelMapUdpSeen             = "udp_seen"
 	kernelProgLsmBprm            = "lsm_bprm"
 	kernelProgLsmKill            = "lsm_kill"
+	kernelProgLsmMessage         = "lsm_message"
 	kernelProgLsmMmap            = "lsm_mmap"
+	kernelProgLsmOption          = "lsm_option"
 	kernelProgLsmPtrace          = "lsm_ptrace"
 	kernelProgLsmSocket          = "lsm_socket"
 	kernelProgModBprm            = "mod_bprm"
 	kernelProgModKill            = "mod_kill"
+	kernelProgModMessage         = "mod_message"
 	kernelProgModMmap            = "mod_mmap"
+	kernelProgModOption          = "mod_option"
 	kernelProgModPtrace          = "mod_ptrace"
 	kernelProgModSocket          = "mod_socket"
 	kernelProgOnConnect4         = "on_connect4"
@@ -443,12 +447,16 @@ type kernelSpecs struct {
 type kernelProgramSpecs struct {
 	LsmBprm      *ebpf.ProgramSpec `ebpf:"lsm_bprm"`
 	LsmKill      *ebpf.ProgramSpec `ebpf:"lsm_kill"`
+	LsmMessage   *ebpf.ProgramSpec `ebpf:"lsm_message"`
 	LsmMmap      *ebpf.ProgramSpec `ebpf:"lsm_mmap"`
+	LsmOption    *ebpf.ProgramSpec `ebpf:"lsm_option"`
 	LsmPtrace    *ebpf.ProgramSpec `ebpf:"lsm_ptrace"`
 	LsmSocket    *ebpf.ProgramSpec `ebpf:"lsm_socket"`
 	ModBprm      *ebpf.ProgramSpec `ebpf:"mod_bprm"`
 	ModKill      *ebpf.ProgramSpec `ebpf:"mod_kill"`
+	ModMessage   *ebpf.ProgramSpec `ebpf:"mod_message"`
 	ModMmap      *ebpf.ProgramSpec `ebpf:"mod_mmap"`
+	ModOption    *ebpf.ProgramSpec `ebpf:"mod_option"`
 	ModPtrace    *ebpf.ProgramSpec `ebpf:"mod_ptrace"`
 	ModSocket    *ebpf.ProgramSpec `ebpf:"mod_socket"`
 	OnConnect4   *ebpf.ProgramSpec `ebpf:"on_connect4"`
@@ -623,12 +631,16 @@ type kernelVariables struct {
 type kernelPrograms struct {
 	LsmBprm      *ebpf.Program `ebpf:"lsm_bprm"`
 	LsmKill      *ebpf.Program `ebpf:"lsm_kill"`
+	LsmMessage   *ebpf.Program `ebpf:"lsm_message"`
 	LsmMmap      *ebpf.Program `ebpf:"lsm_mmap"`
+	LsmOption    *ebpf.Program `ebpf:"lsm_option"`
 	LsmPtrace    *ebpf.Program `ebpf:"lsm_ptrace"`
 	LsmSocket    *ebpf.Program `ebpf:"lsm_socket"`
 	ModBprm      *ebpf.Program `ebpf:"mod_bprm"`
 	ModKill      *ebpf.Program `ebpf:"mod_kill"`
+	ModMessage   *ebpf.Program `ebpf:"mod_message"`
 	ModMmap      *ebpf.Program `ebpf:"mod_mmap"`
+	ModOption    *ebpf.Program `ebpf:"mod_option"`
 	ModPtrace    *ebpf.Program `ebpf:"mod_ptrace"`
 	ModSocket    *ebpf.Program `ebpf:"mod_socket"`
 	OnConnect4   *ebpf.Program `ebpf:"on_connect4"`
@@ -647,12 +659,16 @@ func (p *kernelPrograms) Close() error {
 	return _KernelClose(
 		p.LsmBprm,
 		p.LsmKill,
+		p.LsmMessage,
 		p.LsmMmap,
+		p.LsmOption,
 		p.LsmPtrace,
 		p.LsmSocket,
 		p.ModBprm,
 		p.ModKill,
+		p.ModMessage,
 		p.ModMmap,
+		p.ModOption,
 		p.ModPtrace,
 		p.ModSocket,
 		p.OnConnect4,

@@ -168,10 +168,12 @@ type Refused struct {
 	Path     string
 }
 
-// Socket is a kind of socket that may not exist in a session.
+// Socket is a kind of socket that may not exist in a session, or one that may
+// but was to send its packets by a way of the sender's choice.
 type Socket struct {
 	Head
 	Family, Type, Protocol uint32
+	Routed                 bool // the latter; Type and Protocol are not known
 	Enforced               bool
 	UID                    uint32
 }
@@ -220,7 +222,7 @@ func decode(raw []byte) (Record, error) {
 		}, err
 	case kernelRecordTypeRECORD_SOCKET:
 		r, err := view[kernelSocketRecord](raw)
-		return &Socket{head, r.Family, r.SocketType, r.Protocol, r.Enforced != 0, r.Uid}, err
+		return &Socket{head, r.Family, r.SocketType, r.Protocol, r.Routed != 0, r.Enforced != 0, r.Uid}, err
 	case kernelRecordTypeRECORD_SIGNAL:
 		r, err := view[kernelSignalRecord](raw)
 		return &Signal{head, int(r.Target), r.Signal, r.Uid}, err

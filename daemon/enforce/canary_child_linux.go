@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"strconv"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,6 +48,8 @@ func canaryMain(args []string) error {
 		UDP:     send(unix.AF_INET, inet4),
 		Raw:     socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP),
 		Packet:  socket(unix.AF_PACKET, unix.SOCK_RAW, 0),
+		Option:  setRoute(),
+		Message: sendRoute(),
 		// SIGURG is ignored by default and by the Go runtime: harmless if it arrives.
 		Signal: said(unix.Kill(daemon, unix.SIGURG)),
 	}
@@ -133,6 +136,43 @@ func connect(family, kind int, to unix.Sockaddr) string {
 	}
 	defer unix.Close(fd)
 	return said(unix.Connect(fd, to))
+}
+
+// sourceRoute is an IP option: a loose source route by way of the canary's address.
+func sourceRoute() []byte {
+	four := canaryAddr.Addr().As4()
+	return append([]byte{0x83, 7, 4}, append(four[:], 0)...)
+}
+
+func setRoute() string {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return "socket: " + said(err)
+	}
+	defer unix.Close(fd)
+	return said(unix.SetsockoptString(fd, unix.IPPROTO_IP, unix.IP_OPTIONS, string(sourceRoute())))
+}
+
+// sendRoute gives a message a source route. To a unix socket, which ignores it:
+// a gate that does not work lets nothing out.
+func sendRoute() string {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return "socket: " + said(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	return said(unix.Sendmsg(pair[0], []byte("canary"), control(unix.IPPROTO_IP, unix.IP_RETOPTS, sourceRoute()), nil, 0))
+}
+
+// control makes a control message.
+func control(level, kind int32, data []byte) []byte {
+	b := make([]byte, unix.CmsgSpace(len(data)))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+	h.Level, h.Type = level, kind
+	h.SetLen(unix.CmsgLen(len(data)))
+	copy(b[unix.CmsgLen(0):], data)
+	return b
 }
 
 func send(family int, to unix.Sockaddr) string {

@@ -38,7 +38,7 @@ const (
 
 // Gate is one way an agent's action is judged, and whether that is proven now.
 type Gate struct {
-	Gate    string // exec.refuse, exec.hold, connect, socket.raw, socket.packet, signal
+	Gate    string // exec.refuse, exec.hold, connect, socket.raw, socket.packet, source.route, signal
 	Tier    string // lsm, fmod_ret, hold, cgroup, none
 	Proven  bool
 	Checked time.Time
@@ -117,7 +117,9 @@ type findings struct {
 	UDP     string `json:"udp"`
 	Raw     string `json:"raw"`
 	Packet  string `json:"packet"`
-	Signal  string `json:"signal"` // to the daemon
+	Option  string `json:"option"`  // a source route for a socket
+	Message string `json:"message"` // and for one message
+	Signal  string `json:"signal"`  // to the daemon
 }
 
 // What the canary says when a gate works.
@@ -210,6 +212,7 @@ func judgeFindings(f findings, m ebpf.Mechanism, why string, now time.Time) []Ga
 		gate("connect", "cgroup", "tcp", f.TCP, saidEPERM, "mapped", f.Mapped, saidEPERM, "udp", f.UDP, saidEPERM),
 		gate("socket.raw", "cgroup", "raw", f.Raw, saidEPERM),
 		byHook("socket.packet", "packet", f.Packet, saidEPERM),
+		byHook("source.route", "option", f.Option, saidEPERM, "message", f.Message, saidEPERM),
 		byHook("signal", "signal", f.Signal, saidEPERM),
 	}
 	return gates

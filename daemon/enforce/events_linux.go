@@ -259,7 +259,12 @@ func (e *Enforcer) socketEvent(s *mark, r *ebpf.Socket) telemetry.Event {
 	a[telemetry.AttrDecision] = "deny"
 	a[telemetry.AttrDecisionEnforced] = r.Enforced
 	a[telemetry.AttrDecisionReason] = "a session may only have TCP and UDP sockets: nothing else is judged by the connect gate"
-	a[telemetry.AttrSocketKind] = fmt.Sprintf("family %d, type %d, protocol %d", r.Family, r.Type, r.Protocol)
+	if r.Routed {
+		a[telemetry.AttrDecisionReason] = "a session may not choose the way of its packets (source routing): they would go elsewhere than was judged"
+		a[telemetry.AttrSocketKind] = fmt.Sprintf("family %d", r.Family)
+	} else {
+		a[telemetry.AttrSocketKind] = fmt.Sprintf("family %d, type %d, protocol %d", r.Family, r.Type, r.Protocol)
+	}
 	count := session.Counters{Connects: 1}
 	if r.Enforced {
 		count.NetDenied = 1

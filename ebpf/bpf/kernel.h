@@ -162,6 +162,14 @@ struct linux_binprm {
 	const char *interp;
 };
 
+struct socket;
+
+/* What a socket is to send: the control messages are in the kernel's memory by then. */
+struct msghdr {
+	void *msg_control;
+	unsigned long msg_controllen;
+};
+
 struct seq_file;
 
 struct bpf_iter_meta {

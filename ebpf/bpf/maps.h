@@ -146,7 +146,7 @@ struct socket_record {
 	__u32 protocol;
 	__u32 enforced;
 	__u32 uid;
-	__u32 pad;
+	__u32 routed; /* 1: not for its kind, but for choosing the way of its packets */
 };
 
 struct signal_record {

@@ -173,13 +173,15 @@ int on_sendmsg6(struct bpf_sock_addr *ctx)
 	return judge6(ctx, true);
 }
 
-INLINE void record_socket(const struct proc *p, __u32 tgid, __u32 family, __u32 type, __u32 protocol, bool enforced)
+INLINE void record_socket(const struct proc *p, __u32 tgid, __u32 family, __u32 type, __u32 protocol, bool routed,
+			  bool enforced)
 {
 	struct socket_record r = {};
 	fill_head(&r.head, RECORD_SOCKET, tgid, p);
 	r.family = family;
 	r.socket_type = type;
 	r.protocol = protocol;
+	r.routed = routed;
 	r.enforced = enforced;
 	r.uid = current_uid();
 	submit(&ring_security, RING_SECURITY, &r, sizeof(r));
@@ -205,11 +207,9 @@ INLINE bool socket_permitted(__u32 family, __u32 type, __u32 protocol)
 	return false; /* raw and the rest */
 }
 
-/* 0: refused. Only TCP and UDP pass the hooks above; so only they exist. */
-INLINE int judge_socket(__u32 family, __u32 type, __u32 protocol)
+/* Refuses a governed process; 1 for others, and where only observed. */
+INLINE int refuse_socket(__u32 family, __u32 type, __u32 protocol, bool routed)
 {
-	if (socket_permitted(family, type, protocol))
-		return 1;
 	__u32 tgid = current_tgid();
 	struct proc *p = governed(tgid);
 	if (!p)
@@ -219,8 +219,16 @@ INLINE int judge_socket(__u32 family, __u32 type, __u32 protocol)
 	if (!policy_slot(&slot))
 		set = policy_settings_in(slot);
 	bool enforced = enforcing(set, p);
-	record_socket(p, tgid, family, type, protocol, enforced);
+	record_socket(p, tgid, family, type, protocol, routed, enforced);
 	return !enforced;
+}
+
+/* 0: refused. Only TCP and UDP pass the hooks above; so only they exist. */
+INLINE int judge_socket(__u32 family, __u32 type, __u32 protocol)
+{
+	if (socket_permitted(family, type, protocol))
+		return 1;
+	return refuse_socket(family, type, protocol, false);
 }
 
 SEC("cgroup/sock_create")

@@ -111,6 +111,64 @@ INLINE int refuse_ptrace(struct task_struct *target)
 }
 
 /*
+ * A packet with a source route goes first where its sender says, which need not
+ * be the destination that was judged. Anybody may set one: for a socket (IP
+ * options, an IPv6 routing header), or with one message.
+ */
+INLINE int refuse_option(int level, int name)
+{
+	bool route = level == SOL_IP ? name == IP_OPTIONS
+				     : level == SOL_IPV6 && (name == IPV6_RTHDR || name == IPV6_2292PKTOPTIONS);
+	if (!route)
+		return 0;
+	return refuse_socket(level == SOL_IP ? AF_INET : AF_INET6, 0, 0, true) ? 0 : -EPERM;
+}
+
+/* struct cmsghdr: UAPI, fixed layout. */
+struct control {
+	__u64 len;
+	__s32 level;
+	__s32 type;
+};
+
+/* More than this in one message nobody sends. */
+#define MAX_CONTROLS 32
+
+INLINE bool sets_route(const struct control *c)
+{
+	if (c->level == SOL_IP)
+		return c->type == IP_RETOPTS;
+	return c->level == SOL_IPV6 && (c->type == IPV6_RTHDR || c->type == IPV6_2292RTHDR);
+}
+
+INLINE int refuse_message(struct msghdr *msg)
+{
+	__u64 left = BPF_CORE_READ(msg, msg_controllen);
+	if (left < sizeof(struct control))
+		return 0;
+	if (!governed(current_tgid()))
+		return 0;
+	const char *at = BPF_CORE_READ(msg, msg_control);
+	for (__u32 i = 0; i < MAX_CONTROLS; i++) {
+		struct control c = {};
+		if (left < sizeof(c))
+			return 0;
+		if (bpf_probe_read_kernel(&c, sizeof(c), at))
+			break; /* what cannot be read is refused */
+		if (c.len < sizeof(c) || c.len > left)
+			return 0; /* the kernel takes nothing from here on */
+		if (sets_route(&c))
+			return refuse_socket(c.level == SOL_IP ? AF_INET : AF_INET6, 0, 0, true) ? 0 : -EPERM;
+		__u64 step = (c.len + 7) & ~7ULL;
+		if (step >= left)
+			return 0;
+		left -= step;
+		at += step;
+	}
+	return refuse_socket(AF_UNSPEC, 0, 0, true) ? 0 : -EPERM;
+}
+
+/*
  * What a program returns, kept as it is. 6.12 wants to see that an lsm program
  * returns 0 or an error number, and that bound is lost on what an earlier
  * program answered, or when the compiler turns a choice into arithmetic.
@@ -125,7 +183,7 @@ INLINE int bounded(int answer)
 	return a;
 }
 
-#define HOOKS(prefix, bprm_at, kill_at, ptrace_at, socket_at)                             \
+#define HOOKS(prefix, bprm_at, kill_at, ptrace_at, socket_at, option_at, message_at)               \
 	SEC(bprm_at)                                                                               \
 	int BPF_PROG(prefix##_bprm, struct linux_binprm *bprm, int ret)                            \
 	{                                                                                          \
@@ -148,12 +206,23 @@ INLINE int bounded(int answer)
 		if (!ret && !kern && !judge_socket(family, type, protocol))                        \
 			ret = -EPERM;                                                              \
 		return bounded(ret);                                                               \
+	}                                                                                          \
+	SEC(option_at)                                                                             \
+	int BPF_PROG(prefix##_option, struct socket *sock, int level, int name, int ret)           \
+	{                                                                                          \
+		return bounded(ret ? ret : refuse_option(level, name));                            \
+	}                                                                                          \
+	SEC(message_at)                                                                            \
+	int BPF_PROG(prefix##_message, struct socket *sock, struct msghdr *msg, int size, int ret) \
+	{                                                                                          \
+		return bounded(ret ? ret : refuse_message(msg));                                   \
 	}
 
 HOOKS(lsm, "lsm/bprm_check_security", "lsm/task_kill", "lsm/ptrace_access_check",
-      "lsm/socket_create")
+      "lsm/socket_create", "lsm/socket_setsockopt", "lsm/socket_sendmsg")
 HOOKS(mod, "fmod_ret/security_bprm_check", "fmod_ret/security_task_kill",
-      "fmod_ret/security_ptrace_access_check", "fmod_ret/security_socket_create")
+      "fmod_ret/security_ptrace_access_check", "fmod_ret/security_socket_create",
+      "fmod_ret/security_socket_setsockopt", "fmod_ret/security_socket_sendmsg")
 
 /*
  * The LSM hook takes (file, reqprot, prot, flags); the function around it takes

@@ -18,6 +18,13 @@
 #define EPERM 1
 #define MAP_ANONYMOUS 0x20
 #define PROT_EXEC 4
+#define SOL_IP 0
+#define SOL_IPV6 41
+#define IP_OPTIONS 4
+#define IP_RETOPTS 7
+#define IPV6_2292RTHDR 5
+#define IPV6_2292PKTOPTIONS 6
+#define IPV6_RTHDR 57
 
 #define INLINE static __always_inline
 
