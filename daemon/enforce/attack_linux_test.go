@@ -152,7 +152,7 @@ decision = "deny"
 	must(t, err)
 	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 	for _, how := range []string{
-		"connect", "mapped", "zero", "zero6", "fastopen", "uring", "udp", "udp-connected", "udp-mapped", "sendmsg", "sendmmsg", "mptcp", "sctp", "dccp", "icmp", "raw", "raw6",
+		"connect", "mapped", "zero", "zero6", "fastopen", "uring", "uring-async", "udp", "udp-connected", "udp-mapped", "sendmsg", "sendmmsg", "mptcp", "sctp", "dccp", "icmp", "raw", "raw6",
 	} {
 		t.Run(how, func(t *testing.T) {
 			if out := m.free(self + " attack-net " + how + " " + port + " && echo through"); !strings.Contains(out, "through") {
@@ -271,7 +271,9 @@ func attackNet(how, port string) error {
 	case "fastopen":
 		return unix.Sendto(open(unix.AF_INET, stream, 0), hello, unix.MSG_FASTOPEN, four)
 	case "uring":
-		return uringConnect(open(unix.AF_INET, stream, 0), four.Addr, n)
+		return uringConnect(open(unix.AF_INET, stream, 0), four.Addr, n, 0)
+	case "uring-async": // IOSQE_ASYNC: in a thread of the kernel's own
+		return uringConnect(open(unix.AF_INET, stream, 0), four.Addr, n, 1<<4)
 	case "udp":
 		return unix.Sendto(open(unix.AF_INET, dgram, 0), hello, 0, four)
 	case "udp-mapped":

@@ -28,8 +28,9 @@ type uringParams struct {
 	cq                                                   uringCompletions
 }
 
-// uringConnect connects without connect(2): opcode IORING_OP_CONNECT.
-func uringConnect(fd int, addr [4]byte, port int) error {
+// uringConnect connects without connect(2): opcode IORING_OP_CONNECT, with the
+// entry's flags.
+func uringConnect(fd int, addr [4]byte, port int, flags byte) error {
 	var p uringParams
 	ring, _, e := unix.Syscall(unix.SYS_IO_URING_SETUP, 4, uintptr(unsafe.Pointer(&p)), 0)
 	if e != 0 {
@@ -50,6 +51,7 @@ func uringConnect(fd int, addr [4]byte, port int) error {
 	to := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: addr}
 	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&to.Port))[:], uint16(port))
 	entries[0] = 16 // IORING_OP_CONNECT
+	entries[1] = flags
 	binary.NativeEndian.PutUint32(entries[4:], uint32(fd))
 	binary.NativeEndian.PutUint64(entries[8:], uint64(unix.SizeofSockaddrInet4)) // off: length of the address
 	binary.NativeEndian.PutUint64(entries[16:], uint64(uintptr(unsafe.Pointer(&to))))
