@@ -72,7 +72,7 @@ func (f *file) cohorts(doc *document.Value) ([]Cohort, error) {
 			return nil, err
 		}
 		if !cohort.Applied {
-			f.warnings = append(f.warnings, said.Warnings...)
+			f.warnings = append(append(f.warnings, said.Layer.Warnings...), alone.warnings...)
 		} else {
 			layOver(doc, overlay)
 		}

@@ -37,7 +37,7 @@ var (
 		{Name: "users", Shape: textsShape, Meaning: "Names of users."},
 		{Name: "groups", Shape: textsShape, Meaning: "Names of groups the user is in."},
 		{Name: "percent", Shape: &codex.Shape{Form: codex.Integer, Max: 100}, Meaning: "So many of a hundred machines, always the same ones; a greater number only adds machines."},
-		{Name: "requirements", Shape: &codex.Shape{Form: codex.Any}, Required: true, Meaning: "What is laid over this file on these machines: any keys of requirements.toml. Rules are added; of all else, tables are merged and the cohort's value counts."},
+		{Name: "requirements", Shape: overlayShape, Required: true, Meaning: "What is laid over this file on these machines: any keys of requirements.toml. Rules are added; of all else, tables are merged and the cohort's value counts."},
 	}}
 	paddockShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
 		{Name: "agents", Shape: &codex.Shape{Form: codex.List, Item: textShape, MinItems: 1}, Meaning: "Which agents to govern, by name. Left out: all that are known."},
@@ -47,6 +47,9 @@ var (
 		{Name: "telemetry", Shape: telemetryShape, Meaning: "Where events are exported to. Left out: nowhere."},
 		{Name: "unmatched", Shape: wordsShape(Allow.String(), Prompt.String(), Forbidden.String()), Meaning: "What holds for a command that no rule matches. Left out: \"allow\"."},
 	}}
+
+	// overlayShape is the shape of the whole file.
+	overlayShape = &codex.Shape{Form: codex.Any}
 
 	textShape  = &codex.Shape{Form: codex.String}
 	textsShape = &codex.Shape{Form: codex.List, Item: textShape, MinItems: 1}
@@ -68,7 +71,7 @@ func Keys() []codex.Key {
 	return append(codex.Keys(), codex.Key{
 		Field:    codex.Field{Name: ownTable, Shape: paddockShape, Meaning: "What Codex has no key for. Codex ignores this table; here, a key that is not known is an error."},
 		Enforced: codex.ByPaddock,
-		Merge:    "the strictest: see below",
+		Merge:    "the strictest value of all layers, the rules of all layers; telemetry of the highest layer that has it",
 		Example:  "[paddock]\nmode = \"observe\"\nunmatched = \"prompt\"\n",
 	})
 }

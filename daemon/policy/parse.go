@@ -44,13 +44,13 @@ type file struct {
 	layer    codex.Layer
 	source   string
 	subject  Subject
-	warnings []string
+	warnings []codex.Warning // of what is not Codex's
 	// within says that this is what a cohort overlays, which has no cohorts itself.
 	within bool
 }
 
 func (f *file) warn(at document.Position, format string, args ...any) {
-	f.warnings = append(f.warnings, origin(f.source, int(at.Line))+": "+fmt.Sprintf(format, args...))
+	f.warnings = append(f.warnings, codex.Warning{Source: f.source, Line: int(at.Line), Column: int(at.Column), Key: ownTable, Problem: fmt.Sprintf(format, args...)})
 }
 
 const ownTable = "paddock"
@@ -74,9 +74,6 @@ func (f *file) requirements(doc *document.Value) (*Requirements, error) {
 		return nil, err
 	}
 	req.Rules = prefixRules(req.Layer.Rules)
-	for _, w := range req.Layer.Warnings {
-		req.Warnings = append(req.Warnings, w.String())
-	}
 	if v := doc.Table.Get(ownTable); v != nil {
 		if err := f.paddock(v, req); err != nil {
 			return nil, err
@@ -85,7 +82,9 @@ func (f *file) requirements(doc *document.Value) (*Requirements, error) {
 	if _, err := req.Network.Entries(); err != nil {
 		return nil, &document.Error{Key: "paddock.network.rules", Problem: err.Error()}
 	}
-	req.Warnings = append(req.Warnings, f.warnings...)
+	for _, w := range slices.Concat(req.Layer.Warnings, f.warnings) {
+		req.Warnings = append(req.Warnings, w.String())
+	}
 	return req, nil
 }
 

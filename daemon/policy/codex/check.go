@@ -82,7 +82,7 @@ func (e *Effective) checkServers() error {
 	}
 	for i, name := range plugins.Table.Keys {
 		servers := plugins.Table.Vals[i].Table.Get("mcp_servers")
-		if err := e.serverIdentities(servers, join("plugins", name)+".mcp_servers", name+"/"); err != nil {
+		if err := e.serverIdentities(servers, document.Join("plugins", name)+".mcp_servers", name+"/"); err != nil {
 			return err
 		}
 	}
@@ -96,7 +96,7 @@ func (e *Effective) serverIdentities(servers *document.Value, key, prefix string
 	for i, name := range servers.Table.Keys {
 		of := "invalid requirement for MCP server `" + prefix + name + "` (set by %S): "
 		identity := servers.Table.Vals[i].Table.Get("identity")
-		key := join(key, name) + ".identity"
+		key := document.Join(key, name) + ".identity"
 		for _, args := range []*document.Value{lookDown(identity, []string{"command", "args"})} {
 			if args == nil {
 				continue
@@ -209,7 +209,7 @@ func (e *Effective) checkProfiles() error {
 	for _, name := range own {
 		v := e.Get("permissions", name)
 		if strings.HasPrefix(name, ":") {
-			return e.fault(v, join("permissions", name), "permissions profile `"+name+"` uses a reserved built-in profile prefix", "a name that begins with a colon is that of a built-in profile: take another one")
+			return e.fault(v, document.Join("permissions", name), "permissions profile `"+name+"` uses a reserved built-in profile prefix", "a name that begins with a colon is that of a built-in profile: take another one")
 		}
 	}
 	if allowed == nil {
@@ -217,14 +217,14 @@ func (e *Effective) checkProfiles() error {
 		case initial != nil:
 			return e.fault(initial, "default_permissions", "requirements.toml default_permissions requires allowed_permission_profiles", "it needs allowed_permission_profiles, which is not there")
 		case len(own) > 0:
-			return e.fault(e.Get("permissions", own[0]), join("permissions", own[0]), "config defines `[permissions]` profiles but does not set `default_permissions`",
+			return e.fault(e.Get("permissions", own[0]), document.Join("permissions", own[0]), "config defines `[permissions]` profiles but does not set `default_permissions`",
 				"there are permission profiles, so default_permissions must say which one sessions begin with, and allowed_permission_profiles which ones may be chosen")
 		}
 		return nil
 	}
 	for i, name := range allowed.Table.Keys {
 		if !slices.Contains(builtinProfiles, name) && !slices.Contains(own, name) {
-			return e.fault(allowed.Table.Vals[i], join("allowed_permission_profiles", name), "requirements.toml allowed_permission_profiles refers to undefined profile `"+name+"`",
+			return e.fault(allowed.Table.Vals[i], document.Join("allowed_permission_profiles", name), "requirements.toml allowed_permission_profiles refers to undefined profile `"+name+"`",
 				"there is no profile %s: define [permissions.%s]%s", document.Quoted(name), name, document.Among("profiles", name, slices.Concat(builtinProfiles, own)))
 		}
 	}
@@ -240,7 +240,7 @@ func (e *Effective) checkProfiles() error {
 	for _, name := range own {
 		extends := e.Get("permissions", name, "extends")
 		if extends != nil && strings.HasPrefix(extends.Text, ":") && !slices.Contains(builtinProfiles, extends.Text) {
-			return e.fault(extends, join("permissions", name)+".extends", "permissions profile `"+name+"` cannot extend unsupported built-in profile `"+extends.Text+"`",
+			return e.fault(extends, document.Join("permissions", name)+".extends", "permissions profile `"+name+"` cannot extend unsupported built-in profile `"+extends.Text+"`",
 				"there is no built-in profile %s%s", document.Quoted(extends.Text), document.Among("profiles", extends.Text, builtinProfiles))
 		}
 	}

@@ -5,8 +5,6 @@ package codex
 import (
 	"slices"
 	"strings"
-
-	"github.com/seed-649e9bbc/paddock/daemon/policy/document"
 )
 
 // Version is the Codex whose requirements this is the model of.
@@ -73,10 +71,7 @@ func Lookup(keys []Key, name string) (Key, bool) {
 func Find(keys []Key, dotted []string) (key Key, way []Field, bad string, possible []string) {
 	key, ok := Lookup(keys, dotted[0])
 	if !ok {
-		for _, k := range keys {
-			possible = append(append(possible, k.Name), k.Aliases...)
-		}
-		return Key{}, nil, dotted[0], possible
+		return Key{}, nil, dotted[0], KeyNames(keys)
 	}
 	way = []Field{key.Field}
 	for _, name := range dotted[1:] {
@@ -173,11 +168,38 @@ func (s *Shape) spelt() []string {
 	return all
 }
 
-// Nearest returns the dotted key people who wrote bad most probably meant.
-func Nearest(keys []Key, bad string) (string, bool) {
+// KeyNames returns the names and aliases of keys.
+func KeyNames(keys []Key) []string {
 	var all []string
 	for _, k := range keys {
 		all = append(append(all, k.Name), k.Aliases...)
 	}
-	return document.Nearest(bad, all)
+	return all
+}
+
+// Inner returns the keys of a table, or of the tables in a list or below any name.
+func (s *Shape) Inner() []Field {
+	switch s.Form {
+	case Table:
+		return s.Fields
+	case List, Map:
+		return s.Item.Inner()
+	case Bool, String, Integer, Path, RawPath, Enum, OneOf, Tagged, Any:
+	}
+	return nil
+}
+
+// Words returns the possible words of an enumeration, or of the elements of a list of
+// them, without old spellings. If none has a meaning to add, it returns none.
+func (s *Shape) Words() []Field {
+	for s.Form == List || s.Form == Map {
+		s = s.Item
+	}
+	var out []Field
+	for _, v := range s.Variants {
+		if v.Meaning != "" && v.As == "" {
+			out = append(out, v)
+		}
+	}
+	return out
 }

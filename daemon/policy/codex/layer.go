@@ -169,10 +169,31 @@ func ParseDocument(l Layer, doc *document.Value, m Machine, own ...string) (*Par
 	if c.late != nil {
 		p.Fault = newError(l.Name, l.Kind, c.late)
 	}
+	c.badRemote(doc)
 	remote(doc, m.Host)
 	p.Rules, p.Warnings = c.rules, c.warnings
 	doc.Table.Remove("rules") // which is large, and read
 	return p, nil
+}
+
+// Faults returns what is wrong with Codex's keys of a layer, one problem for each key
+// of the top level. It changes the document.
+func Faults(l Layer, doc *document.Value, own ...string) []*Error {
+	c := &Reader{source: l.Name, dir: l.Dir, all: true}
+	if l.Kind == Cloud {
+		c.removeLocal(doc)
+	}
+	if err := c.top(doc, own); err != nil {
+		c.faults = append(c.faults, err)
+	}
+	if c.late != nil {
+		c.faults = append(c.faults, c.late)
+	}
+	out := make([]*Error, len(c.faults))
+	for i, err := range c.faults {
+		out[i] = newError(l.Name, l.Kind, err)
+	}
+	return out
 }
 
 // top reads the keys of the top level.
@@ -205,6 +226,18 @@ func (c *Reader) removeLocal(doc *document.Value) {
 		}
 		c.warn(doc.Table.At[i], name, "%s counts only in the machine's own requirements: ignored, by Codex too", name)
 		doc.Table.Remove(name)
+	}
+}
+
+// badRemote warns about entries with which Codex would not start on the hosts they
+// match.
+func (c *Reader) badRemote(doc *document.Value) {
+	list := doc.Table.Get("remote_sandbox_config")
+	for i, entry := range list.ItemsOf() {
+		if modes := entry.Table.Get("allowed_sandbox_modes"); !slices.Contains(Texts(modes), "read-only") {
+			key := document.Element("remote_sandbox_config", i)
+			c.warn(modes.At, key, "on hosts that match, Codex does not start: \"read-only\" must be among allowed_sandbox_modes")
+		}
 	}
 }
 

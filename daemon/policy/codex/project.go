@@ -104,7 +104,7 @@ func shown(s *Shape, v *document.Value, how style) any {
 		return fieldsOf(named(s.Variants, v.Table.Get(s.Tag).Text).Shape, v, how)
 	case Bool, String, Integer, Path, RawPath, OneOf, Any:
 	}
-	return plainly(v)
+	return Plain(v)
 }
 
 func fieldsOf(s *Shape, v *document.Value, how style) any {
@@ -136,19 +136,19 @@ func redacted(v *document.Value) any {
 	return out
 }
 
-// plainly turns a value into data as it is written.
-func plainly(v *document.Value) any {
+// Plain turns a value into data for JSON, as it is written.
+func Plain(v *document.Value) any {
 	switch v.Kind {
 	case document.KindTable:
 		out := make(map[string]any, len(v.Table.Keys))
 		for i, key := range v.Table.Keys {
-			out[key] = plainly(v.Table.Vals[i])
+			out[key] = Plain(v.Table.Vals[i])
 		}
 		return out
 	case document.KindArray:
 		out := make([]any, len(v.Items))
 		for i, item := range v.Items {
-			out[i] = plainly(item)
+			out[i] = Plain(item)
 		}
 		return out
 	case document.KindBool:

@@ -66,7 +66,7 @@ func (e *Effective) checkProviders() error {
 }
 
 func (e *Effective) checkProvider(id string, v *document.Value) error {
-	key := join("model_providers", id)
+	key := document.Join("model_providers", id)
 	fault := func(codex, problem string) error {
 		return e.fault(v, key, "model_providers."+id+": "+codex, "%s", problem)
 	}

@@ -36,6 +36,10 @@ type Reader struct {
 	warnings []Warning
 	rules    []Rule
 	bundle   bool // the layer is from a bundle
+	// all says to go on after a problem with a key of the top level, and to note it in
+	// faults.
+	all    bool
+	faults []error
 	// late is the first problem that Codex finds only when all layers are merged.
 	late error
 }
@@ -53,7 +57,7 @@ type spot struct {
 }
 
 func (s spot) down(name string) spot {
-	s.key = join(s.key, name)
+	s.key = document.Join(s.key, name)
 	if !s.flat {
 		if s.codex != "" {
 			s.codex += "."
@@ -66,18 +70,6 @@ func (s spot) down(name string) spot {
 func (s spot) item(i int) spot {
 	s.key = document.Element(s.key, i)
 	return s
-}
-
-func join(key, name string) string {
-	if name == "" || strings.ContainsFunc(name, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
-	}) {
-		name = fmt.Sprintf("%q", name)
-	}
-	if key == "" {
-		return name
-	}
-	return key + "." + name
 }
 
 // fail makes the error for v. codex is what Codex calls the cause.
@@ -259,7 +251,12 @@ func (c *Reader) fields(s *Shape, at spot, v *document.Value) error {
 		}
 		below := at
 		below.flat = at.flat || f.Unnamed
-		if err := c.read(f.Shape, below.down(name), t.Vals[i]); err != nil {
+		err := c.read(f.Shape, below.down(name), t.Vals[i])
+		if err != nil && c.all && at.key == "" {
+			c.faults = append(c.faults, err)
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -345,7 +342,7 @@ func (c *Reader) enum(s *Shape, at spot, v *document.Value) error {
 	case variant.Shape != nil && inner == nil:
 		return at.fail(v, "invalid type: unit variant, expected newtype variant", "%q needs a table: { %s = { ... } }", name, name)
 	case variant.Shape != nil:
-		at.key = join(at.key, name)
+		at.key = document.Join(at.key, name)
 		return c.read(variant.Shape, at, inner)
 	}
 	if variant.As != "" {

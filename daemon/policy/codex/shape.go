@@ -159,3 +159,38 @@ func Names(fields []Field) []string {
 	}
 	return out
 }
+
+// Below returns the shape of a key of the table v, or of the elements of the list v,
+// which has shape s; nil if it is not known.
+func (s *Shape) Below(v *document.Value, name string) *Shape {
+	if s == nil {
+		return nil
+	}
+	switch s.Form {
+	case List, Map:
+		return s.Item
+	case Table:
+		if f := s.FieldNamed(name); f != nil {
+			return f.Shape
+		}
+		return s.Rest
+	case Tagged:
+		if tag := v.Table.Get(s.Tag); tag != nil {
+			if variant := named(s.Variants, tag.Text); variant != nil {
+				return variant.Shape.Below(v, name)
+			}
+		}
+	case Enum:
+		if variant := named(s.Variants, name); variant != nil {
+			return variant.Shape
+		}
+	case OneOf:
+		for _, variant := range s.Variants {
+			if variant.Shape.fits(v) {
+				return variant.Shape.Below(v, name)
+			}
+		}
+	case Bool, String, Integer, Path, RawPath, Any:
+	}
+	return nil
+}

@@ -3,6 +3,7 @@
 package document
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -122,4 +123,34 @@ func Required(t *Table, in *Value, key, name string) (*Value, error) {
 		return v, nil
 	}
 	return nil, Fail(in, key, "%q is missing", name)
+}
+
+// Join makes the dotted key of a name below a key, which may be empty. A name that
+// is not bare is quoted.
+func Join(key, name string) string {
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
+	}) {
+		name = strconv.Quote(name)
+	}
+	if key == "" {
+		return name
+	}
+	return key + "." + name
+}
+
+// SplitKey splits a dotted key as TOML writes it.
+func SplitKey(dotted string) ([]string, error) {
+	if strings.ContainsAny(dotted, "\r\n=#[]") {
+		return nil, errors.New("not a dotted key")
+	}
+	doc, err := Read([]byte(dotted + " = 0"))
+	if err != nil {
+		return nil, errors.New("not a dotted key; a name that is not bare is quoted")
+	}
+	var names []string
+	for v := doc; v.Kind == KindTable && len(v.Table.Keys) == 1; v = v.Table.Vals[0] {
+		names = append(names, v.Table.Keys[0])
+	}
+	return names, nil
 }

@@ -49,7 +49,7 @@ type Value struct {
 	Kind Kind
 	// Layer is free for who combines documents: which of them the value is from.
 	Layer uint16
-	// At is where the value begins; of a table with a header, where its name does.
+	// At is where the value begins; of a list or a table, where its name does.
 	At Position
 	// Text is, of a string, what it says; of other scalars, how it is written.
 	Text string
