@@ -359,7 +359,7 @@ func (r *run) typed(v starlark.Value, annotation, what string) error {
 	if s, ok := starlark.AsString(v); ok && len(s) < 1000 {
 		shown = s
 	}
-	return faultf("", "Value `%s` of type `%s` does not match the type annotation `%s` for %s", shown, typeName(v), annotation, what)
+	return faultf("", "Value `%s` of type `%s` does not match the type annotation `%s` for %s", shown, typeName(v), short(annotation), what)
 }
 
 func (r *run) fail(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {

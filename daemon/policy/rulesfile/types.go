@@ -34,7 +34,7 @@ func badType(text string) *fault {
 	if len(text) > 0 && text[0] >= '0' && text[0] <= '9' {
 		return faultf("leave the annotation out", "int expression is not allowed in type expression")
 	}
-	return faultf("leave the annotation out, or use names such as str, int and list[str]", "expression is not allowed in type expression: `%s`", text)
+	return faultf("leave the annotation out, or use names such as str, int and list[str]", "expression is not allowed in type expression: `%s`", short(text))
 }
 
 type typeParser struct{ rest string }
