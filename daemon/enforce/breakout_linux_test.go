@@ -147,6 +147,34 @@ func TestKilledWhileJudgedLeavesNoMark(t *testing.T) {
 	}
 }
 
+// A wrapper with an interpreter's name, as version managers and Nix put them in
+// the search path, is no agent. What it goes on as may be one, and may be held
+// while the daemon looks at the wrapper.
+func TestAgentBehindAWrapper(t *testing.T) {
+	m := newMachine(t, gitPushForbidden)
+	m.box()
+	interpreter := m.agent + "-i"
+	copyFile(t, "/bin/dash", interpreter)
+	for _, dir := range []string{"shims", "scripts"} {
+		must(t, os.Mkdir(filepath.Join(m.dir, dir), 0o755))
+	}
+	shim := filepath.Join(m.dir, "shims", filepath.Base(interpreter))
+	script := filepath.Join(m.dir, "scripts", filepath.Base(m.agent))
+	must(t, os.WriteFile(shim, []byte("#!/bin/sh\nexec "+interpreter+" \"$@\"\n"), 0o755))
+	must(t, os.WriteFile(script, []byte("/bin/ls box\n"), 0o644))
+	if out := m.free("sh " + script); !strings.Contains(out, "marker-file") {
+		t.Fatalf("the agent does nothing even where nothing is governed: %q", out)
+	}
+	for range tries() {
+		if out := m.free(shim + " " + script); strings.Contains(out, "marker-file") {
+			t.Fatalf("the agent is not governed: %q", out)
+		}
+	}
+	m.wait("session start", func(e telemetry.Event) bool {
+		return e.Name == telemetry.NameSessionStart && e.Attrs[telemetry.AttrAgent] == "test-agent"
+	})
+}
+
 // An IPv6 socket bound to a v4-mapped address reaches 127.0.0.1 by way of "::".
 func TestUnspecifiedAddressReachesBothLoopbacks(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -89,7 +89,9 @@ name = "test-agent"
 program = [%q]
 [agents.environment]
 tool_call = "PDK_TOOL_CALL"
-`, filepath.Base(m.agent)))
+[[interpreters]]
+names = [%q]
+`, filepath.Base(m.agent), filepath.Base(m.agent)+"-i"))
 	must(t, err)
 	k, err := ebpf.Open(ebpf.Options{PinDir: m.pins, Cgroup: ebpf.FindCgroup()})
 	must(t, err)

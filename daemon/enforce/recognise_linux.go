@@ -21,11 +21,30 @@ func (e *Enforcer) recognise(x *ebpf.Exec) {
 		e.agentExec(g, x)
 		return
 	}
-	e.marks.resolve(x.Session, nil)
-	if err := e.unmark(x.Session); err != nil {
+	free, err := e.unmark(x.Session)
+	if err != nil {
 		e.Log.Error("letting go of a process that is no agent", "pid", x.PID, "error", err)
 	}
+	// Until now an exec of theirs was one of a governed process, and the kernel did
+	// not show it as a candidate: a wrapper goes on as the agent. What is held of
+	// them waits until the answer below.
+	for _, pid := range free {
+		if err := e.lookAgain(g, pid); err != nil {
+			e.Log.Error("looking at what a process that is no agent went on as", "pid", pid, "error", err)
+		}
+	}
+	e.marks.resolve(x.Session, nil)
 	e.stats.foreign.Add(1)
+}
+
+// lookAgain marks a process that was let go if it runs an agent by now.
+func (e *Enforcer) lookAgain(g *generation, pid int) error {
+	st, err := readStat(pid)
+	if err != nil || e.Governed(pid) { // gone, or a candidate once more
+		return nil
+	}
+	_, err = e.scanOne(g, pid, st, map[int]uint64{})
+	return err
 }
 
 // agentExec records the exec of the agent itself. It ran: what rules say of it
@@ -41,24 +60,27 @@ func (e *Enforcer) agentExec(g *generation, x *ebpf.Exec) {
 	e.record(e.execEvent(s, x, g, v))
 }
 
-// unmark lets every process of a session go, those forked meanwhile too.
-func (e *Enforcer) unmark(key uint64) error {
+// unmark lets every process of a session go, those forked meanwhile too, and
+// returns them.
+func (e *Enforcer) unmark(key uint64) ([]int, error) {
+	var free []int
 	for {
 		procs, err := e.Kernel.Procs()
 		if err != nil {
-			return err
+			return free, err
 		}
 		found := false
 		for pid, p := range procs {
 			if p.Session == key {
 				found = true
 				if err := e.Kernel.Unmark(pid); err != nil && !errors.Is(err, ebpf.ErrNoProcess) {
-					return err
+					return free, err
 				}
+				free = append(free, pid)
 			}
 		}
 		if !found {
-			return e.Kernel.EndSession(key)
+			return free, e.Kernel.EndSession(key)
 		}
 	}
 }
