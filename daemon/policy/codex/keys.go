@@ -203,3 +203,17 @@ func (s *Shape) Words() []Field {
 	}
 	return out
 }
+
+// Kind says in a word or two what form a value of the shape has.
+func (s *Shape) Kind() string {
+	switch s.Form {
+	case Table:
+		return "a table"
+	case Map:
+		return "a table of names"
+	case List:
+		return "a list"
+	case Bool, String, Integer, Path, RawPath, Enum, OneOf, Tagged, Any:
+	}
+	return s.Values()
+}

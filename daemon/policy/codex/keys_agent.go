@@ -78,7 +78,7 @@ var agentKeys = []Key{
 	},
 	{
 		Field: Field{Name: "allowed_approvals_reviewers", Shape: &Shape{Form: List, Item: reviewer, MinItems: 1}, JSON: "allowedApprovalsReviewers",
-			Meaning: "Who may answer when an agent asks. The first one is what holds for who chose another. Without \"user\" the automatic review of Codex is switched off as a feature. Cannot be empty."},
+			Meaning: "Who may answer when an agent asks. The first one is what holds for who chose another. Without \"user\" Codex switches its feature guardianv2 off. Cannot be empty."},
 		Example: "allowed_approvals_reviewers = [\"user\"]\n",
 	},
 	{
