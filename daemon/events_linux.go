@@ -33,11 +33,14 @@ func (d *Daemon) stopEvent() telemetry.Event {
 }
 
 func (d *Daemon) appliedEvent(r mdm.Result, requirements *policy.Requirements, generation uint32) telemetry.Event {
-	var digests []string
+	var digests, provenance []string
+	managed := false
 	for _, l := range r.Layers {
 		digests = append(digests, l.Digest)
+		provenance = append(provenance, string(l.Provenance))
+		managed = managed || l.Provenance != ""
 	}
-	return telemetry.Event{Name: telemetry.NamePolicyApplied, Severity: telemetry.Info, Attrs: map[string]any{
+	ev := telemetry.Event{Name: telemetry.NamePolicyApplied, Severity: telemetry.Info, Attrs: map[string]any{
 		telemetry.AttrPolicyGeneration: int64(generation),
 		telemetry.AttrMode:             requirements.Mode.String(),
 		telemetry.AttrPolicyRules:      int64(len(requirements.Rules)),
@@ -46,6 +49,10 @@ func (d *Daemon) appliedEvent(r mdm.Result, requirements *policy.Requirements, g
 		telemetry.AttrPolicyStrictest:  r.Strictest || requirements != r.Requirements,
 		telemetry.AttrPolicyLastKnown:  r.LastKnownGood,
 	}}
+	if managed {
+		ev.Attrs[telemetry.AttrPolicyProvenance] = provenance
+	}
+	return ev
 }
 
 func (d *Daemon) rejectedEvent(source string, err error) telemetry.Event {

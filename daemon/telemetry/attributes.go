@@ -14,7 +14,6 @@ const (
 	AttrProcessOwner          = "process.owner"             // user name
 	AttrProcessUserID         = "process.user.id"           // int64, effective uid
 	AttrProcessExitCode       = "process.exit.code"         // int64
-	AttrProcessCreationTime   = "process.creation.time"     // RFC 3339
 	AttrNetworkTransport      = "network.transport"         // tcp or udp
 	AttrNetworkType           = "network.type"              // ipv4 or ipv6
 	AttrDestinationAddress    = "destination.address"
@@ -51,6 +50,7 @@ const (
 	AttrPolicyRules      = "paddock.policy.rules"         // int64
 	AttrPolicySources    = "paddock.policy.sources"       // []string
 	AttrPolicyDigests    = "paddock.policy.digests"       // []string, SHA-256, one per source
+	AttrPolicyProvenance = "paddock.policy.provenance"    // []string, one per source: how sure it is that MDM wrote it; empty where that is not asked
 	AttrPolicyStrictest  = "paddock.policy.strictest"     // bool, the built-in strictest apply
 	AttrPolicyLastKnown  = "paddock.policy.last_known"    // bool, an earlier version of a broken file
 	AttrPolicySource     = "paddock.policy.source"        // the one that was rejected
@@ -59,7 +59,6 @@ const (
 	AttrFileID           = "paddock.file.id"              // device and inode, "major:minor:inode"
 	AttrArgsTruncated    = "paddock.process.args_omitted" // int64, bytes of argv not kept by the kernel side
 	AttrCalledAs         = "paddock.process.called_as"    // path given to execve
-	AttrNames            = "paddock.process.names"        // []string, names the program is known by to the rules
 	AttrSocketKind       = "paddock.socket.kind"          // family, type and protocol of a refused socket
 	AttrCoalesced        = "paddock.network.coalesced"    // int64, earlier datagrams to the same place, not recorded one by one
 	AttrCanaryProven     = "paddock.canary.proven"        // bool
@@ -68,7 +67,6 @@ const (
 	AttrTamperSignal     = "paddock.tamper.signal"        // int64, 0: ptrace
 	AttrKillReason       = "paddock.kill.reason"
 	AttrVersion          = "paddock.version"
-	AttrIdentity         = "paddock.identity" // of counters, that does not hold
 
 	AttrGapCause    = "paddock.gap.cause"     // one of the Gap constants, or the hop of the kernel side
 	AttrGapCount    = "paddock.gap.count"     // int64, events missing; absent: unknown

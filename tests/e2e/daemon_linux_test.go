@@ -69,6 +69,11 @@ func newMachine(t *testing.T, requirements string) *machine {
 		must(t, os.RemoveAll(dir))
 	})
 	t.Cleanup(m.clear)
+	t.Cleanup(func() {
+		if m.events != nil {
+			documented(t, m.events.list())
+		}
+	})
 	must(t, os.Mkdir(m.dir, 0o777))
 	must(t, os.Chmod(m.dir, 0o777))
 	must(t, os.Mkdir(filepath.Join(m.dir, "box"), 0o755))
