@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -67,8 +68,9 @@ Exit codes: 0 the files and the text could be read, whatever is decided; 1 they 
 				return fmt.Errorf("the text cannot be read as shell: %w", err)
 			}
 			e := explain(policy.Compile(rulesfile.Combine(req, files), req.Unmatched), commands)
+			e.Notes = append(slices.Clone(req.Warnings), files.Warnings()...)
 			if req.ModeSet && req.Mode == policy.Observe {
-				e.Note = "these requirements only observe: what is forbidden is recorded, and runs"
+				e.Notes = append(e.Notes, "these requirements only observe: what is forbidden is recorded, and runs")
 			}
 			if asJSON {
 				data, err := json.MarshalIndent(e, "", "  ")
@@ -113,7 +115,7 @@ const (
 // explanation is what paddock rules explain prints.
 type explanation struct {
 	Commands []explained `json:"commands"`
-	Note     string      `json:"note,omitempty"`
+	Notes    []string    `json:"notes,omitempty"`
 }
 
 // explained is one command of the text.
@@ -175,8 +177,7 @@ func (x *explained) judge(rules *policy.Rules, c shell.Command) {
 
 func (e *explanation) print(w io.Writer) error {
 	if len(e.Commands) == 0 {
-		_, err := fmt.Fprintln(w, "no command in it")
-		return err
+		fmt.Fprintln(w, "no command in it")
 	}
 	for i, c := range e.Commands {
 		if i > 0 {
@@ -198,8 +199,8 @@ func (e *explanation) print(w io.Writer) error {
 			fmt.Fprintf(w, "  an agent sees nothing until somebody answers; without approval: %s\n", plain(c.Agent))
 		}
 	}
-	if e.Note != "" {
-		fmt.Fprintf(w, "\nNote: %s\n", e.Note)
+	for _, note := range e.Notes {
+		fmt.Fprintf(w, "\nNote: %s\n", plain(note))
 	}
 	return nil
 }

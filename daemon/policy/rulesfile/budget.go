@@ -35,7 +35,7 @@ var (
 	errSteps  = errors.New("too many steps")
 	errMemory = errors.New("too much memory")
 	errLong   = errors.New("too long a value")
-	errDeep   = errors.New("Starlark call stack overflow")
+	errDeep   = errors.New("call stack overflow")
 )
 
 // budget counts what a file uses.

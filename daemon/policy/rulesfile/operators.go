@@ -28,7 +28,8 @@ func (b *budget) binary(op syntax.Token, x, y starlark.Value) (starlark.Value, e
 	}
 	switch op {
 	case syntax.EQL, syntax.NEQ, syntax.LT, syntax.GT, syntax.LE, syntax.GE:
-		if op != syntax.EQL && op != syntax.NEQ && typeName(x) != typeName(y) && !(number(x) && number(y)) {
+		alike := typeName(x) == typeName(y) || number(x) && number(y)
+		if op != syntax.EQL && op != syntax.NEQ && !alike {
 			return nil, faultf("", "Operation `cmp()` not supported for types `%s` and `%s`", typeName(x), typeName(y))
 		}
 		same, err := starlark.Compare(op, x, y)

@@ -3,6 +3,7 @@
 package rulesfile
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -65,6 +66,17 @@ func (p *Policy) Rules() []policy.PrefixRule { return slices.Clone(p.rules) }
 
 // Network returns the network rules in the order of the files.
 func (p *Policy) Network() []NetworkRule { return slices.Clone(p.network) }
+
+// Warnings returns a sentence about everything that was read and has no effect, with
+// its source and line: the gate for connections knows addresses, and network_rule
+// names hosts.
+func (p *Policy) Warnings() []string {
+	var out []string
+	for _, r := range p.network {
+		out = append(out, fmt.Sprintf("%s:%d: network_rule for %s is checked but not enforced: Paddock enforces the network tables of requirements.toml", r.Source, r.Line, r.Host))
+	}
+	return out
+}
 
 // Match is a rule that matches a command.
 type Match struct {

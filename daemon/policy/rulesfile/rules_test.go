@@ -84,6 +84,10 @@ network_rule("1.2.3.4", "socks5_udp", "forbidden")
 	if diff := cmp.Diff(want, p.Network()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	// Nobody is left to believe that they hold.
+	if w := p.Warnings(); len(w) != len(want) || !strings.HasPrefix(w[0], "a.rules:1: network_rule for a.example is checked but not enforced") {
+		t.Errorf("warnings: %q", w)
+	}
 }
 
 // Requirements come before files, and no file makes milder what they say.

@@ -131,7 +131,7 @@ func (r *run) why(err error) (int, *fault) {
 	switch {
 	case errors.As(err, &f):
 	case errors.Is(err, errDeep):
-		f = faultf("let functions call each other less deep", "%s (more than %d functions)", errDeep, MaxDepth)
+		f = faultf("let functions call each other less deep", "Starlark %s (more than %d functions)", errDeep, MaxDepth)
 	case errors.Is(err, errMemory):
 		f = faultf("write fewer or shorter values", "the file makes more than %d MiB of values", MaxMemory>>20)
 	case errors.Is(err, errLong):
