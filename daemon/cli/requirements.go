@@ -231,8 +231,11 @@ func (s *looked) print(w io.Writer) error {
 		title string
 		rows  [][]string
 	}{
-		{"Layers, from low to high", layers}, {"Cohorts", cohorts}, {"Values", values},
-		{"Warnings", column(data.Warnings)}, {"Problems", column(data.Problems)},
+		{"Layers, from low to high", layers},
+		{"Cohorts", cohorts},
+		{"Values", values},
+		{"Warnings", column(data.Warnings)},
+		{"Problems", column(data.Problems)},
 	} {
 		if len(part.rows) == 0 {
 			continue

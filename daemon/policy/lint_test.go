@@ -20,7 +20,8 @@ func TestLint(t *testing.T) {
 		{"clean", []string{"allow_appshots = false\n[paddock]\nmode = 'observe'\n"}, nil},
 		{"syntax", []string{"a = 1\nb =\n"}, []string{"0:2:4 error : not valid TOML: unexpected character U+000A at start of value"}},
 		{
-			"every key's first mistake", []string{"allow_appshots = 1\nenforce_residency = 'eu'\n[rules]\nprefix_rules = []\n[features]\na = 1\n"},
+			"every key's first mistake",
+			[]string{"allow_appshots = 1\nenforce_residency = 'eu'\n[rules]\nprefix_rules = []\n[features]\na = 1\n"},
 			[]string{
 				"0:1:18 error allow_appshots: expected true or false, found an integer (1)",
 				"0:2:21 error enforce_residency: unknown value \"eu\" (one of: us)",

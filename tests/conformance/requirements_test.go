@@ -6,8 +6,10 @@ package conformance
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,6 +26,9 @@ type requirementsVector struct {
 	Name string
 	// Req and Managed are requirements.toml and managed_config.toml; nil: no file.
 	Req, Managed *string
+	// Cloud are the fragments of a bundle, the first one being the highest. They are
+	// called n0, n1 and so on, and came from a config_server.
+	Cloud []string
 	// Error is why it did not start.
 	Error string
 	// Requirements are those it showed, without those that are null.
@@ -42,9 +47,9 @@ var elsewhere = map[string]string{
 	"mpa":                                      "the directory Codex was started in",
 }
 
-func requirementsVectors(t *testing.T) []requirementsVector {
+func requirementsVectors(t *testing.T, file string, atLeast int) []requirementsVector {
 	t.Helper()
-	data, err := os.ReadFile("requirements.json")
+	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +57,7 @@ func requirementsVectors(t *testing.T) []requirementsVector {
 	if err := json.Unmarshal(data, &all); err != nil {
 		t.Fatal(err)
 	}
-	if len(all) < 700 {
+	if len(all) < atLeast {
 		t.Fatalf("only %d vectors", len(all))
 	}
 	return all
@@ -61,19 +66,20 @@ func requirementsVectors(t *testing.T) []requirementsVector {
 // effective reads the files of a vector as mdm does, and combines them.
 func (v *requirementsVector) effective() (*codex.Effective, error) {
 	subject := policy.Subject{Host: "vm", Home: "/home/dev"}
+	var files []codex.Layer
+	if v.Managed != nil {
+		files = append(files, codex.Layer{Name: "/etc/codex/managed_config.toml", Kind: codex.Legacy, Data: []byte(*v.Managed)})
+	}
+	if v.Req != nil {
+		files = append(files, codex.Layer{Name: "/etc/codex/requirements.toml", Kind: codex.System, Data: []byte(*v.Req)})
+	}
+	for i, text := range slices.Backward(v.Cloud) {
+		name := fmt.Sprintf("enterprise-managed requirements n%d (id%d)", i, i)
+		files = append(files, codex.Layer{Name: name, Kind: codex.Cloud, Data: []byte(text), Dir: "/home/dev/.codex"})
+	}
 	var layers []*policy.Requirements
-	for _, l := range []struct {
-		text *string
-		name string
-		kind codex.Kind
-	}{
-		{v.Managed, "/etc/codex/managed_config.toml", codex.Legacy},
-		{v.Req, "/etc/codex/requirements.toml", codex.System},
-	} {
-		if l.text == nil {
-			continue
-		}
-		parsed, err := policy.ParseLayer(codex.Layer{Name: l.name, Kind: l.kind, Data: []byte(*l.text)}, subject)
+	for _, l := range files {
+		parsed, err := policy.ParseLayer(l, subject)
 		if err != nil {
 			return nil, err
 		}
@@ -85,33 +91,53 @@ func (v *requirementsVector) effective() (*codex.Effective, error) {
 
 func TestRequirements(t *testing.T) {
 	skipped := 0
-	for _, v := range requirementsVectors(t) {
+	for _, v := range requirementsVectors(t, "requirements.json", 700) {
 		if elsewhere[v.Name] != "" {
 			skipped++
 			continue
 		}
-		t.Run(v.Name, func(t *testing.T) {
-			e, err := v.effective()
-			if err != nil || v.Error != "" {
-				sameCause(t, err, v.Error)
-				return
-			}
-			data, err := json.Marshal(e.JSON())
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got map[string]any
-			if err := json.Unmarshal(data, &got); err != nil {
-				t.Fatal(err)
-			}
-			maps.DeleteFunc(got, func(_ string, v any) bool { return v == nil })
-			if diff := cmp.Diff(v.Requirements, got); diff != "" {
-				t.Errorf("(-Codex +ours):\n%s", diff)
-			}
-		})
+		t.Run(v.Name, v.test)
 	}
 	if skipped != len(elsewhere) {
 		t.Errorf("%d vectors left out, want %d: their names have changed", skipped, len(elsewhere))
+	}
+}
+
+// How layers combine, by a real config_server.
+func TestRequirementsLayers(t *testing.T) {
+	for _, v := range requirementsVectors(t, "requirements_layers.json", 39) {
+		t.Run(v.Name, v.test)
+	}
+}
+
+// stricter are vectors that Codex accepts and Paddock refuses, on purpose.
+var stricter = map[string]string{
+	"rules2": "an empty list of rules is refused in each layer, not only if all are empty: probably a name is misspelt",
+}
+
+func (v *requirementsVector) test(t *testing.T) {
+	e, err := v.effective()
+	if stricter[v.Name] != "" {
+		if err == nil {
+			t.Errorf("accepted, although %s", stricter[v.Name])
+		}
+		return
+	}
+	if err != nil || v.Error != "" {
+		sameCause(t, err, v.Error)
+		return
+	}
+	data, err := json.Marshal(e.JSON())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	maps.DeleteFunc(got, func(_ string, v any) bool { return v == nil })
+	if diff := cmp.Diff(v.Requirements, got); diff != "" {
+		t.Errorf("(-Codex +ours):\n%s", diff)
 	}
 }
 

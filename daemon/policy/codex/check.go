@@ -16,7 +16,7 @@ import (
 // order is Codex's, which reports the first.
 func (e *Effective) check() error {
 	for _, check := range []func(*Effective) error{
-		(*Effective).checkSurfaces, (*Effective).checkProviderShape, (*Effective).checkModels, (*Effective).checkServers,
+		(*Effective).checkNetworks, (*Effective).checkSurfaces, (*Effective).checkProviderShape, (*Effective).checkModels, (*Effective).checkServers,
 		(*Effective).checkApprovals, (*Effective).checkSandbox, (*Effective).checkRules, (*Effective).checkProfiles, (*Effective).checkProviders,
 		(*Effective).checkDomains, (*Effective).checkLogin,
 	} {
@@ -34,8 +34,24 @@ func (e *Effective) fault(v *document.Value, key, codex, format string, args ...
 	if v != nil && v.At.Line > 0 {
 		out.Source, out.Line, out.Column = e.Source(v), int(v.At.Line), int(v.At.Column)
 	}
-	out.Codex = strings.ReplaceAll(codex, "%S", out.Source)
+	top, _, _ := strings.Cut(key, ".")
+	out.Codex = strings.ReplaceAll(codex, "%S", e.sourcesOf(top, out.Source))
 	return out
+}
+
+// sourcesOf names, as Codex does, the layers that a key of the top level is from: of
+// a table, all that have it, the highest first.
+func (e *Effective) sourcesOf(top, one string) string {
+	var names []string
+	for _, l := range slices.Backward(e.Layers) {
+		if v := l.Doc.Table.Get(top); v != nil && v.Kind == document.KindTable {
+			names = append(names, l.Name)
+		}
+	}
+	if len(names) < 2 {
+		return one
+	}
+	return "requirements layers: " + strings.Join(names, ", ")
 }
 
 func (e *Effective) all() string {
@@ -44,6 +60,26 @@ func (e *Effective) all() string {
 		names[i] = l.Name
 	}
 	return strings.Join(names, ", ")
+}
+
+// checkNetworks checks once more what several layers may have made invalid, and then
+// makes it uniform.
+func (e *Effective) checkNetworks() error {
+	var first error
+	for _, surface := range [][]string{{"experimental_network"}, {"permissions", "network"}} {
+		v := e.Get(surface...)
+		if v == nil {
+			continue
+		}
+		// After the merge, Codex has one name for it.
+		err := checkNetwork(nil, spot{key: strings.Join(surface, "."), codex: "network_proxy"}, v)
+		var at *document.Error
+		if errors.As(err, &at) && first == nil {
+			first = e.fault(v, at.Key, "failed to parse merged requirements: "+at.Codex, "%s (one layer has the old form, another the new one)", at.Problem)
+		}
+		modern(v.Table)
+	}
+	return first
 }
 
 func (e *Effective) checkSurfaces() error {

@@ -88,26 +88,29 @@ func readPermissionsNetwork(c *Reader, at spot, v *document.Value) error {
 	return err
 }
 
-// checkNetwork refuses the old lists beside what replaced them, and turns them into
-// it.
+// checkNetwork refuses the old lists beside what replaced them. They are not turned
+// into it before all layers are merged, for in one layer there may be the old form and
+// in another the new one, which Codex refuses.
 func checkNetwork(_ *Reader, at spot, v *document.Value) error {
 	t := v.Table
-	allowed, denied := t.Get("allowed_domains"), t.Get("denied_domains")
-	if t.Has("domains") && (allowed != nil || denied != nil) {
+	if t.Has("domains") && (t.Has("allowed_domains") || t.Has("denied_domains")) {
 		return at.fail(v, "`domains` cannot be combined with legacy `allowed_domains` or `denied_domains` in managed network requirements",
 			"domains cannot stand beside allowed_domains or denied_domains: move these into domains")
 	}
-	sockets := t.Get("allow_unix_sockets")
-	if t.Has("unix_sockets") && sockets != nil {
+	if t.Has("unix_sockets") && t.Has("allow_unix_sockets") {
 		return at.fail(v, "`unix_sockets` cannot be combined with legacy `allow_unix_sockets` in managed network requirements",
 			"unix_sockets cannot stand beside allow_unix_sockets: move these into unix_sockets")
 	}
-	lists(t, "domains", []*document.Value{allowed, denied}, "allow", "deny")
-	lists(t, "unix_sockets", []*document.Value{sockets}, "allow")
+	return nil
+}
+
+// modern turns the old lists of the network into what replaced them.
+func modern(t *document.Table) {
+	lists(t, "domains", []*document.Value{t.Get("allowed_domains"), t.Get("denied_domains")}, "allow", "deny")
+	lists(t, "unix_sockets", []*document.Value{t.Get("allow_unix_sockets")}, "allow")
 	for _, old := range []string{"allowed_domains", "denied_domains", "allow_unix_sockets"} {
 		t.Remove(old)
 	}
-	return nil
 }
 
 // lists makes the table name from lists, of which the last one counts. Of empty
@@ -127,7 +130,7 @@ func lists(t *document.Table, name string, from []*document.Value, says ...strin
 			into.Table.Set(item.Text, item.At, entry)
 		}
 	}
-	if into != nil {
+	if into != nil && !t.Has(name) {
 		t.Add(name, into.At, into)
 	}
 }

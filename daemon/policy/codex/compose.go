@@ -172,23 +172,32 @@ func mark(v *document.Value, layer uint16) *document.Value {
 
 // denials notes which hosts a layer denies. A higher layer comes later, and explains.
 func (e *Effective) denials(layer *document.Value) {
-	for _, names := range [][]string{{"experimental_network", "domains"}, {"permissions", "network", "domains"}} {
-		domains := lookDown(layer, names)
+	for _, surface := range [][]string{{"experimental_network"}, {"permissions", "network"}} {
+		network := lookDown(layer, surface)
+		if network == nil {
+			continue
+		}
+		for _, item := range network.Table.Get("denied_domains").ItemsOf() {
+			e.deny(item.Text, item)
+		}
+		domains := network.Table.Get("domains")
 		if domains == nil {
 			continue
 		}
 		for i, host := range domains.Table.Keys {
-			if domains.Table.Vals[i].Text != "deny" {
-				continue
+			if v := domains.Table.Vals[i]; v.Text == "deny" {
+				e.deny(host, v)
 			}
-			denied := Denied{host, domains.Table.Vals[i]}
-			if j := slices.IndexFunc(e.Sticky, func(d Denied) bool { return d.Host == host }); j >= 0 {
-				e.Sticky[j] = denied
-				continue
-			}
-			e.Sticky = append(e.Sticky, denied)
 		}
 	}
+}
+
+func (e *Effective) deny(host string, v *document.Value) {
+	if i := slices.IndexFunc(e.Sticky, func(d Denied) bool { return d.Host == host }); i >= 0 {
+		e.Sticky[i].Value = v
+		return
+	}
+	e.Sticky = append(e.Sticky, Denied{host, v})
 }
 
 // disabled notes the apps a layer switches off.

@@ -74,26 +74,34 @@ var (
 
 var accountKeys = []Key{
 	{
-		Field: Field{Name: "allowed_login_methods", Shape: &Shape{Form: List, Item: words("chatgpt", "api"), MinItems: 1}, JSON: "allowedLoginMethods",
-			Meaning: "How people may log in. At least one way must be left."},
+		Field: Field{
+			Name: "allowed_login_methods", Shape: &Shape{Form: List, Item: words("chatgpt", "api"), MinItems: 1}, JSON: "allowedLoginMethods",
+			Meaning: "How people may log in. At least one way must be left.",
+		},
 		LocalOnly: true,
 		Example:   "allowed_login_methods = [\"chatgpt\"]\nallowed_chatgpt_workspaces = [\"0f2c6b1e-8f0c-4f7e-9a51-2d6f0f6f1c11\"]\n",
 	},
 	{
-		Field: Field{Name: "allowed_chatgpt_workspaces", Shape: texts, JSON: "-",
-			Meaning: "Workspaces (their UUIDs) people may log in to. Blank ones do not count; an empty list allows none, and with it no login by ChatGPT."},
+		Field: Field{
+			Name: "allowed_chatgpt_workspaces", Shape: texts, JSON: "-",
+			Meaning: "Workspaces (their UUIDs) people may log in to. Blank ones do not count; an empty list allows none, and with it no login by ChatGPT.",
+		},
 		LocalOnly: true,
 		Example:   "allowed_chatgpt_workspaces = [\"0f2c6b1e-8f0c-4f7e-9a51-2d6f0f6f1c11\"]\n",
 	},
 	{
-		Field: Field{Name: "cli_auth_credentials_store", Shape: words("file", "keyring", "auto", "ephemeral"), JSON: "cliAuthCredentialsStore",
-			Meaning: "Where Codex keeps credentials. Users cannot change it."},
+		Field: Field{
+			Name: "cli_auth_credentials_store", Shape: words("file", "keyring", "auto", "ephemeral"), JSON: "cliAuthCredentialsStore",
+			Meaning: "Where Codex keeps credentials. Users cannot change it.",
+		},
 		LocalOnly: true,
 		Example:   "cli_auth_credentials_store = \"keyring\"\n",
 	},
 	{
-		Field: Field{Name: "chatgpt_base_url", Shape: text, JSON: "chatgptBaseUrl",
-			Meaning: "The URL of ChatGPT's API. Users cannot change it."},
+		Field: Field{
+			Name: "chatgpt_base_url", Shape: text, JSON: "chatgptBaseUrl",
+			Meaning: "The URL of ChatGPT's API. Users cannot change it.",
+		},
 		LocalOnly: true,
 		Example:   "chatgpt_base_url = \"https://chatgpt.com/backend-api/\"\n",
 	},
@@ -106,13 +114,17 @@ var accountKeys = []Key{
 		Example:   "[config_server]\nbase_url = \"https://config.example.com/codex\"\n",
 	},
 	{
-		Field: Field{Name: "model_provider", Shape: text, JSON: "modelProvider",
-			Meaning: "The provider of models, which must be built in or among model_providers. Users cannot change it."},
+		Field: Field{
+			Name: "model_provider", Shape: text, JSON: "modelProvider",
+			Meaning: "The provider of models, which must be built in or among model_providers. Users cannot change it.",
+		},
 		Example: "model_provider = \"gateway\"\n\n[model_providers.gateway]\nname = \"Our gateway\"\nbase_url = \"https://llm.example.com/v1\"\nwire_api = \"responses\"\n",
 	},
 	{
-		Field: Field{Name: "model_providers", Shape: mapOf(provider), JSON: "modelProviders",
-			Meaning: "Providers of models, by any name that is not that of a built-in one. Users cannot change them. Checked when all layers are merged, for a layer may have only a part."},
+		Field: Field{
+			Name: "model_providers", Shape: mapOf(provider), JSON: "modelProviders",
+			Meaning: "Providers of models, by any name that is not that of a built-in one. Users cannot change them. Checked when all layers are merged, for a layer may have only a part.",
+		},
 		Example: "[model_providers.gateway]\nname = \"Our gateway\"\nbase_url = \"https://llm.example.com/v1\"\n",
 	},
 	{
@@ -128,40 +140,50 @@ var accountKeys = []Key{
 		Example: "model_catalog_json = \"/opt/codex/models.json\"\n",
 	},
 	{
-		Field: Field{Name: "unsafe_enforce_sqlite_journal_mode", Shape: boolean, JSON: "-",
-			Meaning: "Forces the journal mode of Codex's databases."},
+		Field: Field{
+			Name: "unsafe_enforce_sqlite_journal_mode", Shape: boolean, JSON: "-",
+			Meaning: "Forces the journal mode of Codex's databases.",
+		},
 		Example: "unsafe_enforce_sqlite_journal_mode = true\n",
 	},
 	{
-		Field: Field{Name: "check_for_update_on_startup", Shape: boolean, JSON: "checkForUpdateOnStartup",
-			Meaning: "Whether Codex looks for a newer version. Users cannot change it."},
+		Field: Field{
+			Name: "check_for_update_on_startup", Shape: boolean, JSON: "checkForUpdateOnStartup",
+			Meaning: "Whether Codex looks for a newer version. Users cannot change it.",
+		},
 		Example: "check_for_update_on_startup = false\n",
 	},
 	{
-		Field: Field{Name: "allow_login_shell", Shape: boolean, JSON: "allowLoginShell",
-			Meaning: "Whether commands may run in a login shell. Users cannot change it."},
+		Field: Field{
+			Name: "allow_login_shell", Shape: boolean, JSON: "allowLoginShell",
+			Meaning: "Whether commands may run in a login shell. Users cannot change it.",
+		},
 		Example: "allow_login_shell = false\n",
 	},
 	{
-		Field: Field{Name: "feedback", Shape: tableOf("FeedbackConfigToml",
-			field("enabled", boolean, "Whether people may send feedback.")), JSON: "feedback",
-			Meaning: "Feedback to OpenAI."},
+		Field: Field{
+			Name: "feedback", Shape: tableOf("FeedbackConfigToml",
+				field("enabled", boolean, "Whether people may send feedback.")), JSON: "feedback",
+			Meaning: "Feedback to OpenAI.",
+		},
 		Example: "[feedback]\nenabled = false\n",
 	},
 	{
-		Field: Field{Name: "otel", JSON: "otel", Shape: closed("OtelRequirementsToml",
-			field("tool_result", tableOf("OtelToolResultConfig", Field{Name: "max_bytes", Shape: usize, Default: 2048, Meaning: "How much of a result is recorded, in bytes."}), "What is recorded of the results of tools."),
-			field("log_sse_deltas", boolean, "Record the pieces of answers."),
-			field("log_user_prompt", boolean, "Record what people ask."),
-			field("log_agent_responses", boolean, "Record what agents answer."),
-			field("log_guardian_assessments", boolean, "Record what the automatic reviewer says."),
-			field("environment", text, "The name of the environment in every record."),
-			field("exporter", exporter, "Where logs go."),
-			field("trace_exporter", exporter, "Where traces go."),
-			field("metrics_exporter", exporter, "Where metrics go."),
-			field("span_attributes", textMap, "Attributes of every span."),
-			field("tracestate", mapOf(textMap), "Entries of the trace state, by vendor.")),
-			Meaning: "Telemetry that Codex itself sends, which users cannot change."},
+		Field: Field{
+			Name: "otel", JSON: "otel", Shape: closed("OtelRequirementsToml",
+				field("tool_result", tableOf("OtelToolResultConfig", Field{Name: "max_bytes", Shape: usize, Default: 2048, Meaning: "How much of a result is recorded, in bytes."}), "What is recorded of the results of tools."),
+				field("log_sse_deltas", boolean, "Record the pieces of answers."),
+				field("log_user_prompt", boolean, "Record what people ask."),
+				field("log_agent_responses", boolean, "Record what agents answer."),
+				field("log_guardian_assessments", boolean, "Record what the automatic reviewer says."),
+				field("environment", text, "The name of the environment in every record."),
+				field("exporter", exporter, "Where logs go."),
+				field("trace_exporter", exporter, "Where traces go."),
+				field("metrics_exporter", exporter, "Where metrics go."),
+				field("span_attributes", textMap, "Attributes of every span."),
+				field("tracestate", mapOf(textMap), "Entries of the trace state, by vendor.")),
+			Meaning: "Telemetry that Codex itself sends, which users cannot change.",
+		},
 		Merge:   "setting by setting, an exporter being one; span_attributes and tracestate key by key",
 		Example: "[otel]\nenvironment = \"prod\"\nlog_user_prompt = false\n\n[otel.exporter.otlp-http]\nendpoint = \"http://127.0.0.1:4318/v1/logs\"\nprotocol = \"json\"\n",
 	},

@@ -72,83 +72,111 @@ var (
 
 var agentKeys = []Key{
 	{
-		Field: Field{Name: "allowed_approval_policies", Shape: &Shape{Form: List, Item: approvalPolicy, MinItems: 1}, JSON: "allowedApprovalPolicies",
-			Meaning: "Which approval policies users may choose. The first one is what holds for who chose another. Cannot be empty."},
+		Field: Field{
+			Name: "allowed_approval_policies", Shape: &Shape{Form: List, Item: approvalPolicy, MinItems: 1}, JSON: "allowedApprovalPolicies",
+			Meaning: "Which approval policies users may choose. The first one is what holds for who chose another. Cannot be empty.",
+		},
 		Example: "allowed_approval_policies = [\"on-request\", \"never\"]\n",
 	},
 	{
-		Field: Field{Name: "allowed_approvals_reviewers", Shape: &Shape{Form: List, Item: reviewer, MinItems: 1}, JSON: "allowedApprovalsReviewers",
-			Meaning: "Who may answer when an agent asks. The first one is what holds for who chose another. Without \"user\" Codex switches its feature guardianv2 off. Cannot be empty."},
+		Field: Field{
+			Name: "allowed_approvals_reviewers", Shape: &Shape{Form: List, Item: reviewer, MinItems: 1}, JSON: "allowedApprovalsReviewers",
+			Meaning: "Who may answer when an agent asks. The first one is what holds for who chose another. Without \"user\" Codex switches its feature guardianv2 off. Cannot be empty.",
+		},
 		Example: "allowed_approvals_reviewers = [\"user\"]\n",
 	},
 	{
-		Field: Field{Name: "auto_review", Shape: tableOf("AutoReviewRequirementsToml",
-			field("required_on_models", texts, "Names of models (no provider, no slash) with which automatic review is mandatory."),
-			field("ignore_rules", texts, "Rules of the automatic review that do not count.")), JSON: "autoReview",
-			Meaning: "Automatic review of what agents ask for."},
+		Field: Field{
+			Name: "auto_review", Shape: tableOf("AutoReviewRequirementsToml",
+				field("required_on_models", texts, "Names of models (no provider, no slash) with which automatic review is mandatory."),
+				field("ignore_rules", texts, "Rules of the automatic review that do not count.")), JSON: "autoReview",
+			Meaning: "Automatic review of what agents ask for.",
+		},
 		Merge:   "required_on_models of all layers together; ignore_rules of the highest layer that has them",
 		Example: "[auto_review]\nrequired_on_models = [\"gpt-large\"]\n",
 	},
 	{
-		Field: Field{Name: "guardian_policy_config", Shape: text, JSON: "-",
-			Meaning: "The text that the automatic reviewer judges by, in place of the user's. Blank counts as not set."},
+		Field: Field{
+			Name: "guardian_policy_config", Shape: text, JSON: "-",
+			Meaning: "The text that the automatic reviewer judges by, in place of the user's. Blank counts as not set.",
+		},
 		Example: "guardian_policy_config = \"Refuse what touches production.\"\n",
 	},
 	{
-		Field: Field{Name: "guardian_extra_policy", Shape: text, JSON: "-",
-			Meaning: "Text added to what the automatic reviewer judges by."},
+		Field: Field{
+			Name: "guardian_extra_policy", Shape: text, JSON: "-",
+			Meaning: "Text added to what the automatic reviewer judges by.",
+		},
 		Example: "guardian_extra_policy = \"Customer data never leaves this machine.\"\n",
 	},
 	{
-		Field: Field{Name: "additional_developer_instructions", Shape: text, JSON: "additionalDeveloperInstructions",
-			Meaning: "Instructions that every session begins with."},
+		Field: Field{
+			Name: "additional_developer_instructions", Shape: text, JSON: "additionalDeveloperInstructions",
+			Meaning: "Instructions that every session begins with.",
+		},
 		Example: "additional_developer_instructions = \"Say so when you are not sure.\"\n",
 	},
 	{
-		Field: Field{Name: "allowed_sandbox_modes", Shape: &Shape{Form: List, Item: sandboxMode, MinItems: 1}, JSON: "allowedSandboxModes",
-			Meaning: "Which sandbox modes users may choose. \"read-only\" must be among them: it is what holds for who chose another."},
+		Field: Field{
+			Name: "allowed_sandbox_modes", Shape: &Shape{Form: List, Item: sandboxMode, MinItems: 1}, JSON: "allowedSandboxModes",
+			Meaning: "Which sandbox modes users may choose. \"read-only\" must be among them: it is what holds for who chose another.",
+		},
 		Example: "allowed_sandbox_modes = [\"read-only\", \"workspace-write\"]\n",
 	},
 	{
-		Field: Field{Name: "remote_sandbox_config", Shape: listOf(remoteSandbox), JSON: "-",
-			Meaning: "Other allowed_sandbox_modes on hosts with certain names. The first entry that matches counts."},
+		Field: Field{
+			Name: "remote_sandbox_config", Shape: listOf(remoteSandbox), JSON: "-",
+			Meaning: "Other allowed_sandbox_modes on hosts with certain names. The first entry that matches counts.",
+		},
 		Merge: "evaluated inside each layer, before the layers are merged",
 		Example: "allowed_sandbox_modes = [\"read-only\"]\n\n[[remote_sandbox_config]]\nhostname_patterns = [\"devbox-*.example.com\"]\n" +
 			"allowed_sandbox_modes = [\"read-only\", \"workspace-write\"]\n",
 	},
 	{
-		Field: Field{Name: "allowed_permission_profiles", Shape: flags, JSON: "allowedPermissionProfiles",
-			Meaning: "Which permission profiles users may choose; what is not listed as true is denied. Names are \":read-only\", \":workspace\", \":danger-full-access\" and those of [permissions]."},
+		Field: Field{
+			Name: "allowed_permission_profiles", Shape: flags, JSON: "allowedPermissionProfiles",
+			Meaning: "Which permission profiles users may choose; what is not listed as true is denied. Names are \":read-only\", \":workspace\", \":danger-full-access\" and those of [permissions].",
+		},
 		Example: "default_permissions = \":workspace\"\n\n[allowed_permission_profiles]\n\":read-only\" = true\n\":workspace\" = true\n",
 	},
 	{
-		Field: Field{Name: "default_permissions", Shape: text, JSON: "defaultPermissions",
-			Meaning: "The permission profile sessions begin with. It must be allowed by allowed_permission_profiles; it may be left out only if that allows both \":workspace\" and \":read-only\"."},
+		Field: Field{
+			Name: "default_permissions", Shape: text, JSON: "defaultPermissions",
+			Meaning: "The permission profile sessions begin with. It must be allowed by allowed_permission_profiles; it may be left out only if that allows both \":workspace\" and \":read-only\".",
+		},
 		Example: "default_permissions = \":read-only\"\n\n[allowed_permission_profiles]\n\":read-only\" = true\n",
 	},
 	{
-		Field: Field{Name: "permissions", Shape: permissionsShape, JSON: "-",
-			Meaning: "Permission profiles by name, and under two reserved names what holds in every profile: filesystem.deny_read, and network (see experimental_network)."},
+		Field: Field{
+			Name: "permissions", Shape: permissionsShape, JSON: "-",
+			Meaning: "Permission profiles by name, and under two reserved names what holds in every profile: filesystem.deny_read, and network (see experimental_network).",
+		},
 		Merge:   "filesystem.deny_read of all layers together; all else key by key",
 		Example: "[permissions.filesystem]\ndeny_read = [\"~/.ssh\", \"/srv/**/*.pem\"]\n",
 	},
 	{
-		Field: Field{Name: "allowed_web_search_modes", Shape: listOf(webSearchMode), JSON: "allowedWebSearchModes",
-			Meaning: "Which kinds of web search users may choose. \"disabled\" is always allowed."},
+		Field: Field{
+			Name: "allowed_web_search_modes", Shape: listOf(webSearchMode), JSON: "allowedWebSearchModes",
+			Meaning: "Which kinds of web search users may choose. \"disabled\" is always allowed.",
+		},
 		Example: "allowed_web_search_modes = [\"cached\"]\n",
 	},
 	{
-		Field: Field{Name: "models", Shape: tableOf("ModelsRequirementsToml",
-			field("new_thread", tableOf("NewThreadModelDefaultsToml",
-				field("model", text, "The model."),
-				field("model_reasoning_effort", &Shape{Form: String, Check: checkEffort}, "How hard it thinks."),
-				field("service_tier", text, "The service tier.")), "What new threads begin with.")), JSON: "models",
-			Meaning: "What new threads begin with, if the user chose nothing."},
+		Field: Field{
+			Name: "models", Shape: tableOf("ModelsRequirementsToml",
+				field("new_thread", tableOf("NewThreadModelDefaultsToml",
+					field("model", text, "The model."),
+					field("model_reasoning_effort", &Shape{Form: String, Check: checkEffort}, "How hard it thinks."),
+					field("service_tier", text, "The service tier.")), "What new threads begin with.")), JSON: "models",
+			Meaning: "What new threads begin with, if the user chose nothing.",
+		},
 		Example: "[models.new_thread]\nmodel_reasoning_effort = \"high\"\n",
 	},
 	{
-		Field: Field{Name: "enforce_residency", Shape: words("us"), JSON: "enforceResidency",
-			Meaning: "Where requests must be processed."},
+		Field: Field{
+			Name: "enforce_residency", Shape: words("us"), JSON: "enforceResidency",
+			Meaning: "Where requests must be processed.",
+		},
 		Example: "enforce_residency = \"us\"\n",
 	},
 }

@@ -33,20 +33,24 @@ var (
 
 var networkKeys = []Key{
 	{
-		Field: Field{Name: "experimental_network", Aliases: []string{"network_proxy"}, JSON: "network", Shape: networkShape,
-			Meaning: "The managed network of Codex. It may also be called network_proxy or permissions.network; only one of the three may be used."},
+		Field: Field{
+			Name: "experimental_network", Aliases: []string{"network_proxy"}, JSON: "network", Shape: networkShape,
+			Meaning: "The managed network of Codex. It may also be called network_proxy or permissions.network; only one of the three may be used.",
+		},
 		Example: "[experimental_network]\nenabled = true\nmanaged_allowed_domains_only = true\nreview_domains = [\"pastebin.com\"]\n\n[experimental_network.domains]\n\"**.example.com\" = \"allow\"\n\"old.example.com\" = \"deny\"\n",
 	},
 	{
-		Field: Field{Name: "application", JSON: "application", Shape: closed("ApplicationRequirementsToml",
-			field("network", &Shape{Form: Table, Rust: "struct ApplicationNetworkRequirementsToml", Closed: true, Check: checkApplicationDomains, Fields: []Field{
-				{Name: "enabled", Shape: boolean, Default: true, Meaning: "Restricts what the desktop app itself reaches."},
-				{Name: "domains", Shape: mapOf(access), Default: map[string]any{}, Meaning: "Exact host names, and what holds for them."},
-			}}, "What the desktop app itself may reach, besides what it must."),
-			field("storage", tableOf("ApplicationStorageRequirementsToml",
-				field("default_project_parent", absPath, "Where new projects are made."),
-				field("projectless_workspace_root", absPath, "Where work without a project is kept.")), "Where the desktop app keeps things.")),
-			Meaning: "What the desktop app itself may do."},
+		Field: Field{
+			Name: "application", JSON: "application", Shape: closed("ApplicationRequirementsToml",
+				field("network", &Shape{Form: Table, Rust: "struct ApplicationNetworkRequirementsToml", Closed: true, Check: checkApplicationDomains, Fields: []Field{
+					{Name: "enabled", Shape: boolean, Default: true, Meaning: "Restricts what the desktop app itself reaches."},
+					{Name: "domains", Shape: mapOf(access), Default: map[string]any{}, Meaning: "Exact host names, and what holds for them."},
+				}}, "What the desktop app itself may reach, besides what it must."),
+				field("storage", tableOf("ApplicationStorageRequirementsToml",
+					field("default_project_parent", absPath, "Where new projects are made."),
+					field("projectless_workspace_root", absPath, "Where work without a project is kept.")), "Where the desktop app keeps things.")),
+			Meaning: "What the desktop app itself may do.",
+		},
 		Example: "[application.network]\nenabled = true\n\n[application.network.domains]\n\"intranet.example.com\" = \"allow\"\n",
 	},
 }

@@ -104,8 +104,12 @@ func newError(source string, kind Kind, err error) *Error {
 	out.Line, out.Column, out.Key, out.Codex = int(at.At.Line), int(at.At.Column), at.Key, at.Codex
 	if strings.HasSuffix(at.Codex, "\n") {
 		out.Codex = "failed to parse requirements layer " + source + ": " + at.Codex
-		if kind == Legacy {
+		switch kind {
+		case Legacy:
 			out.Codex = "Failed to parse config requirements as TOML: " + at.Codex
+		case Cloud:
+			out.Codex = "invalid cloud config bundle: invalid requirements"
+		case System, MDM:
 		}
 	}
 	return out
@@ -210,7 +214,7 @@ func (c *Reader) top(doc *document.Value, own []string) error {
 		return err
 	}
 	if doc.Table.Has("config_server") && c.bundle {
-		return &document.Error{Key: "config_server", Problem: "only the machine's own requirements may name a config_server"}
+		return &document.Error{Key: "config_server", Problem: "only the machine's own requirements may name a config_server", Codex: "\n"}
 	}
 	return nil
 }

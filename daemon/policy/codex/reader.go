@@ -246,8 +246,10 @@ func (c *Reader) fields(s *Shape, at spot, v *document.Value) error {
 			continue
 		}
 		if f.Name != name && t.Has(f.Name) || slices.ContainsFunc(t.Keys[:i], func(k string) bool { return named(s.Fields, k) == f }) {
-			return &document.Error{At: t.At[i], Key: at.down(name).key, Codex: at.says("duplicate field `" + duplicateName(f) + "`"),
-				Problem: fmt.Sprintf("it is another name for %q, which is there too: keep one of them", f.Name)}
+			return &document.Error{
+				At: t.At[i], Key: at.down(name).key, Codex: at.says("duplicate field `" + duplicateName(f) + "`"),
+				Problem: fmt.Sprintf("it is another name for %q, which is there too: keep one of them", f.Name),
+			}
 		}
 		below := at
 		below.flat = at.flat || f.Unnamed
@@ -295,8 +297,10 @@ func (c *Reader) unknown(s *Shape, at spot, v *document.Value, i int) error {
 		}
 	}
 	if s.Closed {
-		return &document.Error{At: v.Table.At[i], Key: at.key, Problem: fmt.Sprintf("unknown key %s in %s%s", document.Quoted(name), where, hint),
-			Codex: at.says("unknown field `" + name + "`, expected " + alternatives(Names(s.Fields)))}
+		return &document.Error{
+			At: v.Table.At[i], Key: at.key, Problem: fmt.Sprintf("unknown key %s in %s%s", document.Quoted(name), where, hint),
+			Codex: at.says("unknown field `" + name + "`, expected " + alternatives(Names(s.Fields))),
+		}
 	}
 	c.warn(v.Table.At[i], at.down(name).key, "unknown key %s in %s is ignored, by Codex too%s", document.Quoted(name), where, hint)
 	return nil
