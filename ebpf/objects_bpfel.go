@@ -79,6 +79,7 @@ const (
 	kernelExecFlagEXEC_FROM_AGENT  kernelExecFlag = 16
 	kernelExecFlagEXEC_UNLINKED    kernelExecFlag = 32
 	kernelExecFlagEXEC_SURE        kernelExecFlag = 64
+	kernelExecFlagEXEC_FOREIGN     kernelExecFlag = 128
 )
 
 type kernelExecRecord struct {

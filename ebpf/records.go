@@ -96,6 +96,7 @@ const (
 	FromAgent  = ExecFlags(kernelExecFlagEXEC_FROM_AGENT) // the agent's own process started it
 	Unlinked   = ExecFlags(kernelExecFlagEXEC_UNLINKED)   // the file has no name: memfd or deleted
 	Sure       = ExecFlags(kernelExecFlagEXEC_SURE)       // candidate by a sure name
+	Foreign    = ExecFlags(kernelExecFlagEXEC_FOREIGN)    // on a user's own file system: Exe may be made up
 )
 
 // Exec is a program about to run.

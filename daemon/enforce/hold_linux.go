@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
@@ -62,7 +63,7 @@ func (e *Enforcer) judge(x *ebpf.Exec) {
 }
 
 // slow are holds that need more than their record: see quick.
-const slow = ebpf.FromAgent | ebpf.Script | ebpf.Unlinked | ebpf.ArgvCut | ebpf.ArgvUnread | ebpf.PathCut
+const slow = ebpf.FromAgent | ebpf.Script | ebpf.Unlinked | ebpf.Foreign | ebpf.ArgvCut | ebpf.ArgvUnread | ebpf.PathCut
 
 // quick answers what may run and is known without reading a file or waiting for
 // anybody, and says whether it did. It runs where holds are read, so that the
@@ -186,14 +187,18 @@ func (e *Enforcer) weigh(g *generation, x *ebpf.Exec, p process, content func() 
 	if x.Flags.Has(ebpf.PathCut) {
 		x.Path = fullPath(x.Path, args)
 	}
-	names, err := g.catalog.names(x.Exe, content)
+	exe := x.Exe
+	if x.Flags.Has(ebpf.Foreign) {
+		exe.Size = e.sizeOf(x)
+	}
+	names, err := g.catalog.names(exe, content)
 	if err != nil {
 		return policy.Verdict{Decision: policy.Forbidden, Reason: "its program could not be read: " + err.Error()}, forNothingElse
 	}
 	names = addName(names, x.Name)
-	if exe := readLink(x.PID, "exe"); filepath.IsAbs(exe) {
-		names = addName(names, exe)
-		e.paths.put(x.Exe.Inode(), exe)
+	if path := readLink(x.PID, "exe"); filepath.IsAbs(path) {
+		names = addName(names, path)
+		e.paths.put(x.Exe.Inode(), path)
 	}
 	if cwd := readLink(x.PID, "cwd"); cwd != "" {
 		e.paths.put(x.Cwd, cwd)
@@ -246,7 +251,23 @@ func (e *Enforcer) hashKnown(x *ebpf.Exec) (digest, bool) {
 
 // unchanging says that a change of the program's file would show in its identity.
 func unchanging(x *ebpf.Exec) bool {
-	return time.Since(time.Unix(x.Exe.CtimeSec, int64(x.Exe.CtimeNsec))) > settled && !x.Flags.Has(ebpf.Unlinked)
+	return time.Since(time.Unix(x.Exe.CtimeSec, int64(x.Exe.CtimeNsec))) > settled &&
+		x.Flags&(ebpf.Unlinked|ebpf.Foreign) == 0
+}
+
+// sizeOf asks the file system for the size of the program, in bytes: the kernel
+// may have an old one in mind. Where the daemon may not ask (FUSE), that stays.
+func (e *Enforcer) sizeOf(x *ebpf.Exec) uint64 {
+	var size atomic.Uint64
+	size.Store(x.Exe.Size)
+	_, _ = e.bounded.do(func() (digest, error) {
+		info, err := os.Stat(procPath(x.PID, "exe"))
+		if err == nil {
+			size.Store(uint64(info.Size()))
+		}
+		return digest{}, err
+	})
+	return size.Load()
 }
 
 // hashOf reads the program the kernel runs: procfs gives that very file, however

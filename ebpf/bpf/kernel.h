@@ -80,8 +80,14 @@ struct cred {
 	struct kuid euid;
 };
 
+struct user_namespace {
+	int level; /* 0: the first one */
+};
+
 struct super_block {
 	__u32 s_dev;
+	unsigned long s_magic;
+	struct user_namespace *s_user_ns;
 };
 
 struct timespec64 {

@@ -84,6 +84,7 @@ enum exec_flag {
 	EXEC_FROM_AGENT = 16, /* the agent's own process started it */
 	EXEC_UNLINKED = 32,   /* the file has no name: memfd or deleted */
 	EXEC_SURE = 64,       /* candidate by a name that needs no second look */
+	EXEC_FOREIGN = 128,   /* a user's own file system, which may say of a file what it likes */
 };
 
 struct exec_record {

@@ -276,6 +276,16 @@ INLINE void hold_exec(struct exec_record *r, struct task_struct *task, __u32 tgi
 		kill_exec(r, KILL_RING_FULL);
 }
 
+/*
+ * A file system that a user made: mounted in a namespace of their own (an overlay
+ * keeps size and change time of what has since been changed below it), or FUSE.
+ */
+INLINE bool foreign(struct file *file)
+{
+	struct super_block *sb = BPF_CORE_READ(file, f_inode, i_sb);
+	return BPF_CORE_READ(sb, s_user_ns, level) > 0 || BPF_CORE_READ(sb, s_magic) == FUSE_SUPER_MAGIC;
+}
+
 INLINE void fill_exec(struct exec_record *r, struct task_struct *task, struct linux_binprm *bprm,
 		      __u32 tgid, const struct proc *p)
 {
@@ -294,6 +304,8 @@ INLINE void fill_exec(struct exec_record *r, struct task_struct *task, struct li
 	read_file_id(file, &r->exe);
 	if (BPF_CORE_READ(file, f_inode, i_nlink) == 0)
 		r->flags |= EXEC_UNLINKED;
+	if (foreign(file))
+		r->flags |= EXEC_FOREIGN;
 	__builtin_memset(r->name, 0, NAME_LEN);
 	read_name(file, r->name);
 	struct inode *cwd = BPF_CORE_READ(task, fs, pwd.dentry, d_inode);
@@ -425,7 +437,7 @@ INLINE void judge_exec(struct exec_record *r, struct task_struct *task, struct l
 	 * script's name is not its executable's, so no cache knows it. */
 	struct state *s = daemon_state();
 	if (from_agent || !s || path_len <= 0 || (p->flags & PROC_CANARY) ||
-	    (r->flags & (EXEC_SCRIPT | EXEC_UNLINKED | EXEC_PATH_CUT))) {
+	    (r->flags & (EXEC_SCRIPT | EXEC_UNLINKED | EXEC_PATH_CUT | EXEC_FOREIGN))) {
 		hold_exec(r, task, tgid);
 		return;
 	}

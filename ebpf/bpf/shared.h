@@ -18,6 +18,7 @@
 #define EPERM 1
 #define MAP_ANONYMOUS 0x20
 #define PROT_EXEC 4
+#define FUSE_SUPER_MAGIC 0x65735546
 #define SOL_IP 0
 #define SOL_IPV6 41
 #define IP_OPTIONS 4
