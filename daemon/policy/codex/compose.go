@@ -63,6 +63,9 @@ type Effective struct {
 	// Sticky are the hosts that some layer denies, whatever a higher one says, each
 	// with the place of the highest layer that does. Codex lets the higher one win.
 	Sticky []Denied
+	// Reviewed are the hosts that some layer wants to be asked about every time,
+	// whatever a higher one says.
+	Reviewed []*document.Value
 	// warnings are those of what was read after all layers were merged.
 	warnings []Warning
 }
@@ -108,12 +111,12 @@ func lookDown(v *document.Value, names []string) *document.Value {
 // What adds up over layers (rules, hooks, deny_read) does so in every order, even
 // in those of old versions that took it from one layer alone.
 //
-// Errors are *Error. Beside one about all layers there is still an Effective, for
-// what does not hang on it; beside one about two layers that contradict each other
-// there is none.
+// Errors are *Error, and are why Codex does not start. The Effective is there beside
+// one too, for what does not hang on it.
 func Compose(order Order, layers ...*Parsed) (*Effective, error) {
 	e := &Effective{Layers: order.Sort(layers), Root: document.NewTable(document.Position{})}
 	off := &document.Table{} // the apps that some layer switches off
+	var first error
 	for i, l := range e.Layers {
 		layer := l.tree(uint16(i))
 		e.denials(layer)
@@ -124,8 +127,8 @@ func Compose(order Order, layers ...*Parsed) (*Effective, error) {
 		mergeTop(order, e.Root, layer)
 		e.union(denyRead, "permissions", "filesystem", "deny_read")
 		e.union(onModels, "auto_review", "required_on_models")
-		if err := e.mergeHooks(hooks); err != nil {
-			return nil, err
+		if err := e.mergeHooks(hooks); first == nil {
+			first = err
 		}
 		e.Rules = append(slices.Clone(l.Rules), e.Rules...)
 	}
@@ -135,10 +138,10 @@ func Compose(order Order, layers ...*Parsed) (*Effective, error) {
 	if blank := e.Get("guardian_policy_config"); blank != nil && strings.TrimSpace(blank.Text) == "" {
 		e.Root.Table.Remove("guardian_policy_config")
 	}
-	if err := e.check(); err != nil {
-		return e, err
+	if err := e.check(); first == nil {
+		first = err
 	}
-	return e, nil
+	return e, first
 }
 
 // tree returns a copy of what the layer says of Codex's keys, besides the rules.
@@ -179,6 +182,11 @@ func (e *Effective) denials(layer *document.Value) {
 		}
 		for _, item := range network.Table.Get("denied_domains").ItemsOf() {
 			e.deny(item.Text, item)
+		}
+		for _, item := range network.Table.Get("review_domains").ItemsOf() {
+			if !slices.ContainsFunc(e.Reviewed, func(v *document.Value) bool { return v.Text == item.Text }) {
+				e.Reviewed = append(e.Reviewed, item)
+			}
 		}
 		domains := network.Table.Get("domains")
 		if domains == nil {
@@ -311,12 +319,13 @@ func (e *Effective) mergeHooks(hooks *document.Value) error {
 		e.Root.Table.Add("hooks", hooks.At, hooks)
 		return nil
 	}
+	var conflict error
 	for i, key := range hooks.Table.Keys {
 		v, low := hooks.Table.Vals[i], old.Table.Get(key)
 		switch {
 		case low != nil && key == "managed_dir" && low.Text != v.Text:
 			high, below := e.Source(v), e.Source(low)
-			return &Error{
+			conflict = &Error{
 				Source: high, Line: int(v.At.Line), Column: int(v.At.Column), Key: "hooks.managed_dir",
 				Problem: "it says " + document.Quoted(v.Text) + ", but " + below + " says " + document.Quoted(low.Text) + ": there can be only one directory of hooks",
 				Codex:   "failed to compose requirements field `hooks.managed_dir` between " + high + " and " + below + ": `" + v.Text + "` conflicts with `" + low.Text + "`",
@@ -329,5 +338,5 @@ func (e *Effective) mergeHooks(hooks *document.Value) error {
 			old.Table.Set(key, hooks.Table.At[i], v)
 		}
 	}
-	return nil
+	return conflict
 }
