@@ -17,6 +17,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
 )
 
 // Options say where the kernel side lives.
@@ -144,6 +145,9 @@ func Remove(dir string) error {
 // openMaps takes the maps pinned under this digest, else makes and pins new
 // ones; marks and sessions of another version's daemon are carried over.
 func (k *Kernel) openMaps() error {
+	if err := ownDir(k.options.PinDir); err != nil {
+		return err
+	}
 	dir := k.pinned("maps")
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) == len(k.spec.Maps) {
 		for name := range k.spec.Maps {
@@ -178,6 +182,23 @@ func (k *Kernel) openMaps() error {
 		if err := m.Pin(filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("pinning map %s: %w", name, err)
 		}
+	}
+	return nil
+}
+
+// ownDir makes the pin directory, and refuses one of somebody else: the BPF file
+// system is writable for all by default, and whoever owns the directory could
+// take away what is pinned, or put maps of their own into its place.
+func ownDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the pin directory: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return fmt.Errorf("looking at the pin directory %s: %w", dir, err)
+	}
+	if int(st.Uid) != os.Geteuid() || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Mode&0o022 != 0 {
+		return fmt.Errorf("the pin directory %s (mode %o) belongs to user %d or can be written by others: remove it", dir, st.Mode&0o7777, st.Uid)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@
 package enforce
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net"
 	"net/netip"
@@ -324,5 +325,28 @@ sh -c "mnt/all/tool; true"' 2>&1`
 	}
 	if out, _ := m.run(script); strings.Contains(out, "marker-file") {
 		t.Errorf("ls ran as the program it replaced: %q", out)
+	}
+}
+
+// Who was at the BPF file system first must not own what keeps enforcement alive.
+func TestPinDirectoryOfSomebodyElse(t *testing.T) {
+	for name, spoil := range map[string]func(dir string) error{
+		"another owner": func(dir string) error { return os.Chown(dir, 65534, 65534) },
+		"writable":      func(dir string) error { return os.Chmod(dir, 0o777) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join("/sys/fs/bpf", "paddock-test-"+strings.ToLower(rand.Text()[:10]))
+			must(t, os.Mkdir(dir, 0o700))
+			t.Cleanup(func() { ebpf.Remove(dir) })
+			must(t, spoil(dir))
+			k, err := ebpf.Open(ebpf.Options{PinDir: dir, Cgroup: ebpf.FindCgroup()})
+			if err == nil {
+				k.Close()
+				t.Fatal("it was taken")
+			}
+			if !strings.Contains(err.Error(), dir) {
+				t.Errorf("the error does not name the directory: %v", err)
+			}
+		})
 	}
 }
