@@ -4,7 +4,10 @@ package enforce
 
 import (
 	"errors"
+	"io/fs"
 	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/seed-649e9bbc/paddock/daemon/session"
 	"github.com/seed-649e9bbc/paddock/ebpf"
@@ -39,11 +42,16 @@ func (e *Enforcer) recognise(x *ebpf.Exec) {
 
 // lookAgain marks a process that was let go if it runs an agent by now.
 func (e *Enforcer) lookAgain(g *generation, pid int) error {
-	st, err := readStat(pid)
-	if err != nil || e.Governed(pid) { // gone, or a candidate once more
+	if e.Governed(pid) { // a candidate once more
 		return nil
 	}
-	_, err = e.scanOne(g, pid, st, map[int]uint64{})
+	st, err := readStat(pid)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return nil // gone
+	}
+	if err == nil {
+		_, err = e.scanOne(g, pid, st, map[int]uint64{})
+	}
 	return err
 }
 
