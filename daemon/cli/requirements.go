@@ -160,7 +160,7 @@ is wrong.`,
 func (s *looked) problems() []error {
 	out := slices.Clone(s.faults)
 	if s.merged.CodexError != nil {
-		out = append(out, fmt.Errorf("Codex does not start: %w", s.merged.CodexError)) //nolint:revive // a name
+		out = append(out, fmt.Errorf("with these layers Codex does not start: %w", s.merged.CodexError))
 	}
 	return out
 }
@@ -278,10 +278,10 @@ func compact(v any) string {
 
 // showCodex prints what Codex would print of the same files.
 func showCodex(w io.Writer, s *looked) error {
-	for _, err := range s.problems() {
+	if problems := s.problems(); len(problems) > 0 {
 		var said *codex.Error
-		detail := err.Error()
-		if errors.As(err, &said) && said.Codex != "" {
+		detail := problems[0].Error()
+		if errors.As(problems[0], &said) && said.Codex != "" {
 			detail = said.Codex
 		}
 		out := map[string]any{"error": map[string]any{

@@ -145,7 +145,7 @@ func TestRequirementsShowLikeCodex(t *testing.T) {
 func TestRequirementsShowProblems(t *testing.T) {
 	for text, want := range map[string]string{
 		"[paddock]\nmode = \"enfroce\"\n":                  "line 2, column 8: paddock.mode: unknown mode \"enfroce\"; did you mean \"enforce\"?",
-		"allowed_sandbox_modes = [\"external-sandbox\"]\n": "Codex does not start: reading requirements layer /etc/codex/requirements.toml: line 1, column 1: allowed_sandbox_modes: \"read-only\" must be among them",
+		"allowed_sandbox_modes = [\"external-sandbox\"]\n": "with these layers Codex does not start: reading requirements layer /etc/codex/requirements.toml: line 1, column 1: allowed_sandbox_modes: \"read-only\" must be among them",
 	} {
 		out, _, code := requirementsOf(t, "show", "--root", machine(t, map[string]string{"codex/requirements.toml": text}))
 		if code != ExitError || !strings.Contains(out, want) {

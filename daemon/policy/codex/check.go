@@ -160,7 +160,7 @@ func badExpression(matcher *document.Value) string {
 	text := expression.Text
 	_, err := syntax.Parse(text, syntax.Perl)
 	var bad *syntax.Error
-	why := ""
+	var why string
 	switch {
 	case strings.Contains(strings.ReplaceAll(text, `\\`, ""), `\p`), strings.Contains(strings.ReplaceAll(text, `\\`, ""), `\P`):
 		why = "Unicode character classes are not supported"
@@ -266,7 +266,7 @@ func (e *Effective) checkProfiles() error {
 	}
 	is := func(name string) bool { v := allowed.Table.Get(name); return v != nil && v.Text == "true" }
 	switch {
-	case initial == nil && !(is(":workspace") && is(":read-only")):
+	case initial == nil && (!is(":workspace") || !is(":read-only")):
 		return e.fault(allowed, "default_permissions", "requirements.toml default_permissions must be set unless allowed_permission_profiles allows both `:workspace` and `:read-only`",
 			"must be set, unless allowed_permission_profiles allows both \":workspace\" and \":read-only\"")
 	case initial != nil && !is(initial.Text):

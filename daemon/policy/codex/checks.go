@@ -3,6 +3,7 @@
 package codex
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"path"
@@ -82,7 +83,8 @@ func readPermissionsNetwork(c *Reader, at spot, v *document.Value) error {
 	}
 	inner := spot{key: at.key}
 	err := c.read(networkShape, inner, v)
-	if e, ok := err.(*document.Error); ok && e.Codex != "" {
+	var e *document.Error
+	if errors.As(err, &e) && e.Codex != "" {
 		e.Codex += at.says("")
 	}
 	return err

@@ -255,6 +255,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(k.Example), uint8(0))
 	}
 	f.Add([]byte("sandbox_mode = 'read-only'\napproval_policy = {granular = {}}\n"), uint8(2))
+	f.Add([]byte("[model_providers]\n0 = ''\n"), uint8(0)) // checked only when merged
 	f.Fuzz(func(t *testing.T, data []byte, kind uint8) {
 		p, err := Parse(Layer{Name: "f", Kind: Kind(kind % 4), Data: data}, Machine{Host: "h", Home: "/h"})
 		if err != nil {

@@ -35,6 +35,7 @@ func (e *Effective) checkProviderShape() error {
 	if !errors.As(err, &at) {
 		return err
 	}
+	e.Root.Table.Remove("model_providers") // of which nothing can be said
 	bad := &document.Value{At: at.At, Layer: v.Layer}
 	cause := at.Codex
 	if strings.Contains(cause, "unknown variant `chat`") {

@@ -3,6 +3,7 @@
 package codex
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -371,7 +372,8 @@ func (c *Reader) oneOf(s *Shape, at spot, v *document.Value) error {
 			nearest = err
 		}
 	}
-	if e, ok := nearest.(*document.Error); ok {
+	var e *document.Error
+	if errors.As(nearest, &e) {
 		e.Codex = at.says("data did not match any variant of untagged enum " + s.Rust)
 	}
 	return nearest
