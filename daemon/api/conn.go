@@ -3,10 +3,12 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -119,35 +121,41 @@ func (l *peerListener) free(p place) {
 }
 
 // How long, and for how many at a time, a connection that is turned away is
-// kept until its request has come: closed before, the client would see a broken
-// connection instead of the reason.
+// kept until its request has come. Closed before, the client would see a broken
+// connection instead of the reason; and Go's HTTP client takes an answer that
+// comes before the request for a fault of the server.
 const (
 	lingerTime = 500 * time.Millisecond
 	maxLinger  = 32
 )
 
-// refuse answers and closes. It never waits: an empty socket buffer takes the
-// answer at once, and the rest happens aside.
+// refuse answers and closes. It never waits: that happens aside, and for those
+// there is no room for, not at all.
 func (l *peerListener) refuse(conn *net.UnixConn, code int, why string) {
 	body := errorBody(why)
+	answer := fmt.Sprintf("HTTP/1.1 %d Refused\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", code, len(body), body)
 	if err := conn.SetDeadline(time.Now().Add(lingerTime)); err != nil {
-		_ = conn.Close()
-		return
-	}
-	if _, err := fmt.Fprintf(conn, "HTTP/1.1 %d Refused\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", code, len(body), body); err != nil {
 		_ = conn.Close()
 		return
 	}
 	select {
 	case l.lingering <- struct{}{}:
 	default:
+		_, _ = io.WriteString(conn, answer) // an empty socket buffer takes it at once
 		_ = conn.Close()
 		return
 	}
 	l.work.Go(func() {
+		defer func() {
+			_ = conn.Close()
+			<-l.lingering
+		}()
+		if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		_ = conn.SetDeadline(time.Now().Add(lingerTime))
+		_, _ = io.WriteString(conn, answer)
 		_ = conn.CloseWrite()
 		_, _ = io.Copy(io.Discard, conn)
-		_ = conn.Close()
-		<-l.lingering
 	})
 }
