@@ -69,7 +69,7 @@ var wording = map[string]string{
 	"187_x_int_1":            "expression is not allowed in type expression",
 	"190_def_f_a_pass_f_1":   "Parse error: not an identifier", // a bare / among parameters
 	"243_x_1":                `Parse error: invalid input ` + "`\\ufeff`",
-	"374_fail_len_0_a_find_list_elems_upper_0_1_s": "positions in text beyond ASCII are not supported by Paddock",
+	"374_fail_len_0_a_find_list_elems_upper_0_1_s": "a position in text beyond ASCII is not supported by Paddock",
 	"375_fail":      "fail: None", // "..." is None
 	"376_fail_type": "fail: NoneType",
 	"379_fail_range_3_type_range_type_len_len_str": "fail: range(3) function function <built-in function len>",

@@ -53,7 +53,7 @@ var hostile = map[string]struct{ text, cause string }{
 	"format":          {"x = ('{0}' * 100000).format('b' * 1000000)", "too long"},
 	"f-string":        {"x = 'b' * 1000000\ny = f'{x}{x}{x}{x}{x}'", "too long"},
 	"percent":         {"x = ('%s' * 100000) % (('b' * 1000000,) * 100000)", "too long"},
-	"percent of dict": {"x = ('%(a)s' * 100000) % {'a': 'b' * 1000000}", "too long"},
+	"percent of dict": {"x = ('%(a)s' * 100000) % {'a': 'b' * 1000000}", "Unsupported format character"},
 	"repr of shared":  {"x = [1]\nfor i in range(60): x = [x, x]\ny = repr(x)", "too long"},
 	"str of shared":   {"x = [1]\nfor i in range(60): x = [x, x]\ny = str(x)", "too long"},
 	"fail of shared":  {"x = [1]\nfor i in range(60): x = [x, x]\nfail(x)", "too long"},

@@ -125,6 +125,11 @@ func (r *run) beforeFunction(name string, args starlark.Tuple, kwargs []starlark
 		if err != nil {
 			return err
 		}
+		if name == "str" || name == "repr" {
+			if err := written(name == "repr", args...); err != nil {
+				return err
+			}
+		}
 		return r.text(n * 4) // a byte that cannot be printed is written as four
 	case "sorted", "min", "max":
 		n, err := r.everything(args, kwargs)
@@ -283,6 +288,12 @@ func (r *run) beforeText(s, name string, args starlark.Tuple, kwargs []starlark.
 		if err != nil {
 			return err
 		}
+		for _, kw := range kwargs {
+			args = append(slices.Clip(args), kw[1])
+		}
+		if err := written(strings.Contains(s, "!r"), args...); err != nil {
+			return err
+		}
 		if fields := count(s, '{'); fields > 0 {
 			if n > MaxString/fields {
 				return errLong
@@ -291,10 +302,17 @@ func (r *run) beforeText(s, name string, args starlark.Tuple, kwargs []starlark.
 		}
 		return r.text(len(s) + 4*n)
 	case "split", "rsplit", "splitlines":
+		if name == "splitlines" && strings.Contains(s, "\r") {
+			return faultf("end lines with \\n", "splitlines() of text with carriage returns is not supported by Paddock")
+		}
 		return r.items(2*len(s) + 1)
 	case "find", "index", "rfind", "rindex":
 		_, err := r.sliced(starlark.String(s))
 		return err
+	case "capitalize", "title", "upper", "lower", "isalnum", "isalpha", "isdigit", "islower", "istitle", "isupper":
+		if !ascii(s) {
+			return beyondASCII("the case or kind of text", s)
+		}
 	case "startswith", "endswith":
 		_, err := r.everything(args, nil)
 		return err

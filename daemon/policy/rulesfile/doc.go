@@ -7,7 +7,8 @@
 // tests/conformance were made by that program. A file is a program somebody else
 // wrote, so it runs in a box: it can read nothing and load nothing, and the steps
 // it may take, the memory it may fill and the depth it may reach are bounded; see
-// Limits. The package does no I/O of its own: whoever calls it reads the files.
+// MaxSource and what follows it. The package does no I/O of its own: whoever calls
+// it reads the files.
 //
 // The way of a file: translate turns the dialect of Codex (f-strings, type
 // annotations, lenient escapes) into that of go.starlark.net; guard rewrites its

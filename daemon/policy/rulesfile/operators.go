@@ -5,6 +5,7 @@ package rulesfile
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
@@ -99,12 +100,22 @@ func (b *budget) before(op syntax.Token, x, y starlark.Value) error {
 			if err != nil {
 				return err
 			}
+			if err := verbs(string(s)); err != nil {
+				return err
+			}
+			args, several := y.(starlark.Tuple)
+			if !several {
+				args = starlark.Tuple{y}
+			}
+			if err := written(strings.Contains(string(s), "%r"), args...); err != nil {
+				return err
+			}
 			// A mapping may be written out once for every verb.
-			if verbs := count(string(s), '%'); verbs > 0 {
-				if n > MaxString/verbs {
+			if times := count(string(s), '%'); times > 0 {
+				if n > MaxString/times {
 					return errLong
 				}
-				n *= verbs
+				n *= times
 			}
 			return b.text(len(s) + n)
 		}
@@ -116,6 +127,57 @@ func (b *budget) before(op syntax.Token, x, y starlark.Value) error {
 		}
 	}
 	return nil
+}
+
+// verbs refuses what go.starlark.net has after a % and Codex has not.
+func verbs(format string) error {
+	for i := 0; i < len(format); i++ {
+		if format[i] != '%' {
+			continue
+		}
+		if i++; i < len(format) && !strings.Contains("%srdoxXeEgGf", format[i:i+1]) {
+			return faultf("", "Unsupported format character: '%s'", format[i:i+1])
+		}
+	}
+	return nil
+}
+
+// written refuses values that Codex writes otherwise: quoted, text beyond ASCII is
+// \xe9 there. quoted says that all are; otherwise those within others are.
+func written(quoted bool, values ...starlark.Value) error {
+	for _, v := range values {
+		var err error
+		switch v := v.(type) {
+		case starlark.String:
+			if quoted && !ascii(string(v)) {
+				err = beyondASCII("quoted text", string(v))
+			}
+		case *starlark.Dict:
+			for k, x := range v.Entries() {
+				if err == nil {
+					err = written(true, k, x)
+				}
+			}
+		case starlark.Tuple:
+			err = written(true, v...)
+		case *starlark.List:
+			for x := range v.Elements() {
+				if err == nil {
+					err = written(true, x)
+				}
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// beyondASCII is the answer where Codex and go.starlark.net make different things
+// of the same text: neither is guessed.
+func beyondASCII(what, s string) error {
+	return faultf("write the text out", "%s beyond ASCII is not supported by Paddock: `%s`", what, short(s))
 }
 
 func count(s string, c byte) int {
@@ -244,7 +306,7 @@ func (b *budget) index(x, k starlark.Value) (starlark.Value, error) {
 func (b *budget) sliced(x starlark.Value) (starlark.Value, error) {
 	if s, ok := x.(starlark.String); ok {
 		if !ascii(string(s)) {
-			return nil, faultf("write the text out, or use elems()", "positions in text beyond ASCII are not supported by Paddock: `%s`", s)
+			return nil, beyondASCII("a position in text", string(s))
 		}
 		b.work(len(s) / 64)
 	}

@@ -50,6 +50,25 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 	}
 }
 
+// Where Codex and go.starlark.net make different words of the same program, a file
+// is refused: a rule about another word than the one that was meant is no rule.
+func TestNoSilentDifference(t *testing.T) {
+	for _, text := range []string{
+		"x = 'é'[0]", "x = 'aé'[1:]", "x = 'aé'.find('é')", "x = repr('é')", "x = str(['é'])", "x = f'{[\"é\"]}'", "x = f'{\"é\"!r}'", "x = '%r' % 'é'",
+		"x = '%s' % [('é',)]", "x = '{a}'.format(a = {'é': 1})", "x = 'straße'.upper()", "x = 'ΑΣ'.lower()", "x = 'é'.title()", "x = '²'.isdigit()",
+		"x = 'a\\rb'.splitlines()", "x = '%c' % 65", "x = '%(a)s' % {'a': 1}", "x = '%i' % 1", "x = 00",
+	} {
+		if _, err := load(text); err == nil {
+			t.Errorf("%s: it is accepted", text)
+		}
+	}
+	for _, text := range []string{"x = 'é' + str('é') + f'{\"é\"}' + '%s' % 'é' + '{}'.format('é')", "x = 'a'.upper() + str(['a'])", "x = '%d%%' % 1"} {
+		if _, err := load(text); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 // A rule remembers where it is written: the call, also within a function.
 func TestRulesRememberTheirPlace(t *testing.T) {
 	p := mustLoad(t, "def f(w):\n  prefix_rule(pattern = [w])\n\nf('x')\nprefix_rule(\n  pattern = ['y'])\n", "prefix_rule(['z'])")

@@ -215,7 +215,7 @@ func (t *translator) number() *fault {
 	if n > maxDigits {
 		return faultf("", "Parse error: a number of more than %d digits", maxDigits)
 	}
-	if len(s) > 1 && s[0] == '0' && strings.Trim(s, "0123456789") == "" && strings.Trim(s, "0") != "" {
+	if len(s) > 1 && s[0] == '0' && strings.Trim(s, "0123456789") == "" {
 		return faultf("write 0o for octal numbers", "Parse error: integer cannot have leading 0, got `%s`", s)
 	}
 	t.start = false

@@ -4,6 +4,7 @@ package rulesfile
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,6 +26,8 @@ func token(s string) string {
 		return "end of indentation block"
 	case "primary expression", "parameter":
 		return "expression"
+	case "','": // or the end, which is what Codex names
+		return "symbol ')'"
 	case "identifier":
 		return "identifier"
 	}
@@ -46,7 +49,10 @@ var (
 // with that.
 func parseFault(message, before string) *fault {
 	if m := gotWant.FindStringSubmatch(message); m != nil {
-		found := token(m[1])
+		found := "symbol ','"
+		if m[1] != "','" {
+			found = token(m[1])
+		}
 		switch m[1] {
 		case "identifier":
 			found = "identifier '" + short(identifier.FindString(before)) + "'"
@@ -79,7 +85,14 @@ func parseFault(message, before string) *fault {
 func resolveFault(message string, file *syntax.File, globals starlark.StringDict) *fault {
 	if rest, ok := strings.CutPrefix(message, "undefined: "); ok {
 		name, _, _ := strings.Cut(rest, " ")
-		return notFound(name, names(file, globals))
+		known := names(file, globals)
+		if slices.Contains(known, name) {
+			return faultf("define it before", "Local variable `%s` referenced before assignment", name)
+		}
+		return notFound(name, known)
+	}
+	if strings.HasSuffix(message, "does not support sets") {
+		return notFound("set", names(file, globals))
 	}
 	switch {
 	case strings.HasPrefix(message, "return statement not within"):
@@ -126,14 +139,17 @@ var rewordings = []rewording{
 	{regexp.MustCompile(`^function (.+?) got an unexpected keyword argument "?(\w+)"?.*$`), "Found `$2` extra named parameter(s) for call to $1"},
 	{regexp.MustCompile(`^function (.+?) got multiple values for parameter "?(\w+)"?$`), "Argument `$2` occurs more than once"},
 	{regexp.MustCompile(`^local variable (\w+) referenced before assignment$`), "Local variable `$1` referenced before assignment"},
-	{regexp.MustCompile(`^global variable (\w+) referenced before assignment$`), "Global variable `$1` referenced before assignment"},
+	{regexp.MustCompile(`^global variable (\w+) referenced before assignment$`), "Local variable `$1` referenced before assignment"},
 	{regexp.MustCompile(`^(?:\S+: )?(?:for parameter \S+: )?(?:got (\S+), want iterable|(\S+) value is not iterable)$`), "Operation `(iter)` not supported on type `$1$2`"},
 	{regexp.MustCompile(`^got (\S+) in sequence assignment$`), "Operation `(iter)` not supported on type `$1`"},
 	{regexp.MustCompile(`^too many values to unpack \(got (-?\d+), want (\d+)\)$`), "Unpacked $1 values but expected $2"},
 	{regexp.MustCompile(`^too few values to unpack \(got (\d+), want (\d+)\)$`), "Unpacked $1 values but expected $2"},
 	{regexp.MustCompile(`^duplicate key: (.+)$`), "Dictionary key repeated for `$1`"},
 	{regexp.MustCompile(`^.*cannot \w+ \w+ (?:list|dict|hash table|.*) during iteration$`), "This operation mutates an iterable for an iterator while iterating."},
-	{regexp.MustCompile(`^not enough arguments for format string$`), "Not enough arguments in format string"},
+	{regexp.MustCompile(`^not enough arguments for format string$`), "Not enough arguments for format string"},
+	{regexp.MustCompile(`^too many arguments for format string$`), "Too many arguments for format string"},
+	{regexp.MustCompile(`^(?:list|tuple) index (-?\d+) out of range.*$`), "Index `$1` is out of bound"},
+	{regexp.MustCompile(`^\w+ value does not support item assignment$`), "Immutable"},
 	{regexp.MustCompile(`^int: invalid literal with base (\d+): (.+)$`), "Cannot parse `$2` as an integer in base $1"},
 	{regexp.MustCompile(`^(max|min): argument is an empty sequence$`), "Argument is an empty iterable, $1() expect a non empty iterable"},
 	{regexp.MustCompile(`^zero is not a valid slice step$`), "Index `0` is out of bound"},
