@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,7 +22,9 @@ import (
 )
 
 // actStorm reaches for a port so many times, and executes a program and forks
-// for nothing in between. It prints how often it was refused.
+// for nothing in between. It prints how often it was refused. With a third
+// argument it says "ready" there (a pipe with a name), begins once something is to
+// be read from the pipe of the fourth, and executes nothing.
 func actStorm(args []string) error {
 	port, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -29,6 +33,15 @@ func actStorm(args []string) error {
 	times, err := strconv.Atoi(args[1])
 	if err != nil {
 		return err
+	}
+	quiet := len(args) > 2
+	if quiet {
+		if err := os.WriteFile(args[2], []byte("ready\n"), 0); err != nil {
+			return err
+		}
+		if _, err := os.ReadFile(args[3]); err != nil {
+			return err
+		}
 	}
 	to := &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}
 	refused := 0
@@ -41,7 +54,7 @@ func actStorm(args []string) error {
 			refused++
 		}
 		unix.Close(fd)
-		if i%200 == 0 {
+		if i%200 == 0 && !quiet {
 			_ = exec.Command("/bin/true").Run()
 			_ = exec.Command("/bin/sh", "-c", "(:);(:);(:);(:);(:);(:);(:);(:);(:);(:)").Run()
 		}
@@ -50,9 +63,10 @@ func actStorm(args []string) error {
 	return nil
 }
 
-// A governed storm of connections, forks and execs fills the rings. What was
-// lost is counted to the last record and told; nothing is let through; who is
-// not part of it is served.
+// A governed storm of connections, forks and execs: nothing is let through, every
+// record is accounted for, and who is not part of it is served. Then one while the
+// daemon stands still, so that a ring overflows: what was lost is counted to the
+// last record, and told.
 func TestFlood(t *testing.T) {
 	denied := newTarget(t)
 	m := newMachine(t, base+networkRules(newTarget(t), denied))
@@ -63,7 +77,7 @@ func TestFlood(t *testing.T) {
 	bystander.do("/bin/true")
 	id := m.events.named(telemetry.NameSessionStart, "").Session
 
-	const workers, times = 4, 25_000
+	const workers, times = 4, 5_000
 	began := time.Now()
 	storm := m.begin(fmt.Sprintf("for i in 1 2 3 4; do %s act-storm %d %d & done; wait", shared.self, denied.port, times))
 	asked := 0
@@ -78,17 +92,13 @@ func TestFlood(t *testing.T) {
 		}
 	}
 	took := time.Since(began)
-	refused := 0
-	for line := range strings.Lines(storm.out.String()) {
-		if n, found := strings.CutPrefix(line, "refused "); found {
-			count, err := strconv.Atoi(strings.TrimSpace(n))
-			must(t, err)
-			refused += count
-		}
-	}
+	refused := refusedIn(t, storm)
 	if refused != workers*times || denied.reached.Load() != 0 {
 		t.Errorf("%d of %d connections were refused, %d got through\n%.500s", refused, workers*times, denied.reached.Load(), storm.out)
 	}
+
+	const overflow = 60_000
+	refused += m.overflow(denied, overflow)
 
 	// The books are read until everything in the rings was dealt with.
 	m.events.wait("the end of the session", func(e telemetry.Event) bool {
@@ -114,7 +124,7 @@ func TestFlood(t *testing.T) {
 			return told >= lost
 		})
 	}
-	if told != lost {
+	if told != lost || lost == 0 {
 		t.Errorf("%d records are told to be lost, %d are", told, lost)
 	}
 	stored := m.count(telemetry.NameNetworkDecision)
@@ -130,6 +140,43 @@ func TestFlood(t *testing.T) {
 	if out, code := bystander.do("/bin/uname"); code != 0 || out != "Linux\n" {
 		t.Errorf("afterwards: %q, %d", out, code)
 	}
+}
+
+// overflow stops the daemon while a session is refused so many connections, and
+// returns how many it was refused.
+func (m *machine) overflow(denied *target, times int) int {
+	t := m.t
+	t.Helper()
+	ready, begin := filepath.Join(m.dir, "ready"), filepath.Join(m.dir, "begin")
+	must(t, unix.Mkfifo(ready, 0o666))
+	must(t, unix.Mkfifo(begin, 0o666))
+	storm := m.begin(fmt.Sprintf("exec %s act-storm %d %d %s %s", shared.self, denied.port, times, ready, begin))
+	if said, err := os.ReadFile(ready); err != nil || string(said) != "ready\n" {
+		t.Fatalf("%q, %v", said, err)
+	}
+	must(t, unix.Kill(m.daemon.pid(), unix.SIGSTOP))
+	must(t, os.WriteFile(begin, []byte("go\n"), 0))
+	storm.wait(t)
+	must(t, unix.Kill(m.daemon.pid(), unix.SIGCONT))
+	refused := refusedIn(t, storm)
+	if refused != times || denied.reached.Load() != 0 {
+		t.Errorf("%d of %d connections were refused by the kernel alone, %d got through\n%.500s", refused, times, denied.reached.Load(), storm.out)
+	}
+	return refused
+}
+
+// refusedIn adds up what storms say.
+func refusedIn(t *testing.T, storm *process) int {
+	t.Helper()
+	refused := 0
+	for line := range strings.Lines(storm.out.String()) {
+		if n, found := strings.CutPrefix(line, "refused "); found {
+			count, err := strconv.Atoi(strings.TrimSpace(n))
+			must(t, err)
+			refused += count
+		}
+	}
+	return refused
 }
 
 // count counts the stored events of a name.
