@@ -44,6 +44,7 @@ type catalog struct {
 	sizes     map[uint64]bool         // of the files in byContent: others need no hashing
 	deny      map[ebpf.InodeID]uint32 // forbidden whatever the arguments; what EPERM is for
 	verdicts  map[ebpf.InodeID]denial // why
+	spared    map[ebpf.InodeID]bool   // not forbidden at one of their paths, unless a rule names them
 	exact     map[string]bool         // basenames of rules that name a whole path
 	hashes    map[ebpf.FileID]digest  // kept over reloads
 }
@@ -70,7 +71,7 @@ const batch = 512
 func newCatalog(k *ebpf.Kernel, rules *policy.Rules, dirs []string, old *catalog) (*catalog, error) {
 	c := &catalog{
 		byInode: map[ebpf.InodeID][]string{}, byContent: map[digest][]string{}, sizes: map[uint64]bool{},
-		deny: map[ebpf.InodeID]uint32{}, verdicts: map[ebpf.InodeID]denial{}, exact: map[string]bool{},
+		deny: map[ebpf.InodeID]uint32{}, verdicts: map[ebpf.InodeID]denial{}, spared: map[ebpf.InodeID]bool{}, exact: map[string]bool{},
 		hashes: map[ebpf.FileID]digest{},
 	}
 	wanted := map[string]bool{}
@@ -178,8 +179,18 @@ func (c *catalog) learn(rules *policy.Rules, f named, id ebpf.FileID, old *catal
 	if many {
 		return
 	}
-	d, v, whatever := rules.Program([]string{f.name})
-	if whatever && d != policy.Allow {
+	// By its path as well: a rule may allow the file there and no other of its name.
+	d, v, whatever := rules.Program([]string{f.name, f.file.Name()})
+	if !whatever || d == policy.Allow && v.Matched {
+		// Its other paths are no reason to refuse the file: at this one it may run.
+		c.spared[inode] = true
+		if was, ok := c.verdicts[inode]; ok && !was.verdict.Matched {
+			delete(c.deny, inode)
+			delete(c.verdicts, inode)
+		}
+		return
+	}
+	if d != policy.Allow && (v.Matched || !c.spared[inode]) {
 		c.deny[inode] = 1
 		c.verdicts[inode] = denial{f.name, v}
 	}
