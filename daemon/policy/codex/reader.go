@@ -45,7 +45,13 @@ type Reader struct {
 	late error
 }
 
+// maxWarnings is how many warnings a layer may have: nobody reads more.
+const maxWarnings = 100
+
 func (c *Reader) warn(at document.Position, key, format string, args ...any) {
+	if len(c.warnings) >= maxWarnings {
+		return
+	}
 	c.warnings = append(c.warnings, Warning{c.source, int(at.Line), int(at.Column), key, fmt.Sprintf(format, args...)})
 }
 
@@ -246,7 +252,7 @@ func (c *Reader) fields(s *Shape, at spot, v *document.Value) error {
 			}
 			continue
 		}
-		if f.Name != name && t.Has(f.Name) || slices.ContainsFunc(t.Keys[:i], func(k string) bool { return named(s.Fields, k) == f }) {
+		if f.Name != name && t.Has(f.Name) || f.aliased(t.Keys[:i]) {
 			return &document.Error{
 				At: t.At[i], Key: at.down(name).key, Codex: at.says("duplicate field `" + duplicateName(f) + "`"),
 				Problem: fmt.Sprintf("it is another name for %q, which is there too: keep one of them", f.Name),
@@ -267,6 +273,11 @@ func (c *Reader) fields(s *Shape, at spot, v *document.Value) error {
 	return nil
 }
 
+// aliased reports whether one of keys is another name of the field.
+func (f *Field) aliased(keys []string) bool {
+	return len(f.Aliases) > 0 && slices.ContainsFunc(keys, func(k string) bool { return k == f.Name || slices.Contains(f.Aliases, k) })
+}
+
 // duplicateName is the field Codex's message about a key that is there twice names.
 func duplicateName(f *Field) string {
 	if f.JSON == "network" {
@@ -285,6 +296,9 @@ func rename(s *Shape, v *document.Value) {
 }
 
 func (c *Reader) unknown(s *Shape, at spot, v *document.Value, i int) error {
+	if !s.Closed && len(c.warnings) >= maxWarnings {
+		return nil // and no time is spent on hints
+	}
 	name := v.Table.Keys[i]
 	where := "[" + at.key + "]"
 	if at.key == "" {

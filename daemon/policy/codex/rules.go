@@ -114,7 +114,7 @@ func (c *Reader) fault(v *document.Value, key, codex, format string, args ...any
 // ignored warns about keys of a table that neither Codex nor Paddock knows.
 func (c *Reader) ignored(where string, key func() spot, t *document.Table, s *Shape) {
 	for i, k := range t.Keys {
-		if s.FieldNamed(k) == nil {
+		if s.FieldNamed(k) == nil && len(c.warnings) < maxWarnings {
 			c.warn(t.At[i], key().down(k).key, "unknown key %s in %s is ignored, by Codex too%s", document.Quoted(k), where, document.Among("keys", k, Names(s.Fields)))
 		}
 	}

@@ -142,20 +142,50 @@ func Read(data []byte) (*Value, error) {
 	// that was closed); the reader sees one expression at a time. Into nothing, it
 	// takes a tenth of the time it takes into a map, and checks the same but for odd
 	// numbers and dates, which the reader checks.
+	// But it must not see a document that is too deep, on which its stack ends, nor one
+	// with very many keys in one table, among which it looks for each one by one.
+	readError := r.read(data)
+	var ours *Error
+	if errors.As(readError, &ours) && ours.tooMuch {
+		return nil, ours
+	}
 	var nothing struct{}
 	if err := toml.Unmarshal(data, &nothing); err != nil {
-		// Except that it reports a key that is twice in an inline table at the line
-		// where the outermost value begins, which may be thousands of lines away.
-		var twice *Error
-		if errors.As(r.read(data), &twice) {
-			return nil, twice
+		// It reports a key that is twice in an inline table at the line where the
+		// outermost value begins, which may be thousands of lines away.
+		if ours != nil {
+			return nil, ours
 		}
 		return nil, tomlError(err)
 	}
-	if err := r.read(data); err != nil {
-		return nil, err
+	if readError != nil {
+		return nil, readError
 	}
 	return r.root, nil
+}
+
+// maxDepth is how many tables and lists may lie in one another. No requirements need
+// a tenth of it, and what walks through a document may be recursive.
+const maxDepth = 200
+
+// deeper notes that what follows lies n levels deeper.
+func (r *reader) deeper(n int) error {
+	if r.depth += n; r.depth > maxDepth {
+		return &Error{At: r.at, Problem: fmt.Sprintf("nested more than %d levels deep", maxDepth), tooMuch: true}
+	}
+	return nil
+}
+
+// maxEffort is how often a key may be compared with one beside it, all in all:
+// 20,000 keys in one table, or in many tables far more.
+const maxEffort = 200_000_000
+
+// among notes that a key is looked for in a table.
+func (r *reader) among(t *Table) error {
+	if r.effort += len(t.Keys); r.effort > maxEffort {
+		return &Error{At: r.at, Problem: "too many keys in one table", tooMuch: true}
+	}
+	return nil
 }
 
 // checkText finds what is not text before the TOML reader complains about it in
@@ -203,6 +233,9 @@ type reader struct {
 	root   *Value
 	table  *Value   // that keys now go to
 	at     Position // of the last node that had one
+	base   int      // how deep table lies
+	depth  int      // how deep the value lies that is read
+	effort int
 }
 
 func (r *reader) read(data []byte) error {
@@ -238,16 +271,21 @@ var errDocument = errors.New("internal: the two readings of the document disagre
 func (r *reader) expression(n *unstable.Node) error {
 	switch n.Kind {
 	case unstable.KeyValue:
+		r.depth = r.base
 		return r.keyValue(r.table, n)
 	case unstable.Table, unstable.ArrayTable:
 		keys, places := r.keys(n)
+		r.base, r.depth = len(keys), 0
+		if err := r.deeper(len(keys)); err != nil {
+			return err
+		}
 		last := len(keys) - 1
-		parent, err := descend(r.root, keys[:last], places)
+		parent, err := r.descend(r.root, keys[:last], places)
 		if err != nil {
 			return err
 		}
 		if n.Kind == unstable.Table {
-			r.table, err = descend(parent, keys[last:], places[last:])
+			r.table, err = r.descend(parent, keys[last:], places[last:])
 			return err
 		}
 		array := parent.Table.Get(keys[last])
@@ -274,9 +312,16 @@ func (r *reader) keys(n *unstable.Node) (keys []string, places []Position) {
 
 func (r *reader) keyValue(into *Value, n *unstable.Node) error {
 	keys, places := r.keys(n)
+	if err := r.deeper(len(keys)); err != nil {
+		return err
+	}
+	defer func() { r.depth -= len(keys) }()
 	last := len(keys) - 1
-	parent, err := descend(into, keys[:last], places)
+	parent, err := r.descend(into, keys[:last], places)
 	if err != nil {
+		return err
+	}
+	if err := r.among(parent.Table); err != nil {
 		return err
 	}
 	if parent.Table.Has(keys[last]) {
@@ -293,8 +338,11 @@ func (r *reader) keyValue(into *Value, n *unstable.Node) error {
 
 // descend goes down keys, and makes the tables that do not exist yet. Of an array
 // of tables, the last one is meant.
-func descend(from *Value, keys []string, places []Position) (*Value, error) {
+func (r *reader) descend(from *Value, keys []string, places []Position) (*Value, error) {
 	for i, key := range keys {
+		if err := r.among(from.Table); err != nil {
+			return nil, err
+		}
 		next := from.Table.Get(key)
 		if next == nil {
 			next = NewTable(places[i])
@@ -336,6 +384,10 @@ func (r *reader) value(n *unstable.Node) (*Value, error) {
 		}
 	case unstable.Array:
 		v.Kind = KindArray
+		if err := r.deeper(1); err != nil {
+			return nil, err
+		}
+		defer func() { r.depth-- }()
 		for it := n.Children(); it.Next(); {
 			item, err := r.value(it.Node())
 			if err != nil {

@@ -4,6 +4,7 @@ package document
 
 import (
 	"bytes"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -152,6 +153,46 @@ func TestPlaces(t *testing.T) {
 		if at[0] != at[1] {
 			t.Errorf("%s: %+v, want %+v", what, at[0], at[1])
 		}
+	}
+}
+
+// A document of a few bytes for each level is refused, and not walked through.
+func TestDepth(t *testing.T) {
+	const deep = 1 << 18
+	for name, text := range map[string]string{
+		"dotted key":    "a" + strings.Repeat(".a", deep) + " = 1",
+		"header":        "[a" + strings.Repeat(".a", deep) + "]",
+		"arrays":        "a = " + strings.Repeat("[", deep) + strings.Repeat("]", deep),
+		"inline tables": "a = " + strings.Repeat("{a.a = ", 150) + "1" + strings.Repeat("}", 150),
+		"all of them":   "[a" + strings.Repeat(".a", 100) + "]\nb" + strings.Repeat(".b", 60) + " = " + strings.Repeat("[", 60) + strings.Repeat("]", 60),
+	} {
+		if _, err := Read([]byte(text)); err == nil || !strings.Contains(err.Error(), "nested more than") {
+			t.Errorf("%s: %.100v", name, err)
+		}
+	}
+	var wide strings.Builder
+	for range 2 * maxDepth {
+		wide.WriteString("[[a.b]]\nc = [[], [], {d.e = 1}]\n")
+	}
+	if _, err := Read([]byte(wide.String())); err != nil {
+		t.Errorf("what is wide is not deep: %v", err)
+	}
+}
+
+// The time is in proportion to the size, whatever the document says.
+func TestManyKeys(t *testing.T) {
+	keys := func(n int) []byte {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "k%d = 1\n", i)
+		}
+		return []byte(b.String())
+	}
+	if _, err := Read(keys(5_000)); err != nil {
+		t.Error(err)
+	}
+	if _, err := Read(keys(500_000)); err == nil || !strings.Contains(err.Error(), "too many keys") {
+		t.Error(err)
 	}
 }
 

@@ -13,6 +13,8 @@ type Error struct {
 	// Codex is what codex-cli 0.169.0 says of the same problem, without the name of
 	// the layer. Empty: what it says is not known, or it does not mind.
 	Codex string
+
+	tooMuch bool // the document must not be read any further
 }
 
 // Error returns the problem alone; who knows the source makes the sentence.
