@@ -179,6 +179,11 @@ func (s *Store) salvage(to *sql.DB, known ledger) (ledger, int64, error) {
 	return l, count, nil
 }
 
+func readable(attrs string) bool {
+	_, err := parseAttrs([]byte(attrs))
+	return err == nil
+}
+
 // copyEvents copies until reading fails, and returns the newest and the oldest
 // seq copied. Only a failure to write is an error.
 func (s *Store) copyEvents(from, to *sql.DB) (newest, oldest int64, err error) {
@@ -200,7 +205,7 @@ func (s *Store) copyEvents(from, to *sql.DB) (newest, oldest int64, err error) {
 					return nil
 				}
 				// Text that is damaged without SQLite seeing it must not stop a reader later.
-				if _, bad := parseAttrs([]byte(attrs)); bad != nil || !plausible(e) || newest != 0 && e.Seq >= oldest {
+				if !readable(attrs) || !plausible(e) || newest != 0 && e.Seq >= oldest {
 					more = false
 					return nil
 				}
