@@ -35,7 +35,7 @@ func (d *Daemon) stopEvent() telemetry.Event {
 func (d *Daemon) appliedEvent(r mdm.Result, requirements *policy.Requirements, generation uint32) telemetry.Event {
 	var digests, provenance []string
 	managed := false
-	for _, l := range r.Layers {
+	for _, l := range r.All() {
 		digests = append(digests, l.Digest)
 		provenance = append(provenance, string(l.Provenance))
 		managed = managed || l.Provenance != ""

@@ -73,7 +73,7 @@ func (d *Daemon) reject(r mdm.Result, err error) {
 
 func sources(r mdm.Result) []string {
 	var out []string
-	for _, l := range r.Layers {
+	for _, l := range r.All() {
 		out = append(out, l.Source)
 	}
 	return out

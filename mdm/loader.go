@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/daemon/policy/rulesfile"
 )
 
 // Layer is what one source says.
@@ -45,6 +47,9 @@ type Result struct {
 	Requirements *policy.Requirements
 	// Layers are those that were used, from low to high.
 	Layers []Layer
+	// RuleFiles are the files of rules that were used, in their order; they have no
+	// Requirements.
+	RuleFiles []Layer
 	// Incidents are the sources that could not be used as they are.
 	Incidents []Incident
 	// Generation counts the requirements that differ from those before; the first
@@ -104,7 +109,8 @@ func (l *Loader) load() (Result, string) {
 	for _, s := range sources(l.root) {
 		l.loadSource(s, subject, &r)
 	}
-	r.Requirements = merge(&r)
+	files := l.loadRules(&r)
+	r.Requirements = merge(&r, files)
 
 	effective, state := l.describe(&r)
 	if effective != l.effective {
@@ -160,7 +166,7 @@ func (l *Loader) loadSource(s source, subject policy.Subject, r *Result) {
 	r.LastKnownGood = true
 }
 
-func merge(r *Result) *policy.Requirements {
+func merge(r *Result, files *rulesfile.Policy) *policy.Requirements {
 	layers := make([]*policy.Requirements, len(r.Layers))
 	for i := range r.Layers {
 		layers[i] = r.Layers[i].Requirements
@@ -180,18 +186,21 @@ func merge(r *Result) *policy.Requirements {
 		r.Incidents = append(r.Incidents, Incident{"all layers together", fmt.Errorf("no connection is allowed: %w", err)})
 		merged.Network = policy.Strictest().Network
 	}
-	return merged
+	return addRules(merged, files)
 }
+
+// All returns the layers, and after them the files of rules.
+func (r *Result) All() []Layer { return slices.Concat(r.Layers, r.RuleFiles) }
 
 // describe returns what holds, and all there is to know about it.
 func (l *Loader) describe(r *Result) (effective, state string) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "strictest %t", r.Strictest)
-	for _, layer := range r.Layers {
+	for _, layer := range r.All() {
 		fmt.Fprintf(&b, "\n%s %s", layer.Source, layer.Digest)
 	}
 	effective = b.String()
-	for _, layer := range r.Layers {
+	for _, layer := range r.All() {
 		fmt.Fprintf(&b, "\n%s kept %t %s", layer.Source, layer.LastKnownGood, layer.Provenance)
 	}
 	for _, i := range r.Incidents {
@@ -212,7 +221,7 @@ func (l *Loader) report(r *Result) {
 			l.log.Info("managed preferences", "source", layer.Source, "provenance", string(layer.Provenance))
 		}
 	}
-	l.log.Info("requirements loaded", "generation", r.Generation, "layers", len(r.Layers),
+	l.log.Info("requirements loaded", "generation", r.Generation, "layers", len(r.Layers), "rule_files", len(r.RuleFiles),
 		"mode", r.Requirements.Mode.String(), "rules", len(r.Requirements.Rules),
 		"last_known_good", r.LastKnownGood, "strictest", r.Strictest)
 }

@@ -66,7 +66,8 @@ func (l *Loader) Watch(ctx context.Context, changed func(Result)) error {
 				return errors.New("watching the sources of requirements: the watch ended")
 			}
 			name := path.Clean(event.Name)
-			if !names[name] && path.Dir(name) != under(l.root, managed) { // there, a user may be new
+			dir := path.Dir(name) // in these two, a user or a file of rules may be new
+			if !names[name] && dir != under(l.root, managed) && dir != under(l.root, ruleFiles) {
 				continue
 			}
 			if since.IsZero() {
@@ -94,7 +95,9 @@ func (l *Loader) Watch(ctx context.Context, changed func(Result)) error {
 func (l *Loader) watched() []string {
 	root := under(l.root, "")
 	names := []string{root}
-	for _, s := range sources(l.root) {
+	// In the directory of the rules there is always something to wait for.
+	places := append(sources(l.root), source{path: path.Join(ruleFiles, "any"+ruleSuffix)})
+	for _, s := range places {
 		for p := path.Join(root, s.path); p != root; p = path.Dir(p) {
 			names = append(names, p)
 		}
@@ -111,6 +114,7 @@ func (l *Loader) watchParents(watcher *fsnotify.Watcher) map[string]bool {
 	for _, s := range sources(l.root) {
 		files[under(l.root, s.path)] = true
 	}
+	files[under(l.root, path.Join(ruleFiles, "any"+ruleSuffix))] = true
 	for _, name := range l.watched() {
 		if names[name] {
 			continue

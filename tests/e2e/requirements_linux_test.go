@@ -264,3 +264,29 @@ func TestManyChanges(t *testing.T) {
 		}
 	}
 }
+
+// A file of rules that Codex reads for itself binds every agent, beside the
+// requirements and as soon as it is there; the event names its line.
+func TestRuleFile(t *testing.T) {
+	m := started(t, "[paddock]\nmode = \"enforce\"\n")
+	if out, err := m.run("uname"); err != nil {
+		t.Fatalf("before there is a rule: %q, %v", out, err)
+	}
+	must(t, os.MkdirAll(m.path("root/etc/codex/rules"), 0o755))
+	must(t, os.WriteFile(m.path("root/etc/codex/rules/team.rules"),
+		[]byte("# ours\nprefix_rule(pattern = [\"uname\", \"-a\"], decision = \"forbidden\", justification = \"nobody needs to know\")\n"), 0o644))
+	m.events.wait("the policy with that file", func(e telemetry.Event) bool {
+		return e.Name == telemetry.NamePolicyApplied &&
+			strings.Contains(fmt.Sprint(e.Attrs[telemetry.AttrPolicySources]), " /etc/codex/rules/team.rules]")
+	})
+	if out, err := m.run("uname -a"); err == nil || !strings.Contains(out, "nobody needs to know") {
+		t.Errorf("a command that the file forbids: %q, %v", out, err)
+	}
+	if out, err := m.run("uname -s"); err != nil {
+		t.Errorf("another one: %q, %v", out, err)
+	}
+	m.events.wait("the refusal, with file and line", func(e telemetry.Event) bool {
+		return e.Name == telemetry.NameProcessExec && e.Attrs[telemetry.AttrDecision] == "forbidden" &&
+			e.Attrs[telemetry.AttrDecisionSource] == "/etc/codex/rules/team.rules:2"
+	})
+}

@@ -33,7 +33,7 @@ var may = map[string][]string{
 	"daemon/api":              {"daemon/session", "daemon/telemetry"},
 	"daemon/cli":              {"daemon", "daemon/api", "daemon/policy", "daemon/policy/*", "daemon/session", "daemon/telemetry", "mdm"},
 	"ebpf":                    {},
-	"mdm":                     {"daemon/policy", "daemon/policy/codex"},
+	"mdm":                     {"daemon/policy", "daemon/policy/codex", "daemon/policy/rulesfile"},
 }
 
 // topLevel is all that may lie at the top, besides files that begin with a dot.
