@@ -12,6 +12,7 @@ import (
 // the tests demand the better of the two that the kernel can have. An emulator
 // takes one processor, so that as many kernels run at a time as there are.
 func TestEveryKernel(t *testing.T) {
+	t.Parallel()
 	for _, cfg := range Kernels(t) {
 		t.Run(cfg.Name(), func(t *testing.T) {
 			t.Parallel()

@@ -29,6 +29,7 @@ func TestInGuest(t *testing.T) {
 }
 
 func TestRunTests(t *testing.T) {
+	t.Parallel()
 	cfg := Kernels(t)[0]
 	cfg.OutputDir = t.TempDir()
 	cfg.AllowSkip = map[string]string{"TestInGuest/skips": "shows that a skip which is allowed is one here as well"}

@@ -17,6 +17,7 @@ import (
 )
 
 func TestBoot(t *testing.T) {
+	t.Parallel()
 	for _, cfg := range Kernels(t) {
 		t.Run(cfg.Name(), func(t *testing.T) {
 			before, err := os.ReadFile(victim)
@@ -63,6 +64,7 @@ func inTmp(t *testing.T) string {
 }
 
 func TestExitStatus(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name    string
 		command []string
@@ -88,6 +90,7 @@ func TestExitStatus(t *testing.T) {
 }
 
 func TestSystemd(t *testing.T) {
+	t.Parallel()
 	cfg := Kernels(t)[0]
 	cfg.OutputDir, cfg.Systemd = t.TempDir(), true
 	cfg.Env = []string{"PROBE=from the host"}
@@ -167,6 +170,7 @@ func noQEMU(t *testing.T, outputDir string) {
 }
 
 func TestGuestThatPanics(t *testing.T) {
+	t.Parallel()
 	cfg := Kernels(t)[0]
 	cfg.Command, cfg.OutputDir = []string{"sh", "-c", "echo c >/proc/sysrq-trigger; sleep infinity"}, t.TempDir()
 	result, err := Run(t.Context(), cfg)
@@ -179,6 +183,7 @@ func TestGuestThatPanics(t *testing.T) {
 }
 
 func TestGuestThatDoesNotBootIsTriedTwice(t *testing.T) {
+	t.Parallel()
 	cfg := Kernels(t)[0]
 	cfg.Command, cfg.OutputDir = []string{"true"}, t.TempDir()
 	m, err := newMachine(&cfg)
@@ -200,6 +205,7 @@ func TestGuestThatDoesNotBootIsTriedTwice(t *testing.T) {
 
 // A machine that gets stuck is not waited for, and the next one begins without what the first one left.
 func TestStuckGuestIsTriedTwice(t *testing.T) {
+	t.Parallel()
 	cfg := Kernels(t)[0]
 	cfg.OutputDir = t.TempDir()
 	cfg.Command = []string{"sh", "-c", "echo began; echo '<0>" + softLockup + "' >/dev/kmsg; exec sleep infinity"}
