@@ -31,6 +31,8 @@ var may = map[string][]string{
 	"daemon/telemetry":        {},
 	"daemon/enforce":          {"daemon/policy", "daemon/session", "daemon/telemetry", "ebpf"},
 	"daemon/api":              {"daemon/session", "daemon/telemetry"},
+	"daemon/approval/show":    {},
+	"daemon/hook":             {},
 	"daemon/cli":              {"daemon", "daemon/api", "daemon/policy", "daemon/policy/*", "daemon/session", "daemon/telemetry", "mdm"},
 	"ebpf":                    {},
 	"mdm":                     {"daemon/policy", "daemon/policy/codex", "daemon/policy/rulesfile"},
