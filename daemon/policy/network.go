@@ -35,21 +35,26 @@ func (p Protocol) String() string {
 }
 
 // NetDecision is what is decided about a connection or datagram. Its zero value
-// denies.
+// denies; the smaller one is the stricter.
 type NetDecision int
 
 const (
 	// NetDeny refuses the connection.
 	NetDeny NetDecision = iota
+	// NetAsk holds it until somebody who may answer has answered. Rules by address
+	// cannot say so: there is nothing to show to a person.
+	NetAsk
 	// NetAllow lets it through.
 	NetAllow
 )
 
-// String returns the word used in requirements files: "deny" or "allow".
+// String returns the word used in requirements files: "deny", "ask" or "allow".
 func (d NetDecision) String() string {
 	switch d {
 	case NetDeny:
 		return "deny"
+	case NetAsk:
+		return "ask"
 	case NetAllow:
 		return "allow"
 	}

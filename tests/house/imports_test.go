@@ -29,6 +29,7 @@ var may = map[string][]string{
 	"daemon/policy/shell":     {},
 	"daemon/session":          {},
 	"daemon/telemetry":        {},
+	"daemon/egress":           {"daemon/policy", "daemon/session", "daemon/telemetry", "ebpf"},
 	"daemon/enforce":          {"daemon/policy", "daemon/session", "daemon/telemetry", "ebpf"},
 	"daemon/api":              {"daemon/session", "daemon/telemetry"},
 	"daemon/approval/show":    {},
