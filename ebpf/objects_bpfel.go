@@ -51,6 +51,13 @@ type kernelDenyValue struct {
 	Rule uint32
 }
 
+type kernelEgress struct {
+	_     structs.HostLayout
+	Netns uint64
+	Learn uint32
+	Ports [6]uint16
+}
+
 type kernelExeKey struct {
 	_          structs.HostLayout
 	Exe        kernelFileId
@@ -121,6 +128,50 @@ type kernelFileId struct {
 	Dev       uint32
 }
 
+type kernelFlow struct {
+	_          structs.HostLayout
+	Session    uint64
+	Cause      uint64
+	Start      uint64
+	Time       uint64
+	Cookie     uint64
+	Pid        uint32
+	Uid        uint32
+	Generation uint32
+	Rule       int32
+	Addr       [16]uint8
+	Port       uint16
+	Protocol   uint8
+	Decision   uint8
+	Enforced   uint8
+	Kind       uint8
+	Pad        [2]uint8
+}
+
+type kernelFlowKey struct {
+	_          structs.HostLayout
+	Client     [16]uint8
+	Server     [16]uint8
+	ClientPort uint16
+	ServerPort uint16
+}
+
+type kernelFlowKind uint32
+
+const (
+	kernelFlowKindFLOW_NONE    kernelFlowKind = 0
+	kernelFlowKindFLOW_PROXY   kernelFlowKind = 1
+	kernelFlowKindFLOW_DNS     kernelFlowKind = 2
+	kernelFlowKindFLOW_SERVICE kernelFlowKind = 3
+)
+
+type kernelFlowQuestion struct {
+	_    structs.HostLayout
+	Key  kernelFlowKey
+	Pad  uint32
+	Flow kernelFlow
+}
+
 type kernelHold struct {
 	_     structs.HostLayout
 	Token uint64
@@ -174,6 +225,18 @@ const (
 	kernelLimitMAX_PROCS kernelLimit = 65536
 )
 
+type kernelListener uint32
+
+const (
+	kernelListenerLISTEN_PROXY4   kernelListener = 0
+	kernelListenerLISTEN_PROXY6   kernelListener = 1
+	kernelListenerLISTEN_DNS_TCP4 kernelListener = 2
+	kernelListenerLISTEN_DNS_TCP6 kernelListener = 3
+	kernelListenerLISTEN_DNS_UDP4 kernelListener = 4
+	kernelListenerLISTEN_DNS_UDP6 kernelListener = 5
+	kernelListenerLISTENERS       kernelListener = 6
+)
+
 type kernelNameFlag uint32
 
 const (
@@ -211,6 +274,22 @@ type kernelNetProtocol uint32
 const (
 	kernelNetProtocolNET_TCP kernelNetProtocol = 1
 	kernelNetProtocolNET_UDP kernelNetProtocol = 2
+)
+
+type kernelNetRule uint32
+
+const (
+	kernelNetRuleRULE_DEFAULT      kernelNetRule = 4294967295
+	kernelNetRuleRULE_CANARY       kernelNetRule = 4294967294
+	kernelNetRuleRULE_MISSING      kernelNetRule = 4294967293
+	kernelNetRuleRULE_OWN_SERVICE  kernelNetRule = 4294967292
+	kernelNetRuleRULE_LISTENER     kernelNetRule = 4294967291
+	kernelNetRuleRULE_NAMESPACE    kernelNetRule = 4294967290
+	kernelNetRuleRULE_DATAGRAM     kernelNetRule = 4294967289
+	kernelNetRuleRULE_DNS_OVER_TLS kernelNetRule = 4294967288
+	kernelNetRuleRULE_DEVICE       kernelNetRule = 4294967287
+	kernelNetRuleRULE_NOBODY       kernelNetRule = 4294967286
+	kernelNetRuleRULE_NO_MEMORY    kernelNetRule = 4294967285
 )
 
 type kernelNetSpan struct {
@@ -298,6 +377,7 @@ type kernelSettings struct {
 	_          structs.HostLayout
 	Generation uint32
 	Enforce    uint32
+	Managed    uint32
 }
 
 type kernelSignalRecord struct {
@@ -338,8 +418,11 @@ const (
 	kernelMapArgvCache           = "argv_cache"
 	kernelMapExeCache            = "exe_cache"
 	kernelMapExecScratch         = "exec_scratch"
+	kernelMapFlows               = "flows"
 	kernelMapHeld                = "held"
+	kernelMapHomes               = "homes"
 	kernelMapNames               = "names"
+	kernelMapOwnPorts            = "own_ports"
 	kernelMapPolicyDeny          = "policy_deny"
 	kernelMapPolicyNet4          = "policy_net4"
 	kernelMapPolicyNet6          = "policy_net6"
@@ -353,8 +436,10 @@ const (
 	kernelMapRingSecurity        = "ring_security"
 	kernelMapRingVolume          = "ring_volume"
 	kernelMapSessions            = "sessions"
+	kernelMapSockets             = "sockets"
 	kernelMapStates              = "states"
 	kernelMapUdpSeen             = "udp_seen"
+	kernelProgFindDatagram       = "find_datagram"
 	kernelProgLsmBprm            = "lsm_bprm"
 	kernelProgLsmKill            = "lsm_kill"
 	kernelProgLsmMessage         = "lsm_message"
@@ -374,9 +459,14 @@ const (
 	kernelProgOnExec             = "on_exec"
 	kernelProgOnExit             = "on_exit"
 	kernelProgOnFork             = "on_fork"
+	kernelProgOnGetpeername4     = "on_getpeername4"
+	kernelProgOnGetpeername6     = "on_getpeername6"
+	kernelProgOnRecvmsg4         = "on_recvmsg4"
+	kernelProgOnRecvmsg6         = "on_recvmsg6"
 	kernelProgOnSendmsg4         = "on_sendmsg4"
 	kernelProgOnSendmsg6         = "on_sendmsg6"
 	kernelProgOnSockCreate       = "on_sock_create"
+	kernelProgOnSockops          = "on_sockops"
 	kernelProgOnSyscall          = "on_syscall"
 	kernelProgProbeFiles         = "probe_files"
 	kernelVarExportConnectRecord = "export_connect_record"
@@ -384,16 +474,20 @@ const (
 	kernelVarExportExecAction    = "export_exec_action"
 	kernelVarExportExecFlag      = "export_exec_flag"
 	kernelVarExportExitRecord    = "export_exit_record"
+	kernelVarExportFlowKind      = "export_flow_kind"
+	kernelVarExportFlowQuestion  = "export_flow_question"
 	kernelVarExportHook          = "export_hook"
 	kernelVarExportInodeId       = "export_inode_id"
 	kernelVarExportKillReason    = "export_kill_reason"
 	kernelVarExportKilledRecord  = "export_killed_record"
 	kernelVarExportLimit         = "export_limit"
+	kernelVarExportListener      = "export_listener"
 	kernelVarExportNameFlag      = "export_name_flag"
 	kernelVarExportNet4Key       = "export_net4_key"
 	kernelVarExportNet6Key       = "export_net6_key"
 	kernelVarExportNetDecision   = "export_net_decision"
 	kernelVarExportNetProtocol   = "export_net_protocol"
+	kernelVarExportNetRule       = "export_net_rule"
 	kernelVarExportNetValue      = "export_net_value"
 	kernelVarExportProbedFile    = "export_probed_file"
 	kernelVarExportProcFlag      = "export_proc_flag"
@@ -446,30 +540,36 @@ type kernelSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type kernelProgramSpecs struct {
-	LsmBprm      *ebpf.ProgramSpec `ebpf:"lsm_bprm"`
-	LsmKill      *ebpf.ProgramSpec `ebpf:"lsm_kill"`
-	LsmMessage   *ebpf.ProgramSpec `ebpf:"lsm_message"`
-	LsmMmap      *ebpf.ProgramSpec `ebpf:"lsm_mmap"`
-	LsmOption    *ebpf.ProgramSpec `ebpf:"lsm_option"`
-	LsmPtrace    *ebpf.ProgramSpec `ebpf:"lsm_ptrace"`
-	LsmSocket    *ebpf.ProgramSpec `ebpf:"lsm_socket"`
-	ModBprm      *ebpf.ProgramSpec `ebpf:"mod_bprm"`
-	ModKill      *ebpf.ProgramSpec `ebpf:"mod_kill"`
-	ModMessage   *ebpf.ProgramSpec `ebpf:"mod_message"`
-	ModMmap      *ebpf.ProgramSpec `ebpf:"mod_mmap"`
-	ModOption    *ebpf.ProgramSpec `ebpf:"mod_option"`
-	ModPtrace    *ebpf.ProgramSpec `ebpf:"mod_ptrace"`
-	ModSocket    *ebpf.ProgramSpec `ebpf:"mod_socket"`
-	OnConnect4   *ebpf.ProgramSpec `ebpf:"on_connect4"`
-	OnConnect6   *ebpf.ProgramSpec `ebpf:"on_connect6"`
-	OnExec       *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnExit       *ebpf.ProgramSpec `ebpf:"on_exit"`
-	OnFork       *ebpf.ProgramSpec `ebpf:"on_fork"`
-	OnSendmsg4   *ebpf.ProgramSpec `ebpf:"on_sendmsg4"`
-	OnSendmsg6   *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
-	OnSockCreate *ebpf.ProgramSpec `ebpf:"on_sock_create"`
-	OnSyscall    *ebpf.ProgramSpec `ebpf:"on_syscall"`
-	ProbeFiles   *ebpf.ProgramSpec `ebpf:"probe_files"`
+	FindDatagram   *ebpf.ProgramSpec `ebpf:"find_datagram"`
+	LsmBprm        *ebpf.ProgramSpec `ebpf:"lsm_bprm"`
+	LsmKill        *ebpf.ProgramSpec `ebpf:"lsm_kill"`
+	LsmMessage     *ebpf.ProgramSpec `ebpf:"lsm_message"`
+	LsmMmap        *ebpf.ProgramSpec `ebpf:"lsm_mmap"`
+	LsmOption      *ebpf.ProgramSpec `ebpf:"lsm_option"`
+	LsmPtrace      *ebpf.ProgramSpec `ebpf:"lsm_ptrace"`
+	LsmSocket      *ebpf.ProgramSpec `ebpf:"lsm_socket"`
+	ModBprm        *ebpf.ProgramSpec `ebpf:"mod_bprm"`
+	ModKill        *ebpf.ProgramSpec `ebpf:"mod_kill"`
+	ModMessage     *ebpf.ProgramSpec `ebpf:"mod_message"`
+	ModMmap        *ebpf.ProgramSpec `ebpf:"mod_mmap"`
+	ModOption      *ebpf.ProgramSpec `ebpf:"mod_option"`
+	ModPtrace      *ebpf.ProgramSpec `ebpf:"mod_ptrace"`
+	ModSocket      *ebpf.ProgramSpec `ebpf:"mod_socket"`
+	OnConnect4     *ebpf.ProgramSpec `ebpf:"on_connect4"`
+	OnConnect6     *ebpf.ProgramSpec `ebpf:"on_connect6"`
+	OnExec         *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExit         *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnFork         *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnGetpeername4 *ebpf.ProgramSpec `ebpf:"on_getpeername4"`
+	OnGetpeername6 *ebpf.ProgramSpec `ebpf:"on_getpeername6"`
+	OnRecvmsg4     *ebpf.ProgramSpec `ebpf:"on_recvmsg4"`
+	OnRecvmsg6     *ebpf.ProgramSpec `ebpf:"on_recvmsg6"`
+	OnSendmsg4     *ebpf.ProgramSpec `ebpf:"on_sendmsg4"`
+	OnSendmsg6     *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
+	OnSockCreate   *ebpf.ProgramSpec `ebpf:"on_sock_create"`
+	OnSockops      *ebpf.ProgramSpec `ebpf:"on_sockops"`
+	OnSyscall      *ebpf.ProgramSpec `ebpf:"on_syscall"`
+	ProbeFiles     *ebpf.ProgramSpec `ebpf:"probe_files"`
 }
 
 // kernelMapSpecs contains maps before they are loaded into the kernel.
@@ -480,8 +580,11 @@ type kernelMapSpecs struct {
 	ArgvCache      *ebpf.MapSpec `ebpf:"argv_cache"`
 	ExeCache       *ebpf.MapSpec `ebpf:"exe_cache"`
 	ExecScratch    *ebpf.MapSpec `ebpf:"exec_scratch"`
+	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	Held           *ebpf.MapSpec `ebpf:"held"`
+	Homes          *ebpf.MapSpec `ebpf:"homes"`
 	Names          *ebpf.MapSpec `ebpf:"names"`
+	OwnPorts       *ebpf.MapSpec `ebpf:"own_ports"`
 	PolicyDeny     *ebpf.MapSpec `ebpf:"policy_deny"`
 	PolicyNet4     *ebpf.MapSpec `ebpf:"policy_net4"`
 	PolicyNet6     *ebpf.MapSpec `ebpf:"policy_net6"`
@@ -495,6 +598,7 @@ type kernelMapSpecs struct {
 	RingSecurity   *ebpf.MapSpec `ebpf:"ring_security"`
 	RingVolume     *ebpf.MapSpec `ebpf:"ring_volume"`
 	Sessions       *ebpf.MapSpec `ebpf:"sessions"`
+	Sockets        *ebpf.MapSpec `ebpf:"sockets"`
 	States         *ebpf.MapSpec `ebpf:"states"`
 	UdpSeen        *ebpf.MapSpec `ebpf:"udp_seen"`
 }
@@ -508,16 +612,20 @@ type kernelVariableSpecs struct {
 	ExportExecAction    *ebpf.VariableSpec `ebpf:"export_exec_action"`
 	ExportExecFlag      *ebpf.VariableSpec `ebpf:"export_exec_flag"`
 	ExportExitRecord    *ebpf.VariableSpec `ebpf:"export_exit_record"`
+	ExportFlowKind      *ebpf.VariableSpec `ebpf:"export_flow_kind"`
+	ExportFlowQuestion  *ebpf.VariableSpec `ebpf:"export_flow_question"`
 	ExportHook          *ebpf.VariableSpec `ebpf:"export_hook"`
 	ExportInodeId       *ebpf.VariableSpec `ebpf:"export_inode_id"`
 	ExportKillReason    *ebpf.VariableSpec `ebpf:"export_kill_reason"`
 	ExportKilledRecord  *ebpf.VariableSpec `ebpf:"export_killed_record"`
 	ExportLimit         *ebpf.VariableSpec `ebpf:"export_limit"`
+	ExportListener      *ebpf.VariableSpec `ebpf:"export_listener"`
 	ExportNameFlag      *ebpf.VariableSpec `ebpf:"export_name_flag"`
 	ExportNet4Key       *ebpf.VariableSpec `ebpf:"export_net4_key"`
 	ExportNet6Key       *ebpf.VariableSpec `ebpf:"export_net6_key"`
 	ExportNetDecision   *ebpf.VariableSpec `ebpf:"export_net_decision"`
 	ExportNetProtocol   *ebpf.VariableSpec `ebpf:"export_net_protocol"`
+	ExportNetRule       *ebpf.VariableSpec `ebpf:"export_net_rule"`
 	ExportNetValue      *ebpf.VariableSpec `ebpf:"export_net_value"`
 	ExportProbedFile    *ebpf.VariableSpec `ebpf:"export_probed_file"`
 	ExportProcFlag      *ebpf.VariableSpec `ebpf:"export_proc_flag"`
@@ -552,8 +660,11 @@ type kernelMaps struct {
 	ArgvCache      *ebpf.Map `ebpf:"argv_cache"`
 	ExeCache       *ebpf.Map `ebpf:"exe_cache"`
 	ExecScratch    *ebpf.Map `ebpf:"exec_scratch"`
+	Flows          *ebpf.Map `ebpf:"flows"`
 	Held           *ebpf.Map `ebpf:"held"`
+	Homes          *ebpf.Map `ebpf:"homes"`
 	Names          *ebpf.Map `ebpf:"names"`
+	OwnPorts       *ebpf.Map `ebpf:"own_ports"`
 	PolicyDeny     *ebpf.Map `ebpf:"policy_deny"`
 	PolicyNet4     *ebpf.Map `ebpf:"policy_net4"`
 	PolicyNet6     *ebpf.Map `ebpf:"policy_net6"`
@@ -567,6 +678,7 @@ type kernelMaps struct {
 	RingSecurity   *ebpf.Map `ebpf:"ring_security"`
 	RingVolume     *ebpf.Map `ebpf:"ring_volume"`
 	Sessions       *ebpf.Map `ebpf:"sessions"`
+	Sockets        *ebpf.Map `ebpf:"sockets"`
 	States         *ebpf.Map `ebpf:"states"`
 	UdpSeen        *ebpf.Map `ebpf:"udp_seen"`
 }
@@ -577,8 +689,11 @@ func (m *kernelMaps) Close() error {
 		m.ArgvCache,
 		m.ExeCache,
 		m.ExecScratch,
+		m.Flows,
 		m.Held,
+		m.Homes,
 		m.Names,
+		m.OwnPorts,
 		m.PolicyDeny,
 		m.PolicyNet4,
 		m.PolicyNet6,
@@ -592,6 +707,7 @@ func (m *kernelMaps) Close() error {
 		m.RingSecurity,
 		m.RingVolume,
 		m.Sessions,
+		m.Sockets,
 		m.States,
 		m.UdpSeen,
 	)
@@ -606,16 +722,20 @@ type kernelVariables struct {
 	ExportExecAction    *ebpf.Variable `ebpf:"export_exec_action"`
 	ExportExecFlag      *ebpf.Variable `ebpf:"export_exec_flag"`
 	ExportExitRecord    *ebpf.Variable `ebpf:"export_exit_record"`
+	ExportFlowKind      *ebpf.Variable `ebpf:"export_flow_kind"`
+	ExportFlowQuestion  *ebpf.Variable `ebpf:"export_flow_question"`
 	ExportHook          *ebpf.Variable `ebpf:"export_hook"`
 	ExportInodeId       *ebpf.Variable `ebpf:"export_inode_id"`
 	ExportKillReason    *ebpf.Variable `ebpf:"export_kill_reason"`
 	ExportKilledRecord  *ebpf.Variable `ebpf:"export_killed_record"`
 	ExportLimit         *ebpf.Variable `ebpf:"export_limit"`
+	ExportListener      *ebpf.Variable `ebpf:"export_listener"`
 	ExportNameFlag      *ebpf.Variable `ebpf:"export_name_flag"`
 	ExportNet4Key       *ebpf.Variable `ebpf:"export_net4_key"`
 	ExportNet6Key       *ebpf.Variable `ebpf:"export_net6_key"`
 	ExportNetDecision   *ebpf.Variable `ebpf:"export_net_decision"`
 	ExportNetProtocol   *ebpf.Variable `ebpf:"export_net_protocol"`
+	ExportNetRule       *ebpf.Variable `ebpf:"export_net_rule"`
 	ExportNetValue      *ebpf.Variable `ebpf:"export_net_value"`
 	ExportProbedFile    *ebpf.Variable `ebpf:"export_probed_file"`
 	ExportProcFlag      *ebpf.Variable `ebpf:"export_proc_flag"`
@@ -630,34 +750,41 @@ type kernelVariables struct {
 //
 // It can be passed to loadKernelObjects or ebpf.CollectionSpec.LoadAndAssign.
 type kernelPrograms struct {
-	LsmBprm      *ebpf.Program `ebpf:"lsm_bprm"`
-	LsmKill      *ebpf.Program `ebpf:"lsm_kill"`
-	LsmMessage   *ebpf.Program `ebpf:"lsm_message"`
-	LsmMmap      *ebpf.Program `ebpf:"lsm_mmap"`
-	LsmOption    *ebpf.Program `ebpf:"lsm_option"`
-	LsmPtrace    *ebpf.Program `ebpf:"lsm_ptrace"`
-	LsmSocket    *ebpf.Program `ebpf:"lsm_socket"`
-	ModBprm      *ebpf.Program `ebpf:"mod_bprm"`
-	ModKill      *ebpf.Program `ebpf:"mod_kill"`
-	ModMessage   *ebpf.Program `ebpf:"mod_message"`
-	ModMmap      *ebpf.Program `ebpf:"mod_mmap"`
-	ModOption    *ebpf.Program `ebpf:"mod_option"`
-	ModPtrace    *ebpf.Program `ebpf:"mod_ptrace"`
-	ModSocket    *ebpf.Program `ebpf:"mod_socket"`
-	OnConnect4   *ebpf.Program `ebpf:"on_connect4"`
-	OnConnect6   *ebpf.Program `ebpf:"on_connect6"`
-	OnExec       *ebpf.Program `ebpf:"on_exec"`
-	OnExit       *ebpf.Program `ebpf:"on_exit"`
-	OnFork       *ebpf.Program `ebpf:"on_fork"`
-	OnSendmsg4   *ebpf.Program `ebpf:"on_sendmsg4"`
-	OnSendmsg6   *ebpf.Program `ebpf:"on_sendmsg6"`
-	OnSockCreate *ebpf.Program `ebpf:"on_sock_create"`
-	OnSyscall    *ebpf.Program `ebpf:"on_syscall"`
-	ProbeFiles   *ebpf.Program `ebpf:"probe_files"`
+	FindDatagram   *ebpf.Program `ebpf:"find_datagram"`
+	LsmBprm        *ebpf.Program `ebpf:"lsm_bprm"`
+	LsmKill        *ebpf.Program `ebpf:"lsm_kill"`
+	LsmMessage     *ebpf.Program `ebpf:"lsm_message"`
+	LsmMmap        *ebpf.Program `ebpf:"lsm_mmap"`
+	LsmOption      *ebpf.Program `ebpf:"lsm_option"`
+	LsmPtrace      *ebpf.Program `ebpf:"lsm_ptrace"`
+	LsmSocket      *ebpf.Program `ebpf:"lsm_socket"`
+	ModBprm        *ebpf.Program `ebpf:"mod_bprm"`
+	ModKill        *ebpf.Program `ebpf:"mod_kill"`
+	ModMessage     *ebpf.Program `ebpf:"mod_message"`
+	ModMmap        *ebpf.Program `ebpf:"mod_mmap"`
+	ModOption      *ebpf.Program `ebpf:"mod_option"`
+	ModPtrace      *ebpf.Program `ebpf:"mod_ptrace"`
+	ModSocket      *ebpf.Program `ebpf:"mod_socket"`
+	OnConnect4     *ebpf.Program `ebpf:"on_connect4"`
+	OnConnect6     *ebpf.Program `ebpf:"on_connect6"`
+	OnExec         *ebpf.Program `ebpf:"on_exec"`
+	OnExit         *ebpf.Program `ebpf:"on_exit"`
+	OnFork         *ebpf.Program `ebpf:"on_fork"`
+	OnGetpeername4 *ebpf.Program `ebpf:"on_getpeername4"`
+	OnGetpeername6 *ebpf.Program `ebpf:"on_getpeername6"`
+	OnRecvmsg4     *ebpf.Program `ebpf:"on_recvmsg4"`
+	OnRecvmsg6     *ebpf.Program `ebpf:"on_recvmsg6"`
+	OnSendmsg4     *ebpf.Program `ebpf:"on_sendmsg4"`
+	OnSendmsg6     *ebpf.Program `ebpf:"on_sendmsg6"`
+	OnSockCreate   *ebpf.Program `ebpf:"on_sock_create"`
+	OnSockops      *ebpf.Program `ebpf:"on_sockops"`
+	OnSyscall      *ebpf.Program `ebpf:"on_syscall"`
+	ProbeFiles     *ebpf.Program `ebpf:"probe_files"`
 }
 
 func (p *kernelPrograms) Close() error {
 	return _KernelClose(
+		p.FindDatagram,
 		p.LsmBprm,
 		p.LsmKill,
 		p.LsmMessage,
@@ -677,9 +804,14 @@ func (p *kernelPrograms) Close() error {
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
+		p.OnGetpeername4,
+		p.OnGetpeername6,
+		p.OnRecvmsg4,
+		p.OnRecvmsg6,
 		p.OnSendmsg4,
 		p.OnSendmsg6,
 		p.OnSockCreate,
+		p.OnSockops,
 		p.OnSyscall,
 		p.ProbeFiles,
 	)

@@ -32,6 +32,7 @@ const MaxNetSpans = int(kernelLimitNET_SPANS)
 type Generation struct {
 	Number  uint32
 	Enforce bool // false: observe
+	Managed bool // governed connections go through the daemon: see SetListeners
 	Net     []NetEntry
 	Deny    map[InodeID]uint32 // programs forbidden whatever their arguments; the value names the rule
 }
@@ -52,6 +53,10 @@ func (k *Kernel) SetPolicy(g Generation) error {
 	if g.Enforce {
 		enforce = 1
 	}
+	managed := uint32(0)
+	if g.Managed {
+		managed = 1
+	}
 	net4, net6, err := netEntries(g.Net)
 	if err != nil {
 		return err
@@ -65,7 +70,7 @@ func (k *Kernel) SetPolicy(g Generation) error {
 		fill  func(*ebpf.Map) error
 	}{
 		{kernelMapPolicySettings, func(m *ebpf.Map) error {
-			return m.Put(uint32(0), kernelSettings{Generation: g.Number, Enforce: enforce})
+			return m.Put(uint32(0), kernelSettings{Generation: g.Number, Enforce: enforce, Managed: managed})
 		}},
 		{kernelMapPolicyNet4, func(m *ebpf.Map) error { return putAll(m, net4) }},
 		{kernelMapPolicyNet6, func(m *ebpf.Map) error { return putAll(m, net6) }},

@@ -194,6 +194,23 @@ type Killed struct {
 	UID    uint32
 }
 
+// What Rule of a Connect or a Flow is where it is no index in the policy: negative
+// numbers, of which the kernel's enumeration has the complement.
+const (
+	RuleDefault    = -1 - int(^kernelNetRuleRULE_DEFAULT)     // no rule is about it
+	RuleCanary     = -1 - int(^kernelNetRuleRULE_CANARY)      // the canary's own address
+	RuleMissing    = -1 - int(^kernelNetRuleRULE_MISSING)     // no policy entry
+	RuleOwnService = -1 - int(^kernelNetRuleRULE_OWN_SERVICE) // a service of Paddock's own
+	// Of the managed network:
+	RuleListener   = -1 - int(^kernelNetRuleRULE_LISTENER)     // to a port where redirected connections arrive
+	RuleNamespace  = -1 - int(^kernelNetRuleRULE_NAMESPACE)    // from another network namespace
+	RuleDatagram   = -1 - int(^kernelNetRuleRULE_DATAGRAM)     // UDP that is no DNS
+	RuleDNSOverTLS = -1 - int(^kernelNetRuleRULE_DNS_OVER_TLS) // TCP port 853
+	RuleDevice     = -1 - int(^kernelNetRuleRULE_DEVICE)       // the socket is bound to a device
+	RuleNobody     = -1 - int(^kernelNetRuleRULE_NOBODY)       // the daemon does not run, or does not listen
+	RuleNoMemory   = -1 - int(^kernelNetRuleRULE_NO_MEMORY)    // the socket could not be marked
+)
+
 // decode reads one record as the ring carried it.
 func decode(raw []byte) (Record, error) {
 	h, err := view[kernelRecordHead](raw)

@@ -31,6 +31,16 @@ enum {
 	BPF_F_MMAPABLE = 1 << 10,
 };
 
+enum {
+	BPF_SK_STORAGE_GET_F_CREATE = 1,
+};
+
+#define BPF_F_CURRENT_NETNS ((__u64)-1)
+
+enum {
+	BPF_SOCK_OPS_TCP_CONNECT_CB = 3,
+};
+
 enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
@@ -38,10 +48,21 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_LPM_TRIE = 11,
 	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
+	BPF_MAP_TYPE_SK_STORAGE = 24,
 	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
-/* The context of cgroup/connect* and cgroup/sendmsg* programs: UAPI, fixed layout. */
+/* The context of cgroup/sock_create programs, and what others see of a socket: UAPI, fixed layout. */
+struct bpf_sock {
+	__u32 bound_dev_if;
+	__u32 family;
+	__u32 type;
+	__u32 protocol;
+	__u32 mark;
+	__u32 priority;
+};
+
+/* The context of cgroup/connect*, sendmsg*, recvmsg* and getpeername* programs: UAPI, fixed layout. */
 struct bpf_sock_addr {
 	__u32 user_family;
 	__u32 user_ip4;
@@ -52,16 +73,43 @@ struct bpf_sock_addr {
 	__u32 protocol;
 	__u32 msg_src_ip4;
 	__u32 msg_src_ip6[4];
+	struct bpf_sock *sk __attribute__((aligned(8)));
 };
 
-/* The context of cgroup/sock_create programs: UAPI, fixed layout. */
-struct bpf_sock {
-	__u32 bound_dev_if;
+/* The context of sockops programs: UAPI, fixed layout. */
+struct bpf_sock_ops {
+	__u32 op;
+	__u32 args[4];
 	__u32 family;
-	__u32 type;
-	__u32 protocol;
-	__u32 mark;
-	__u32 priority;
+	__u32 remote_ip4;
+	__u32 local_ip4;
+	__u32 remote_ip6[4];
+	__u32 local_ip6[4];
+	__u32 remote_port; /* network order, in the upper half */
+	__u32 local_port;  /* host order */
+	__u32 is_fullsock;
+	__u32 unused[23]; /* what TCP measures */
+	__u64 bytes_received;
+	__u64 bytes_acked;
+	struct bpf_sock *sk __attribute__((aligned(8)));
+};
+
+/* A connection as a packet that arrives for it: network order. */
+struct bpf_sock_tuple {
+	union {
+		struct {
+			__be32 saddr;
+			__be32 daddr;
+			__be16 sport;
+			__be16 dport;
+		} ipv4;
+		struct {
+			__be32 saddr[4];
+			__be32 daddr[4];
+			__be16 sport;
+			__be16 dport;
+		} ipv6;
+	};
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)

@@ -268,11 +268,25 @@ enum net_protocol { NET_TCP = 1, NET_UDP = 2 };
 /* What is missing or zero denies. */
 enum net_decision { NET_DENY = 0, NET_ALLOW = 1 };
 /* Where no rule of the policy spoke. */
-enum net_rule { RULE_DEFAULT = -1, RULE_MISSING = -3 };
+enum net_rule {
+	RULE_DEFAULT = -1,
+	RULE_CANARY = -2, /* the daemon's */
+	RULE_MISSING = -3,
+	/* Of the managed network: */
+	RULE_OWN_SERVICE = -4,  /* a service of Paddock's own */
+	RULE_LISTENER = -5,     /* where redirected connections arrive: nobody goes there by himself */
+	RULE_NAMESPACE = -6,    /* another network namespace */
+	RULE_DATAGRAM = -7,     /* UDP that is no DNS */
+	RULE_DNS_OVER_TLS = -8,
+	RULE_DEVICE = -9,       /* the socket is bound to a device */
+	RULE_NOBODY = -10,      /* the daemon does not run */
+	RULE_NO_MEMORY = -11,   /* the socket could not be marked */
+};
 
 struct settings {
 	__u32 generation;
 	__u32 enforce; /* 0: observe */
+	__u32 managed; /* 1: governed connections go through the daemon */
 };
 
 struct net4_key {
@@ -421,6 +435,92 @@ struct {
 	__type(key, struct seen_key);
 	__type(value, struct seen_value);
 } udp_seen SEC(".maps");
+
+/* ---- the managed network ------------------------------------------------- */
+
+enum listener {
+	LISTEN_PROXY4 = 0,
+	LISTEN_PROXY6 = 1,
+	LISTEN_DNS_TCP4 = 2,
+	LISTEN_DNS_TCP6 = 3,
+	LISTEN_DNS_UDP4 = 4,
+	LISTEN_DNS_UDP6 = 5,
+	LISTENERS = 6,
+};
+
+struct egress {
+	__u64 netns; /* cookie of the network namespace that the daemon listens in; 0: not known */
+	__u32 learn; /* thread whose next socket tells it; 0: none */
+	__u16 ports[LISTENERS]; /* on loopback, host order; 0: nobody listens */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct egress);
+} homes SEC(".maps");
+
+/* TCP ports of Paddock's other services on loopback. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, __u32);
+} own_ports SEC(".maps");
+
+enum flow_kind { FLOW_NONE = 0, FLOW_PROXY = 1, FLOW_DNS = 2, FLOW_SERVICE = 3 };
+
+/* Who asked for what. */
+struct flow {
+	__u64 session;
+	__u64 cause;
+	__u64 start;
+	__u64 time; /* ns since boot */
+	__u64 cookie;
+	__u32 pid;
+	__u32 uid;
+	__u32 generation;
+	__s32 rule; /* of the connect gate */
+	__u8 addr[16]; /* v4 as ::ffff:a.b.c.d */
+	__u16 port;
+	__u8 protocol;
+	__u8 decision; /* of the connect gate */
+	__u8 enforced;
+	__u8 kind;
+	__u8 pad[2];
+};
+
+/* Lives and ends with its socket. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct flow);
+} sockets SEC(".maps");
+
+/* A connection as the side sees it that accepts it. */
+struct flow_key {
+	__u8 client[16];
+	__u8 server[16];
+	__u16 client_port; /* host order */
+	__u16 server_port;
+};
+
+/* Needed from the first packet to accept(2); what is pushed out is refused. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} flows SEC(".maps");
+
+/* What find_datagram is asked, and where it puts the answer. */
+struct flow_question {
+	struct flow_key key;
+	__u32 pad;
+	struct flow flow;
+};
 
 /* ---- rings and what went through them ---------------------------------- */
 

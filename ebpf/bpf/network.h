@@ -16,6 +16,8 @@ struct net_verdict {
 	__u8 decision;
 };
 
+#include "redirect.h"
+
 INLINE bool is_mapped(const __u8 *a)
 {
 	const __u32 *w = (const __u32 *)a;
@@ -80,8 +82,11 @@ INLINE bool repeated(__u32 tgid, const struct destination *d, __u64 now, __u32 *
 	return false;
 }
 
-/* 1 lets the connection or datagram pass, 0 makes the call fail with EPERM. */
-INLINE int judge(const struct destination *d, bool datagram)
+/*
+ * 1 lets the connection or datagram pass, 0 makes the call fail with EPERM. It
+ * passes to the port *home on loopback, if that is not 0.
+ */
+INLINE int judge(struct bpf_sock_addr *ctx, const struct destination *d, bool datagram, __u16 *home)
 {
 	__u32 tgid = current_tgid();
 	struct proc *p = governed(tgid);
@@ -97,6 +102,9 @@ INLINE int judge(const struct destination *d, bool datagram)
 		judge_destination(slot, d, &v);
 
 	bool enforced = enforcing(set, p);
+	*home = manage(ctx, d, p, tgid, set, enforced, &v);
+	if (*home)
+		return 1; /* recorded there */
 	struct connect_record r = {};
 	fill_head(&r.head, RECORD_CONNECT, tgid, p);
 	if (v.decision == NET_ALLOW && datagram && repeated(tgid, d, r.head.time, &r.coalesced)) {
@@ -136,7 +144,11 @@ INLINE int judge4(struct bpf_sock_addr *ctx, bool datagram)
 	__builtin_memcpy(d.addr + 12, &ip, 4);
 	d.port = bpf_ntohs(ctx->user_port);
 	d.protocol = protocol_of(ctx);
-	return judge(&d, datagram);
+	__u16 home = 0;
+	int answer = judge(ctx, &d, datagram, &home);
+	if (home)
+		send_home4(ctx, home);
+	return answer;
 }
 
 INLINE int judge6(struct bpf_sock_addr *ctx, bool datagram)
@@ -146,7 +158,11 @@ INLINE int judge6(struct bpf_sock_addr *ctx, bool datagram)
 	__builtin_memcpy(d.addr, w, 16);
 	d.port = bpf_ntohs(ctx->user_port);
 	d.protocol = protocol_of(ctx);
-	return judge(&d, datagram);
+	__u16 home = 0;
+	int answer = judge(ctx, &d, datagram, &home);
+	if (home)
+		send_home6(ctx, is_four(d.addr), home);
+	return answer;
 }
 
 SEC("cgroup/connect4")
@@ -234,5 +250,6 @@ INLINE int judge_socket(__u32 family, __u32 type, __u32 protocol)
 SEC("cgroup/sock_create")
 int on_sock_create(struct bpf_sock *ctx)
 {
+	tell_namespace(ctx);
 	return judge_socket(ctx->family, ctx->type, ctx->protocol);
 }

@@ -23,6 +23,7 @@ EXPORT(struct, socket_record);
 EXPORT(struct, signal_record);
 EXPORT(struct, killed_record);
 EXPORT(struct, probed_file);
+EXPORT(struct, flow_question);
 EXPORT(enum, record_type);
 EXPORT(enum, exec_action);
 EXPORT(enum, kill_reason);
@@ -32,6 +33,9 @@ EXPORT(enum, proc_flag);
 EXPORT(enum, name_flag);
 EXPORT(enum, net_protocol);
 EXPORT(enum, net_decision);
+EXPORT(enum, net_rule);
+EXPORT(enum, listener);
+EXPORT(enum, flow_kind);
 EXPORT(enum, limit);
 /* clang leaves the types of inner maps as forward declarations otherwise. */
 EXPORT(struct, settings);
