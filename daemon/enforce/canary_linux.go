@@ -93,7 +93,7 @@ func (c *canary) identify(k *ebpf.Kernel) error {
 func (c *canary) entry() ebpf.NetEntry {
 	return ebpf.NetEntry{
 		Prefix: netip.PrefixFrom(canaryAddr.Addr(), 32),
-		Spans:  []ebpf.NetSpan{{First: 0, Last: 65535, Protocols: ebpf.TCP | ebpf.UDP, Rule: -2}},
+		Spans:  []ebpf.NetSpan{{First: 0, Last: 65535, Protocols: ebpf.TCP | ebpf.UDP, Rule: ebpf.RuleCanary}},
 	}
 }
 

@@ -244,11 +244,34 @@ func (e *Enforcer) explainConnect(a attrs, g *generation, r *ebpf.Connect) {
 		}
 	case g.network.None:
 		a[telemetry.AttrDecisionReason] = "no network: access = \"none\""
-	case r.Rule == -1:
-		a[telemetry.AttrDecisionReason] = "no network rule matches: the default holds"
 	default:
-		a[telemetry.AttrDecisionReason] = "no policy entry for this destination"
+		a[telemetry.AttrDecisionReason] = kernelReason(r.Rule)
 	}
+}
+
+// kernelReason says why the kernel decided without a rule of the policy.
+func kernelReason(rule int) string {
+	switch rule {
+	case ebpf.RuleDefault:
+		return "no network rule matches: the default holds"
+	case ebpf.RuleOwnService:
+		return "a service of Paddock's own"
+	case ebpf.RuleListener:
+		return "where redirected connections arrive, nobody goes by himself"
+	case ebpf.RuleNamespace:
+		return "from another network namespace, connections cannot be judged by name: only loopback addresses that a network rule names can be reached there"
+	case ebpf.RuleDatagram:
+		return "under a managed network there is no UDP but DNS, which clients make up for with TCP; a network rule can name others"
+	case ebpf.RuleDNSOverTLS:
+		return "DNS over TLS hides names: clients fall back to DNS"
+	case ebpf.RuleDevice:
+		return "the socket is bound to a network device: it would leave by it"
+	case ebpf.RuleNobody:
+		return "the managed network does not run: nobody could judge the connection"
+	case ebpf.RuleNoMemory:
+		return "the socket could not be marked"
+	}
+	return "no policy entry for this destination"
 }
 
 func (e *Enforcer) socketEvent(s *mark, r *ebpf.Socket) telemetry.Event {
