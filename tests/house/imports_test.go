@@ -33,6 +33,7 @@ var may = map[string][]string{
 	"daemon/enforce":          {"daemon/policy", "daemon/session", "daemon/telemetry", "ebpf"},
 	"daemon/api":              {"daemon/session", "daemon/telemetry"},
 	"daemon/approval/show":    {},
+	"daemon/companion/notify": {},
 	"daemon/hook":             {},
 	"daemon/cli":              {"daemon", "daemon/api", "daemon/policy", "daemon/policy/*", "daemon/session", "daemon/telemetry", "mdm"},
 	"ebpf":                    {},
