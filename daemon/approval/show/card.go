@@ -14,10 +14,13 @@ type Question struct {
 	ID      string // of the request; names it in `paddock approvals`
 	Agent   string // codex, claude-code, ...
 	Surface string // cli, exec, ide, desktop, mcp; may be empty
-	Project string // directory in which the agent works
+	Project string // directory in which the agent was started
+	// Directory is where it happens, when that is another one.
+	Directory string
 
-	Action Action
-	Argv   []string // of a command whose words are known; takes precedence over Subject
+	Action  Action
+	Argv    []string // of a command whose words are known; takes precedence over Subject
+	Program string   // the file that runs, when Argv does not name it
 	// Subject is a line of shell, a host with its port, a path, or the name of a
 	// tool.
 	Subject string
@@ -28,6 +31,7 @@ type Question struct {
 	Prompt        string // what the person had asked the agent for; empty: not known
 
 	Left  time.Duration // until it is refused without an answer; 0: not said
+	Until string        // the same as a time of day, for what does not count down
 	Times int           // how many identical requests wait for this answer
 }
 
@@ -88,7 +92,9 @@ func (q *Question) Card(limit int) Card {
 	if !c.Whole && q.ID != "" {
 		add("All of it", exact("paddock approvals show "+q.ID))
 	}
-	add("In", exact(q.Project))
+	add("Program", exact(q.Program))
+	add("In", exact(q.Directory))
+	add("Project", exact(q.Project))
 	add("Why", q.why())
 	add("You asked", prose(q.Prompt))
 	if q.Times > 1 {
@@ -96,6 +102,9 @@ func (q *Question) Card(limit int) Card {
 	}
 	if q.Left > 0 {
 		add("Left", exact(left(q.Left)))
+	}
+	if q.Until != "" {
+		add("Until", exact(q.Until+", then it is refused"))
 	}
 	return c
 }

@@ -128,17 +128,21 @@ func TestCardTellsAllThatIsKnown(t *testing.T) {
 		ID: "01ABC", Agent: "codex", Surface: "ide", Project: "/home/dev/shop", Action: Run, Argv: []string{"git", "push"},
 		Rule: "git push", Origin: "/etc/codex/requirements.toml:7", Justification: "Pushes are reviewed",
 		Prompt: "publish it", Left: 95 * time.Second, Times: 3,
+		Program: "/usr/local/bin/git", Directory: "/home/dev/shop/web", Until: "14:05:09",
 	}
 	c := q.Card(Notification)
 	want := `codex (ide) wants to run:
 
   git push
 
-In: /home/dev/shop
+Program: /usr/local/bin/git
+In: /home/dev/shop/web
+Project: /home/dev/shop
 Why: Pushes are reviewed; rule git push (/etc/codex/requirements.toml:7)
 You asked: publish it
 Waiting: 3 identical requests
 Left: 95 seconds, then it is refused
+Until: 14:05:09, then it is refused
 `
 	if got := c.Text(); got != want || !c.Whole {
 		t.Errorf("whole %v:\n%s", c.Whole, got)
