@@ -37,8 +37,11 @@ func (d *Daemon) appliedEvent(r mdm.Result, requirements *policy.Requirements, g
 	managed := false
 	for _, l := range r.All() {
 		digests = append(digests, l.Digest)
-		provenance = append(provenance, string(l.Provenance))
-		managed = managed || l.Provenance != ""
+		said := ""
+		if l.Provenance != policy.Absent {
+			said, managed = l.Provenance.String(), true
+		}
+		provenance = append(provenance, said)
 	}
 	ev := telemetry.Event{Name: telemetry.NamePolicyApplied, Severity: telemetry.Info, Attrs: map[string]any{
 		telemetry.AttrPolicyGeneration: int64(generation),

@@ -9,6 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
 )
 
 // keeper holds what each source last said that could be used. It is requirements
@@ -17,31 +20,62 @@ type keeper struct{ dir string }
 
 const keptDir = "last-known-good"
 
-func (k keeper) path(s source) string { return filepath.Join(k.dir, keptDir, s.keep) }
+// provenances are those that what is kept may have had, from most to least.
+var provenances = []policy.Provenance{policy.MDMVerified, policy.Manual, policy.FileOnly}
 
-// recall returns what the source last said; fs.ErrNotExist if that is not known.
-func (k keeper) recall(s source) ([]byte, error) {
-	return ReadLocked(k.dir, "/"+keptDir+"/"+s.keep)
+// kept are the file names of what a source said: of managed preferences one for each
+// provenance, since what was good enough once may not be any more.
+func (s source) kept() map[policy.Provenance]string {
+	if s.domain == "" {
+		return map[policy.Provenance]string{policy.Absent: s.keep}
+	}
+	out := map[policy.Provenance]string{}
+	for _, p := range provenances {
+		out[p] = s.keep + "." + p.String() + ".toml"
+	}
+	return out
 }
+
+// recall returns what the source last said, and its provenance, if that is at least
+// the given one; fs.ErrNotExist if that is not known.
+func (k keeper) recall(s source, least policy.Provenance) ([]byte, policy.Provenance, error) {
+	names := s.kept()
+	for _, p := range append(slices.Clone(provenances), policy.Absent) {
+		if name, ok := names[p]; ok && p >= least {
+			data, err := k.read(name)
+			if !errors.Is(err, fs.ErrNotExist) {
+				return data, p, err
+			}
+		}
+	}
+	return nil, policy.Absent, fs.ErrNotExist
+}
+
+func (k keeper) read(name string) ([]byte, error) { return ReadLocked(k.dir, "/"+keptDir+"/"+name) }
 
 // keep remembers data, whole or not at all even if the power fails.
-func (k keeper) keep(s source, data []byte) error {
-	if old, err := k.recall(s); err == nil && bytes.Equal(old, data) {
-		return nil
+func (k keeper) keep(s source, data []byte, p policy.Provenance) error {
+	name := s.kept()[p]
+	if old, err := k.read(name); err != nil || !bytes.Equal(old, data) {
+		err := writeWhole(filepath.Join(k.dir, keptDir, name), data)
+		if err == nil {
+			_, err = k.read(name) // would it be believed?
+		}
+		if err != nil {
+			return fmt.Errorf("keeping requirements as last-known-good: %w", err)
+		}
 	}
-	if err := k.write(s, data); err != nil {
-		return fmt.Errorf("keeping requirements as last-known-good: %w", err)
-	}
-	return nil
+	return k.remove(s, name)
 }
 
-func (k keeper) write(s source, data []byte) error {
-	dir := filepath.Join(k.dir, keptDir)
+// writeWhole replaces a file of root's, whole or not at all even if the power fails.
+func writeWhole(file string, data []byte) error {
+	dir := filepath.Dir(file)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	// One name for all attempts: a crash leaves one file behind, and not one each.
-	temporary := k.path(s) + ".new"
+	temporary := file + ".new"
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -56,25 +90,37 @@ func (k keeper) write(s source, data []byte) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(temporary, k.path(s)); err != nil {
+	if err := os.Rename(temporary, file); err != nil {
 		return err
 	}
-	if err := syncDir(dir); err != nil {
-		return err
-	}
-	_, err = k.recall(s) // would it be believed?
-	return err
+	return syncDir(dir)
 }
 
 func (k keeper) forget(s source) error {
-	err := os.Remove(k.path(s))
-	if err == nil {
-		err = syncDir(filepath.Dir(k.path(s)))
+	if err := k.remove(s, ""); err != nil {
+		return fmt.Errorf("forgetting the last-known-good of requirements that were withdrawn: %w", err)
 	}
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
+	return nil
+}
+
+// remove removes all that is kept of a source but one file.
+func (k keeper) remove(s source, but string) error {
+	removed := false
+	for _, name := range s.kept() {
+		if name == but {
+			continue
+		}
+		switch err := os.Remove(filepath.Join(k.dir, keptDir, name)); {
+		case err == nil:
+			removed = true
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+	}
+	if !removed {
 		return nil
 	}
-	return fmt.Errorf("forgetting the last-known-good of requirements that were withdrawn: %w", err)
+	return syncDir(filepath.Join(k.dir, keptDir))
 }
 
 func syncDir(dir string) error {

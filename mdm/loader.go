@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/daemon/policy/rulesfile"
@@ -25,14 +26,14 @@ type Layer struct {
 	Path string
 	// Requirements is the layer alone. Not to be changed.
 	Requirements *policy.Requirements
-	// Digest is the SHA-256 of the file, in hexadecimal.
+	// Digest is the SHA-256 of what it says, in hexadecimal.
 	Digest string
 	// LastKnownGood says that the file cannot be used now, and that this is what
 	// it said when it last could.
 	LastKnownGood bool
 	// Provenance is how sure it is that device management wrote it; of managed
-	// preferences that can be used, else empty.
-	Provenance Provenance
+	// preferences that can be used, else Absent.
+	Provenance policy.Provenance
 }
 
 // Incident is something about a source that an administrator must look at.
@@ -55,6 +56,8 @@ type Result struct {
 	// Generation counts the requirements that differ from those before; the first
 	// are 1. It begins anew with each Loader.
 	Generation uint64
+	// Load counts the times the sources were read.
+	Load uint64
 	// LastKnownGood says that some layer is not what its file says now.
 	LastKnownGood bool
 	// Strictest says that some source could be used in no way, so that the built-in
@@ -69,11 +72,22 @@ type Loader struct {
 	log  *slog.Logger
 	// evidence asks the machine about its profiles.
 	evidence func() Evidence
+	now      func() time.Time
 
 	mu         sync.Mutex
+	people     []policy.Person
+	loads      uint64
 	generation uint64
 	effective  string // what holds, in short
 	state      string // all that was last found, in short
+	told       string // the state that was last handed out
+}
+
+// looking is what all sources of one Load are looked at with.
+type looking struct {
+	subject  policy.Subject
+	now      time.Time
+	evidence func() Evidence
 }
 
 // NewLoader returns a Loader of the sources under root: "" or "/" for those of
@@ -83,7 +97,15 @@ func NewLoader(root, stateDir string, log *slog.Logger) *Loader {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Loader{root: root, kept: keeper{dir: stateDir}, log: log, evidence: installedProfiles}
+	return &Loader{root: root, kept: keeper{dir: stateDir}, log: log, evidence: installedProfiles, now: time.Now}
+}
+
+// SetPeople says who uses the machine, for the cohorts of people. It counts from the
+// next Load on.
+func (l *Loader) SetPeople(people []policy.Person) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.people = slices.Clone(people)
 }
 
 // Load reads all sources. It never fails:
@@ -98,72 +120,60 @@ func NewLoader(root, stateDir string, log *slog.Logger) *Loader {
 func (l *Loader) Load() Result {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	result, _ := l.load()
+	result := l.load()
+	l.told = l.state
 	return result
 }
 
-// load also returns a string that differs whenever the result does.
-func (l *Loader) load() (Result, string) {
+// changed is Load if something differs from what was last handed out.
+func (l *Loader) changed() (Result, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	result := l.load()
+	differs := l.state != l.told
+	l.told = l.state
+	return result, differs
+}
+
+func (l *Loader) load() Result {
 	var r Result
-	subject := Subject(l.root)
-	for _, s := range sources(l.root) {
-		l.loadSource(s, subject, &r)
+	look := &looking{subject: Subject(l.root), now: l.now(), evidence: sync.OnceValue(l.evidence)}
+	look.subject.People = l.people
+	var all []found
+	for _, s := range l.sources() {
+		all = append(all, l.find(s, look))
+	}
+	l.prove(all, look)
+	for i := range all {
+		l.take(&all[i], &r)
 	}
 	files := l.loadRules(&r)
 	r.Requirements = merge(&r, files)
+	l.missBundle(&r)
 
 	effective, state := l.describe(&r)
 	if effective != l.effective {
 		l.effective = effective
 		l.generation++
 	}
-	r.Generation = l.generation
+	l.loads++
+	r.Generation, r.Load = l.generation, l.loads
 	if state != l.state {
 		l.state = state
 		l.report(&r)
 	}
-	return r, state
+	return r
 }
 
-func (l *Loader) loadSource(s source, subject policy.Subject, r *Result) {
-	layer := Layer{Source: s.name, Path: under(l.root, s.path)}
-	data, prefs, err := s.read(l.root)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := l.kept.forget(s); err != nil {
-			r.Incidents = append(r.Incidents, Incident{s.name, err})
-		}
+// missBundle says what is not enforced: there is a server with requirements, and
+// nothing of it.
+func (l *Loader) missBundle(r *Result) {
+	if r.Requirements.Codex == nil || r.Requirements.Codex.Get("config_server") == nil {
 		return
 	}
-	if err == nil {
-		layer.Requirements, err = policy.ParseLayer(s.layer(data), subject)
+	if _, err := ReadLocked(l.kept.dir, "/"+bundleFile); errors.Is(err, fs.ErrNotExist) {
+		r.Incidents = append(r.Incidents, Incident{bundleName, errors.New("there is a config_server, and none of its bundles was kept: what it requires is not in force")})
 	}
-	if err == nil {
-		layer.Digest = digest(data)
-		if prefs != nil {
-			layer.Provenance = l.evidence().provenance(prefs, s.domain, s.user)
-		}
-		r.Layers = append(r.Layers, layer)
-		if err := l.kept.keep(s, data); err != nil {
-			r.Incidents = append(r.Incidents, Incident{s.name, err})
-		}
-		return
-	}
-	r.Incidents = append(r.Incidents, Incident{s.name, err})
-
-	data, err = l.kept.recall(s)
-	if err == nil {
-		layer.Requirements, err = policy.ParseLayer(s.layer(data), subject)
-	}
-	if err != nil {
-		r.Strictest = true
-		if !errors.Is(err, fs.ErrNotExist) {
-			r.Incidents = append(r.Incidents, Incident{s.name, fmt.Errorf("last-known-good: %w", err)})
-		}
-		return
-	}
-	layer.Digest, layer.LastKnownGood = digest(data), true
-	r.Layers = append(r.Layers, layer)
-	r.LastKnownGood = true
 }
 
 func merge(r *Result, files *rulesfile.Policy) *policy.Requirements {
@@ -199,6 +209,9 @@ func (l *Loader) describe(r *Result) (effective, state string) {
 	for _, layer := range r.All() {
 		fmt.Fprintf(&b, "\n%s %s", layer.Source, layer.Digest)
 	}
+	for _, c := range r.Requirements.Cohorts {
+		fmt.Fprintf(&b, "\n%s %d %t", c.Source, c.Line, c.Applied)
+	}
 	effective = b.String()
 	for _, layer := range r.All() {
 		fmt.Fprintf(&b, "\n%s kept %t %s", layer.Source, layer.LastKnownGood, layer.Provenance)
@@ -217,8 +230,8 @@ func (l *Loader) report(r *Result) {
 		l.log.Warn("requirements", "warning", w)
 	}
 	for _, layer := range r.Layers {
-		if layer.Provenance != "" {
-			l.log.Info("managed preferences", "source", layer.Source, "provenance", string(layer.Provenance))
+		if layer.Provenance != policy.Absent {
+			l.log.Info("managed preferences", "source", layer.Source, "provenance", layer.Provenance.String())
 		}
 	}
 	l.log.Info("requirements loaded", "generation", r.Generation, "layers", len(r.Layers), "rule_files", len(r.RuleFiles),

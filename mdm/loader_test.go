@@ -201,7 +201,7 @@ func TestKeptIsLocked(t *testing.T) {
 		{"writable", func(_ *testing.T, _, file string) error { return os.Chmod(file, 0o622) }, incidents{"|last-known-good: reading"}},
 		{"in a sticky directory", func(_ *testing.T, state, _ string) error {
 			return os.Chmod(state, 0o777|os.ModeSticky)
-		}, incidents{"|last-known-good: reading"}},
+		}, incidents{"|last-known-good: reading", "cloud requirements|chmod go-w it", "cloud requirements|last-known-good: reading"}},
 		{"a link", func(_ *testing.T, state, file string) error {
 			return errors.Join(os.Rename(file, state+"/x"), os.Symlink(state+"/x", file))
 		}, incidents{"|is a symbolic link"}},
@@ -227,7 +227,10 @@ func TestKeptIsLocked(t *testing.T) {
 			}
 			want := incidents{"/etc/codex/requirements.toml|forbidn"}
 			for _, w := range tt.want {
-				want = append(want, "/etc/codex/requirements.toml"+w)
+				if w[0] == '|' {
+					w = "/etc/codex/requirements.toml" + w
+				}
+				want = append(want, w)
 			}
 			want.check(t, r.Incidents)
 		})
@@ -249,7 +252,8 @@ func TestStrictestIsNotMerged(t *testing.T) {
 	}
 }
 
-// That requirements cannot be kept is said, and they hold nevertheless.
+// That requirements cannot be kept is said. Where anybody may have taken away what
+// was kept, nobody knows what the cloud requires.
 func TestLoadWithoutState(t *testing.T) {
 	tr := newTree(t)
 	tr.write(codexFile, forbidLs)
@@ -258,11 +262,18 @@ func TestLoadWithoutState(t *testing.T) {
 	open := t.TempDir()
 	tr.must(os.Chmod(open, 0o777))
 	for state, want := range map[string]incidents{
-		file: {"/etc/codex/requirements.toml|as last-known-good", "/etc/paddock/requirements.toml|forgetting the last-known-good"},
-		open: {"/etc/codex/requirements.toml|as last-known-good"},
+		file: {
+			"/etc/codex/requirements.toml|as last-known-good", "/etc/paddock/requirements.toml|forgetting the last-known-good",
+			"cloud requirements|not a directory", "cloud requirements|last-known-good: reading",
+			"/etc/codex/managed_config.toml|forgetting the last-known-good",
+		},
+		open: {
+			"/etc/codex/requirements.toml|as last-known-good",
+			"cloud requirements|chmod go-w it", "cloud requirements|last-known-good: reading",
+		},
 	} {
 		r := NewLoader(tr.root, state, nil).Load()
-		if got := decide(r); got != holdsLs {
+		if got := decide(r); got != holdsStrictest {
 			t.Errorf("with state in %s holds %s", state, got)
 		}
 		want.check(t, r.Incidents)

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"howett.net/plist"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
 )
 
 const (
@@ -61,7 +63,7 @@ func TestManagedPreferences(t *testing.T) {
 				tr.write(managed, "x")
 			}, holdsStrictest,
 			incidents{
-				"MDM com.openai.codex:requirements_toml_base64|not a directory", "MDM dev.paddock:requirements_toml_base64|not a directory",
+				"MDM com.openai.codex:config_toml_base64|not a directory", "MDM dev.paddock:requirements_toml_base64|not a directory",
 				managed + "|not a directory",
 			},
 		},
@@ -74,8 +76,8 @@ func TestManagedPreferences(t *testing.T) {
 		}
 		t.Run(step.name, func(t *testing.T) { step.incidents.check(t, r.Incidents) })
 		for _, layer := range r.Layers {
-			if want := FileOnly; !layer.LastKnownGood && layer.Provenance != want {
-				t.Errorf("%s: %s is %q, want %q", step.name, layer.Source, layer.Provenance, want)
+			if want := policy.FileOnly; !layer.LastKnownGood && layer.Provenance != want {
+				t.Errorf("%s: %s is %s, want %s", step.name, layer.Source, layer.Provenance, want)
 			}
 		}
 	}
@@ -89,12 +91,55 @@ func TestProvenanceOfLayers(t *testing.T) {
 	l.evidence = func() Evidence {
 		return Evidence{profiles(t, computer, codexDomain, map[string]any{requirementsKey: base64Of(observing)}), []byte(fromMDM), []byte(enrolledText)}
 	}
-	var got []Provenance
+	var got []policy.Provenance
 	for _, layer := range l.Load().Layers {
 		got = append(got, layer.Provenance)
 	}
-	if len(got) != 2 || got[0] != "" || got[1] != MDMVerified {
-		t.Errorf("%q: the system's file has none, the profile's is verified", got)
+	if len(got) != 2 || got[0] != policy.Absent || got[1] != policy.MDMVerified {
+		t.Errorf("%v: the system's file has none, the profile's is verified", got)
+	}
+}
+
+// Requirements may demand that it is sure who forced them. What is less sure does not
+// count; what was sure enough before goes on to hold.
+func TestRequireProvenance(t *testing.T) {
+	const demand = "[paddock]\nrequire_provenance = \"mdm_verified\"\n"
+	tr := newTree(t)
+	state := t.TempDir()
+	said := forbidGit
+	l := NewLoader(tr.root, state, nil)
+	l.evidence = func() Evidence {
+		return Evidence{profiles(t, computer, codexDomain, map[string]any{requirementsKey: base64Of(said)}), []byte(fromMDM), []byte(enrolledText)}
+	}
+	const source = "MDM com.openai.codex:requirements_toml_base64"
+	for _, step := range []struct {
+		name      string
+		do        func()
+		holds     string
+		incidents incidents
+	}{
+		{"anything goes", func() { tr.force(codexPlist, requirementsKey, forbidLs) }, holdsLs, nil},
+		{
+			"a demand, and it never was sure: what was kept is not either", func() { tr.write(paddockFile, demand) }, holdsStrictest,
+			incidents{source + "|its provenance is file_only, and /etc/paddock/requirements.toml requires mdm_verified"},
+		},
+		{"the profile's own", func() { tr.force(codexPlist, requirementsKey, forbidGit) }, holdsGit, nil},
+		{"somebody who is root changes it", func() { tr.force(codexPlist, requirementsKey, "") }, holdsGit, incidents{source + "|file_only"}},
+		{"and breaks the demand", func() { tr.write(paddockFile, demand+"x") }, holdsGit, incidents{"/etc/paddock/requirements.toml|line 3", source + "|file_only"}},
+		{"no demand any more", func() { tr.must(os.Remove(tr.path(paddockFile))) }, "enforce ls:allow git:allow true:allow net:allow", nil},
+		{
+			"a profile that demands it of itself", func() { said = forbidGit + "require_provenance = \"manual\"\n"; tr.force(codexPlist, requirementsKey, said) }, holdsGit, nil,
+		},
+		{
+			"and is not one any more", func() { said = "" }, holdsGit, incidents{source + "|its provenance is file_only, and " + source + " requires manual"},
+		},
+	} {
+		step.do()
+		r := l.Load()
+		if got := decide(r); got != step.holds {
+			t.Errorf("%s: holds %s, want %s", step.name, got, step.holds)
+		}
+		t.Run(step.name, func(t *testing.T) { step.incidents.check(t, r.Incidents) })
 	}
 }
 

@@ -7,18 +7,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
-)
 
-// Provenance says how sure it is that device management wrote a managed
-// preference. That the file is there proves nothing: root can write it.
-type Provenance string
-
-// From least to most.
-const (
-	Absent      Provenance = "absent"       // there is no such preference
-	FileOnly    Provenance = "file_only"    // no installed profile says the same
-	Manual      Provenance = "manual"       // a profile does, and a person installed it, or that it came from a server is not known
-	MDMVerified Provenance = "mdm_verified" // a profile does, a server installed it, and the machine is enrolled
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
 )
 
 // Evidence is what macOS prints about its profiles. What could not be had is empty.
@@ -94,19 +84,19 @@ const computer = "_computerlevel"
 
 // provenance says where a file of managed preferences came from. user is empty
 // for those of the machine.
-func (e Evidence) provenance(p *prefs, of, user string) Provenance {
+func (e Evidence) provenance(p *prefs, of, user string) policy.Provenance {
 	section := computer
 	if user != "" {
 		section = user
 	}
 	var all map[string][]installed
 	if len(e.Profiles) == 0 {
-		return FileOnly
+		return policy.FileOnly
 	}
 	if _, err := unmarshalPlist(e.Profiles, &all); err != nil {
-		return FileOnly
+		return policy.FileOnly
 	}
-	best := FileOnly
+	best := policy.FileOnly
 	for _, profile := range all[section] {
 		for _, item := range profile.Items {
 			for _, forced := range item.preferences(of) {
@@ -114,9 +104,9 @@ func (e Evidence) provenance(p *prefs, of, user string) Provenance {
 					continue
 				}
 				if p.Manual == nil && e.fromServer(profile.Identifier) && e.enrolled() {
-					return MDMVerified
+					return policy.MDMVerified
 				}
-				best = Manual
+				best = policy.Manual
 			}
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"howett.net/plist"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
 )
 
 const (
@@ -41,29 +43,29 @@ func TestProvenance(t *testing.T) {
 		file     map[string]any
 		user     string
 		evidence Evidence
-		want     Provenance
+		want     policy.Provenance
 	}{
-		"verified":                  {said, "", Evidence{own, []byte(fromMDM), []byte(enrolledText)}, MDMVerified},
-		"verified, several domains": {said, "", Evidence{profiles(t, computer, "com.apple.ManagedClient.preferences", forced(said)), []byte(fromMDM), []byte(enrolledText)}, MDMVerified},
-		"verified, nested":          {said, "", Evidence{profiles(t, computer, "com.apple.ManagedClient.preferences", map[string]any{"PayloadContentManagedPreferences": forced(said)}), []byte(fromMDM), []byte(enrolledText)}, MDMVerified},
-		"verified, of a user":       {said, "ann", Evidence{profiles(t, "ann", codexDomain, said), []byte(fromMDM), []byte(enrolledText)}, MDMVerified},
-		"of another user":           {said, "bob", Evidence{profiles(t, "ann", codexDomain, said), []byte(fromMDM), []byte(enrolledText)}, FileOnly},
-		"by hand":                   {said, "", Evidence{own, []byte(byHand), []byte(enrolledText)}, Manual},
-		"two of one identifier":     {said, "", Evidence{own, []byte(both), []byte(enrolledText)}, Manual},
-		"marked as by hand":         {map[string]any{requirementsKey: base64Of(observing), "_manualProfile": true}, "", Evidence{own, []byte(fromMDM), []byte(enrolledText)}, Manual},
-		"not enrolled":              {said, "", Evidence{own, []byte(fromMDM), []byte("MDM enrollment: No\n")}, Manual},
-		"enrolment unknown":         {said, "", Evidence{own, []byte(fromMDM), nil}, Manual},
-		"source unknown":            {said, "", Evidence{own, nil, []byte(enrolledText)}, Manual},
-		"profile says otherwise":    {other, "", Evidence{own, []byte(fromMDM), []byte(enrolledText)}, FileOnly},
-		"profile of another domain": {said, "", Evidence{profiles(t, computer, paddockDomain, said), []byte(fromMDM), []byte(enrolledText)}, FileOnly},
+		"verified":                  {said, "", Evidence{own, []byte(fromMDM), []byte(enrolledText)}, policy.MDMVerified},
+		"verified, several domains": {said, "", Evidence{profiles(t, computer, "com.apple.ManagedClient.preferences", forced(said)), []byte(fromMDM), []byte(enrolledText)}, policy.MDMVerified},
+		"verified, nested":          {said, "", Evidence{profiles(t, computer, "com.apple.ManagedClient.preferences", map[string]any{"PayloadContentManagedPreferences": forced(said)}), []byte(fromMDM), []byte(enrolledText)}, policy.MDMVerified},
+		"verified, of a user":       {said, "ann", Evidence{profiles(t, "ann", codexDomain, said), []byte(fromMDM), []byte(enrolledText)}, policy.MDMVerified},
+		"of another user":           {said, "bob", Evidence{profiles(t, "ann", codexDomain, said), []byte(fromMDM), []byte(enrolledText)}, policy.FileOnly},
+		"by hand":                   {said, "", Evidence{own, []byte(byHand), []byte(enrolledText)}, policy.Manual},
+		"two of one identifier":     {said, "", Evidence{own, []byte(both), []byte(enrolledText)}, policy.Manual},
+		"marked as by hand":         {map[string]any{requirementsKey: base64Of(observing), "_manualProfile": true}, "", Evidence{own, []byte(fromMDM), []byte(enrolledText)}, policy.Manual},
+		"not enrolled":              {said, "", Evidence{own, []byte(fromMDM), []byte("MDM enrollment: No\n")}, policy.Manual},
+		"enrolment unknown":         {said, "", Evidence{own, []byte(fromMDM), nil}, policy.Manual},
+		"source unknown":            {said, "", Evidence{own, nil, []byte(enrolledText)}, policy.Manual},
+		"profile says otherwise":    {other, "", Evidence{own, []byte(fromMDM), []byte(enrolledText)}, policy.FileOnly},
+		"profile of another domain": {said, "", Evidence{profiles(t, computer, paddockDomain, said), []byte(fromMDM), []byte(enrolledText)}, policy.FileOnly},
 		"more than the profile": {
 			map[string]any{requirementsKey: base64Of(observing), configKey: base64Of("")},
 			"",
 			Evidence{own, []byte(fromMDM), []byte(enrolledText)},
-			FileOnly,
+			policy.FileOnly,
 		},
-		"nothing known":   {said, "", Evidence{}, FileOnly},
-		"profiles broken": {said, "", Evidence{own[:200], []byte(fromMDM), []byte(enrolledText)}, FileOnly},
+		"nothing known":   {said, "", Evidence{}, policy.FileOnly},
+		"profiles broken": {said, "", Evidence{own[:200], []byte(fromMDM), []byte(enrolledText)}, policy.FileOnly},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := readPrefs(list(t, plist.BinaryFormat, test.file))

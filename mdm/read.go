@@ -4,33 +4,43 @@ package mdm
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/daemon/policy/codex"
 )
 
-func (s source) layer(data []byte) codex.Layer {
-	return codex.Layer{Name: s.name, Kind: s.kind, Data: data}
-}
+// stateDir is where the daemon of the machine keeps bundles.
+const stateDir = "/var/lib/paddock/requirements"
+
+// ErrUnseen is of a source that only root can look at.
+var ErrUnseen = errors.New("only root can see whether there are any, and they are not among what is shown")
 
 // Read returns what the sources under root say now, from low to high, and what
-// cannot be read of them; with them what only Codex enforces. It keeps nothing and knows of no last-known-good: it is for
+// cannot be read of them. It keeps nothing and knows of no last-known-good: it is for
 // looking, not for enforcing.
 func Read(root string) ([]codex.Layer, []Incident) {
 	var layers []codex.Layer
 	var incidents []Incident
-	for _, s := range append(sources(root), legacy(root)...) {
+	for _, s := range sources(root, under(root, stateDir)) {
 		data, _, err := s.read(root)
+		var documents []codex.Layer
+		if err == nil {
+			documents, err = s.documents(data, time.Now())
+		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, fs.ErrPermission) && s.kind == codex.Cloud:
+			incidents = append(incidents, Incident{s.name, fmt.Errorf("%s: %w", s.name, ErrUnseen)})
 		case err != nil:
 			incidents = append(incidents, Incident{s.name, err})
 		default:
-			layers = append(layers, s.layer(data))
+			layers = append(layers, documents...)
 		}
 	}
 	return layers, incidents

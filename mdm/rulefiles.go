@@ -52,12 +52,12 @@ func (l *Loader) loadRules(r *Result) *rulesfile.Policy {
 			err = take(s, data)
 		}
 		if err == nil {
-			if err := l.kept.keep(s, data); err != nil {
+			if err := l.kept.keep(s, data, policy.Absent); err != nil {
 				r.Incidents = append(r.Incidents, Incident{s.name, err})
 			}
 		} else {
 			r.Incidents = append(r.Incidents, Incident{s.name, err})
-			if data, err = l.kept.recall(s); err == nil {
+			if data, _, err = l.kept.recall(s, policy.Absent); err == nil {
 				err = take(s, data)
 			}
 			if err != nil {

@@ -4,10 +4,12 @@ package mdm
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
 	"path"
+	"time"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy/codex"
 )
@@ -18,6 +20,7 @@ type source struct {
 	path string // where the file is, under the root of the loader
 	keep string // the file name of its last-known-good, which must never change
 	kind codex.Kind
+	dir  string // where path begins, if not at the root of the loader
 
 	// Of managed preferences: the domain, the key in it, and the user for whom they
 	// are, empty for all. The file is then a property list.
@@ -27,21 +30,19 @@ type source struct {
 }
 
 // sources lists them from low to high, in Codex's order (0.169.0), with Paddock's
-// own of each kind after Codex's.
-func sources(root string) []source {
+// own of each kind after Codex's. state is the directory of the kept bundle.
+func sources(root, state string) []source {
 	list := []source{
 		{name: "/etc/codex/requirements.toml", path: etc + "/codex/requirements.toml", keep: "system-codex.toml"},
 		{name: "/etc/paddock/requirements.toml", path: etc + "/paddock/requirements.toml", keep: "system-paddock.toml"},
+		{name: bundleName, path: "/" + bundleFile, dir: state, keep: "cloud.json", kind: codex.Cloud},
+		{name: "/etc/codex/managed_config.toml", path: etc + "/codex/managed_config.toml", keep: "legacy-codex.toml", kind: codex.Legacy},
 	}
+	list = append(list, preferences(root, configKey, codexDomain)...)
 	return append(list, preferences(root, requirementsKey, codexDomain, paddockDomain)...)
 }
 
-// legacy lists what there was before there were requirements. Only Codex enforces
-// what it can require, so that the daemon need not read it.
-func legacy(root string) []source {
-	list := []source{{name: "/etc/codex/managed_config.toml", path: etc + "/codex/managed_config.toml", kind: codex.Legacy}}
-	return append(list, preferences(root, configKey, codexDomain)...)
-}
+func (l *Loader) sources() []source { return sources(l.root, l.kept.dir) }
 
 // managed is where macOS puts what device management forces, in a file for each
 // domain, and below it in a directory for each user.
@@ -70,15 +71,16 @@ func preferences(root, key string, domains ...string) []source {
 			}
 			if key == configKey {
 				s.kind = codex.Legacy
+				s.keep += "-config"
 			}
 			if user != "" {
 				s.name += " of " + user
-				s.keep = "mdm-" + domain + "-" + url.PathEscape(user) + ".toml"
+				s.keep += "-" + url.PathEscape(user)
 			}
 			list = append(list, s)
 		}
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && key == requirementsKey {
 		list = append(list, source{name: managed, path: managed, keep: "mdm-users.toml", kind: codex.MDM, broken: err})
 	}
 	return list
@@ -94,11 +96,38 @@ func treeOfMac(root string) bool {
 	return err == nil
 }
 
+// file is where the source is.
+func (s source) file(root string) string {
+	if s.dir != "" {
+		root = s.dir
+	}
+	return under(root, s.path)
+}
+
+// documents are the layers that data, which the source said, is made of, from low to
+// high; with a time, if it counts then.
+func (s source) documents(data []byte, at time.Time) ([]codex.Layer, error) {
+	if s.kind != codex.Cloud {
+		return []codex.Layer{{Name: s.name, Kind: s.kind, Data: data}}, nil
+	}
+	b, err := readBundle(data)
+	if err != nil {
+		return nil, err
+	}
+	if !at.IsZero() && !at.Before(b.Expires) {
+		return nil, fmt.Errorf("it counted until %s, and no newer one was kept", b.Expires.Format(time.RFC3339))
+	}
+	return b.layers(), nil
+}
+
 // read returns the TOML of a source, and of managed preferences all that is in the
 // file. It is fs.ErrNotExist that the source says nothing.
 func (s source) read(root string) ([]byte, *prefs, error) {
 	if s.broken != nil {
 		return nil, nil, s.broken
+	}
+	if s.dir != "" {
+		root = s.dir
 	}
 	data, err := ReadLocked(root, s.path)
 	if err != nil || s.key == "" {
@@ -113,8 +142,28 @@ func (s source) read(root string) ([]byte, *prefs, error) {
 		value = p.Config
 	}
 	toml, ok, err := value.toml(s.key)
-	if err == nil && !ok {
-		err = fs.ErrNotExist
+	switch {
+	case err != nil:
+		return nil, nil, badValue{err}
+	case !ok:
+		return nil, nil, fs.ErrNotExist
 	}
-	return toml, p, err
+	return toml, p, nil
+}
+
+// badValue says that it is the value of a key that cannot be used, and not the file.
+type badValue struct{ error }
+
+// toldElsewhere says that an error is not of the source but of the place it shares
+// with requirements, which are not in force because of it either.
+func (s source) toldElsewhere(root string, err error) bool {
+	if s.kind != codex.Legacy {
+		return false
+	}
+	if s.domain != "" {
+		var own badValue
+		return !errors.As(err, &own)
+	}
+	_, err = os.Lstat(s.file(root))
+	return errors.Is(err, fs.ErrNotExist)
 }

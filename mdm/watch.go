@@ -34,18 +34,11 @@ func (l *Loader) Watch(ctx context.Context, changed func(Result)) error {
 	}
 	defer watcher.Close()
 
-	l.mu.Lock()
-	seen := l.state
-	l.mu.Unlock()
 	var names map[string]bool // those that matter
 	look := func() {
 		// First watch, then read: what happens in between is read or notified.
 		names = l.watchParents(watcher)
-		l.mu.Lock()
-		result, state := l.load()
-		l.mu.Unlock()
-		if state != seen {
-			seen = state
+		if result, differs := l.changed(); differs {
 			changed(result)
 		}
 	}
@@ -96,9 +89,13 @@ func (l *Loader) watched() []string {
 	root := under(l.root, "")
 	names := []string{root}
 	// In the directory of the rules there is always something to wait for.
-	places := append(sources(l.root), source{path: path.Join(ruleFiles, "any"+ruleSuffix)})
+	places := append(l.sources(), source{path: path.Join(ruleFiles, "any"+ruleSuffix)})
 	for _, s := range places {
-		for p := path.Join(root, s.path); p != root; p = path.Dir(p) {
+		if s.dir != "" { // what is above it is not looked at
+			names = append(names, path.Clean(s.dir), s.file(l.root))
+			continue
+		}
+		for p := s.file(l.root); p != root; p = path.Dir(p) {
 			names = append(names, p)
 		}
 	}
@@ -111,8 +108,8 @@ func (l *Loader) watched() []string {
 func (l *Loader) watchParents(watcher *fsnotify.Watcher) map[string]bool {
 	names := map[string]bool{}
 	files := map[string]bool{}
-	for _, s := range sources(l.root) {
-		files[under(l.root, s.path)] = true
+	for _, s := range l.sources() {
+		files[s.file(l.root)] = true
 	}
 	files[under(l.root, path.Join(ruleFiles, "any"+ruleSuffix))] = true
 	for _, name := range l.watched() {

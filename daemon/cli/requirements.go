@@ -45,6 +45,8 @@ type looked struct {
 	merged *policy.Requirements
 	// faults are the layers that cannot be used.
 	faults []error
+	// unseen are those that whoever asks may not look at.
+	unseen []error
 }
 
 // look reads the requirements under root as they are for subject.
@@ -52,7 +54,11 @@ func look(root string, subject policy.Subject) looked {
 	var out looked
 	found, incidents := mdm.Read(root)
 	for _, i := range incidents {
-		out.faults = append(out.faults, i.Err)
+		if errors.Is(i.Err, mdm.ErrUnseen) {
+			out.unseen = append(out.unseen, i.Err)
+		} else {
+			out.faults = append(out.faults, i.Err)
+		}
 	}
 	for _, l := range found {
 		layer, err := policy.ParseLayer(l, subject)
@@ -80,7 +86,7 @@ func (f *sourceFlags) add(cmd *cobra.Command) {
 // subject is this machine and user, unless the flags say another.
 func (f *sourceFlags) subject(cmd *cobra.Command) (policy.Subject, error) {
 	s := mdm.Subject(f.root)
-	asked := policy.Subject{}
+	asked, person := policy.Subject{}, policy.Person{}
 	for _, word := range f.as {
 		name, value, ok := strings.Cut(word, "=")
 		switch {
@@ -89,9 +95,9 @@ func (f *sourceFlags) subject(cmd *cobra.Command) (policy.Subject, error) {
 		case name == "host":
 			asked.Host = value
 		case name == "user":
-			asked.User = value
+			person.User = value
 		case name == "group":
-			asked.Groups = append(asked.Groups, value)
+			person.Groups = append(person.Groups, value)
 		case name == "machine-id":
 			asked.MachineID = value
 		default:
@@ -99,6 +105,9 @@ func (f *sourceFlags) subject(cmd *cobra.Command) (policy.Subject, error) {
 		}
 	}
 	if len(f.as) > 0 { // another machine: nothing of this one counts
+		if person.User != "" || len(person.Groups) > 0 {
+			asked.People = []policy.Person{person}
+		}
 		return asked, nil
 	}
 	if u, err := user.Current(); err == nil && (f.root == "" || f.root == "/") {
@@ -202,6 +211,9 @@ func (s *looked) data() shown {
 		out.Cohorts = append(out.Cohorts, shownCohort{c.Name, c.Source, c.Line, c.Applied, c.Why})
 	}
 	out.Warnings = append(out.Warnings, s.merged.Warnings...)
+	for _, err := range s.unseen {
+		out.Warnings = append(out.Warnings, err.Error())
+	}
 	for _, err := range s.problems() {
 		out.Problems = append(out.Problems, err.Error())
 	}

@@ -20,11 +20,20 @@ type Subject struct {
 	Host string
 	// MachineID tells the machine from all others, and never changes.
 	MachineID string
-	// User is the name of the person, Groups those the person is in.
-	User   string
-	Groups []string
+	// People are those who use the machine, as far as they are known.
+	People []Person
 	// Home is the directory that ~ stands for.
 	Home string
+}
+
+// Person is somebody who uses a machine.
+type Person struct {
+	// User is the name of the person's account, Groups those it is in.
+	User   string
+	Groups []string
+	// Unsure says that User and Groups could not be found out: the person counts as
+	// one of every cohort of people.
+	Unsure bool
 }
 
 // Cohort is a part of all machines for which a layer says something else.
@@ -32,14 +41,18 @@ type Cohort struct {
 	// Name is the cohort's, Source and Line where it is defined.
 	Name, Source string
 	Line         int
-	// Applied says that the subject is of it, so that its overlay is in force.
+	// People says that it is one of certain users or groups. What it says is then a
+	// layer of its own, below its file: it makes requirements stricter, never milder.
+	People bool
+	// Applied says that the subject is of it, so that what it says is in force.
 	Applied bool
 	// Why says what decided, as the rest of a sentence.
 	Why string
 }
 
 // cohorts takes the cohorts out of a document, checks them all, and lays over it
-// what those say that the subject is of, in their order.
+// what those say that the machine is of, in their order. What those of its people
+// say becomes layers of their own: one person's must not weaken another's.
 func (f *file) cohorts(doc *document.Value) ([]Cohort, error) {
 	own := doc.Table.Get(ownTable)
 	if own == nil || own.Kind != document.KindTable || !own.Table.Has("cohort") || f.layer.Kind == codex.Legacy {
@@ -71,10 +84,13 @@ func (f *file) cohorts(doc *document.Value) ([]Cohort, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !cohort.Applied {
-			f.warnings = append(append(f.warnings, said.Layer.Warnings...), alone.warnings...)
-		} else {
+		switch {
+		case cohort.Applied && cohort.People:
+			f.people = append(f.people, said)
+		case cohort.Applied:
 			layOver(doc, overlay)
+		default:
+			f.warnings = append(append(f.warnings, said.Layer.Warnings...), alone.warnings...)
 		}
 	}
 	return out, nil
@@ -103,61 +119,108 @@ func (f *file) cohort(key string, v *document.Value) (Cohort, *document.Value, e
 	if overlay.Kind != document.KindTable {
 		return c, nil, document.Fail(overlay, key+".requirements", "expected a table, found %s", document.Found(overlay))
 	}
+	c.People = t.Has("users") || t.Has("groups")
 	c.Applied, c.Why, err = f.subject.of(key, c.Name, t, v)
 	return c, overlay, err
 }
 
 // of reports whether the subject meets all conditions of a cohort, and why.
 func (s Subject) of(key, name string, t *document.Table, v *document.Value) (bool, string, error) {
-	met, conditions := true, 0
-	var reasons, against []string
-	for _, condition := range []struct {
-		key, what string
-		of        []string
-		match     func(pattern, is string) bool
-	}{
-		{"hosts", "host", one(s.Host), codex.MatchHost},
-		{"users", "user", one(s.User), func(p, is string) bool { return p == is }},
-		{"groups", "group", s.Groups, func(p, is string) bool { return p == is }},
-	} {
-		list := t.Get(condition.key)
-		if list == nil {
-			continue
-		}
-		conditions++
-		wanted, err := document.StringsOf(key+"."+condition.key, list)
-		if err != nil {
-			return false, "", err
-		}
-		if len(wanted) == 0 {
-			return false, "", document.Fail(list, key+"."+condition.key, "an empty list matches nothing; leave it out to have no such condition")
-		}
-		reason, ok := meets(condition.what, condition.key, wanted, condition.of, condition.match)
-		if ok {
-			reasons = append(reasons, reason)
-			continue
-		}
-		met, against = false, append(against, reason)
+	var all outcome
+	hosts, err := listOf(key, t, "hosts")
+	if err != nil {
+		return false, "", err
+	}
+	users, err := listOf(key, t, "users")
+	if err != nil {
+		return false, "", err
+	}
+	groups, err := listOf(key, t, "groups")
+	if err != nil {
+		return false, "", err
+	}
+	if hosts != nil {
+		all.add(meets("host", "hosts", hosts, one(s.Host), codex.MatchHost))
+	}
+	if users != nil || groups != nil {
+		all.add(s.somebody(users, groups))
 	}
 	if percent := t.Get("percent"); percent != nil {
-		conditions++
 		reason, ok, err := s.drawn(key, name, percent)
 		if err != nil {
 			return false, "", err
 		}
-		if met = met && ok; ok {
-			reasons = append(reasons, reason)
-		} else {
-			against = append(against, reason)
-		}
+		all.add(reason, ok)
 	}
-	if conditions == 0 {
+	if all.conditions == 0 {
 		return false, "", document.Fail(v, key, "has no hosts, users, groups or percent: what holds everywhere belongs into the file itself")
 	}
-	if !met {
-		reasons = against
+	return all.met(), all.why(), nil
+}
+
+// listOf returns the words of a condition; nil if there is no such condition.
+func listOf(key string, t *document.Table, name string) ([]string, error) {
+	list := t.Get(name)
+	if list == nil {
+		return nil, nil
 	}
-	return met, strings.Join(reasons, ", "), nil
+	wanted, err := document.StringsOf(key+"."+name, list)
+	if err == nil && len(wanted) == 0 {
+		err = document.Fail(list, key+"."+name, "an empty list matches nothing; leave it out to have no such condition")
+	}
+	return wanted, err
+}
+
+// somebody reports whether one of the people meets both conditions.
+func (s Subject) somebody(users, groups []string) (string, bool) {
+	same := func(wanted, is string) bool { return wanted == is }
+	var last outcome
+	for _, p := range s.People {
+		if p.Unsure {
+			return "who " + quoteWord(p.User) + " is could not be found out, which counts", true
+		}
+		last = outcome{}
+		if users != nil {
+			last.add(meets("user", "users", users, one(p.User), same))
+		}
+		if groups != nil {
+			last.add(meets("group", "groups", groups, p.Groups, same))
+		}
+		if last.met() {
+			return last.why(), true
+		}
+	}
+	switch len(s.People) {
+	case 0:
+		return "no user is known", false
+	case 1:
+		return last.why(), false
+	}
+	return fmt.Sprintf("none of %d users is", len(s.People)), false
+}
+
+// outcome collects what became of conditions.
+type outcome struct {
+	conditions   int
+	reasons, not []string
+}
+
+func (o *outcome) add(reason string, met bool) {
+	o.conditions++
+	if met {
+		o.reasons = append(o.reasons, reason)
+	} else {
+		o.not = append(o.not, reason)
+	}
+}
+
+func (o *outcome) met() bool { return len(o.not) == 0 }
+
+func (o *outcome) why() string {
+	if o.met() {
+		return strings.Join(o.reasons, ", ")
+	}
+	return strings.Join(o.not, ", ")
 }
 
 // meets reports whether one of what the subject is matches one of what is wanted.

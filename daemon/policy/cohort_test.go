@@ -31,7 +31,7 @@ unmatched = "prompt"
 [[paddock.cohort]]
 name = "pilot"
 hosts = ["devbox-*", "ci"]
-users = ["alice"]
+percent = 100
 [paddock.cohort.requirements]
 allowed_web_search_modes = ["cached"]
 paddock.mode = "enforce"
@@ -40,26 +40,24 @@ pattern = [{ token = "git" }, { token = "push" }]
 decision = "forbidden"
 
 [[paddock.cohort]]
-name = "engineers"
-groups = ["eng", "sre"]
+name = "laptops"
+hosts = ["laptop-*"]
 requirements = { paddock = { unmatched = "allow" } }
 `
 
 func TestCohorts(t *testing.T) {
 	for _, tt := range []struct {
-		who            Subject
-		mode           Mode
-		push, ls       Decision
-		search         string
-		pilot, enginee bool
+		who             Subject
+		mode            Mode
+		push, ls        Decision
+		search          string
+		pilot, laptopID bool
 	}{
 		{Subject{}, Observe, Prompt, Prompt, "live", false, false},
-		{Subject{Host: "devbox-7", User: "alice"}, Enforce, Forbidden, Prompt, "cached", true, false},
-		{Subject{Host: "DEVBOX-7.", User: "alice", Groups: []string{"ops", "sre"}}, Enforce, Forbidden, Allow, "cached", true, true},
-		{Subject{Host: "devbox-7", User: "bob"}, Observe, Prompt, Prompt, "live", false, false},
-		{Subject{Host: "laptop", User: "alice"}, Observe, Prompt, Prompt, "live", false, false},
+		{Subject{Host: "devbox-7", MachineID: "m"}, Enforce, Forbidden, Prompt, "cached", true, false},
+		{Subject{Host: "DEVBOX-7.", MachineID: "m"}, Enforce, Forbidden, Prompt, "cached", true, false},
 		{Subject{Host: "devbox-7"}, Observe, Prompt, Prompt, "live", false, false},
-		{Subject{Groups: []string{"eng"}}, Observe, Allow, Allow, "live", false, true},
+		{Subject{Host: "laptop-1", MachineID: "m"}, Observe, Allow, Allow, "live", false, true},
 	} {
 		req := as(t, staged, tt.who)
 		merged := Merge(req)
@@ -68,7 +66,7 @@ func TestCohorts(t *testing.T) {
 			rules.Decide(cmd("rm")).Decision != Prompt || codex.Texts(merged.Codex.Get("allowed_web_search_modes"))[0] != tt.search {
 			t.Errorf("%+v: mode %s, unmatched %s, rules %v", tt.who, req.Mode, req.Unmatched, req.Rules)
 		}
-		if len(req.Cohorts) != 2 || req.Cohorts[0].Applied != tt.pilot || req.Cohorts[1].Applied != tt.enginee {
+		if len(req.Cohorts) != 2 || req.Cohorts[0].Applied != tt.pilot || req.Cohorts[1].Applied != tt.laptopID {
 			t.Errorf("%+v: cohorts %+v", tt.who, req.Cohorts)
 		}
 		for _, c := range req.Cohorts {
@@ -81,7 +79,7 @@ func TestCohorts(t *testing.T) {
 
 // A value of a cohort is traced to the line in the cohort.
 func TestCohortsAreSources(t *testing.T) {
-	req := as(t, staged, Subject{Host: "ci", User: "alice"})
+	req := as(t, staged, Subject{Host: "ci", MachineID: "m"})
 	lines := map[string]int{}
 	for _, v := range Values(Merge(req), req) {
 		lines[v.Key] = v.Line

@@ -34,16 +34,17 @@ var (
 	cohortShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
 		{Name: "name", Shape: textShape, Required: true, Meaning: "What the cohort is called; with it, machines are drawn for percent."},
 		{Name: "hosts", Shape: textsShape, Meaning: "Host names, with * and ?, whatever their case."},
-		{Name: "users", Shape: textsShape, Meaning: "Names of users."},
-		{Name: "groups", Shape: textsShape, Meaning: "Names of groups the user is in."},
+		{Name: "users", Shape: textsShape, Meaning: "Names of users. It is met while one of them has a session."},
+		{Name: "groups", Shape: textsShape, Meaning: "Names of groups such a user is in."},
 		{Name: "percent", Shape: &codex.Shape{Form: codex.Integer, Max: 100}, Meaning: "So many of a hundred machines, always the same ones; a greater number only adds machines."},
-		{Name: "requirements", Shape: overlayShape, Required: true, Meaning: "What is laid over this file on these machines: any keys of requirements.toml. Rules are added; of all else, tables are merged and the cohort's value counts."},
+		{Name: "requirements", Shape: overlayShape, Required: true, Meaning: "What is laid over this file on these machines: any keys of requirements.toml. Rules are added; of all else, tables are merged and the cohort's value counts. Of a cohort with users or groups it is a layer of its own, which makes stricter and never milder."},
 	}}
 	paddockShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
 		{Name: "agents", Shape: &codex.Shape{Form: codex.List, Item: textShape, MinItems: 1}, Meaning: "Which agents to govern, by name. Left out: all that are known."},
 		{Name: "cohort", Shape: &codex.Shape{Form: codex.List, Item: cohortShape}, Meaning: "Machines or people for whom this file says something else."},
 		{Name: "mode", Shape: wordsShape(Observe.String(), Enforce.String()), Meaning: "\"observe\" records what would have been refused, and lets it through. Left out: \"enforce\"."},
 		{Name: "network", Shape: networkShape, Meaning: "What agents may reach, by address. Left out: everything."},
+		{Name: "require_provenance", Shape: wordsShape(FileOnly.String(), Manual.String(), MDMVerified.String()), Meaning: "How sure it must be that device management wrote managed preferences (macOS) for them to count. Left out: \"file_only\", anything root wrote."},
 		{Name: "telemetry", Shape: telemetryShape, Meaning: "Where events are exported to. Left out: nowhere."},
 		{Name: "unmatched", Shape: wordsShape(Allow.String(), Prompt.String(), Forbidden.String()), Meaning: "What holds for a command that no rule matches. Left out: \"allow\"."},
 	}}

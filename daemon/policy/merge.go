@@ -23,6 +23,7 @@ func Merge(layers ...*Requirements) *Requirements {
 	if len(layers) == 0 {
 		return Defaults()
 	}
+	layers = withPeople(layers)
 	out := mergeOwn(layers)
 	var parsed []*codex.Parsed
 	for _, l := range layers {
@@ -44,6 +45,7 @@ func mergeOwn(layers []*Requirements) *Requirements {
 	for i, l := range layers {
 		out.ModeSet = out.ModeSet || l.ModeSet
 		out.Unmatched = max(out.Unmatched, l.Unmatched)
+		out.Provenance = max(out.Provenance, l.Provenance)
 		out.Rules = append(out.Rules, l.Rules...)
 		out.Warnings = append(out.Warnings, l.Warnings...)
 		out.Cohorts = append(out.Cohorts, l.Cohorts...)

@@ -45,8 +45,10 @@ type file struct {
 	source   string
 	subject  Subject
 	warnings []codex.Warning // of what is not Codex's
-	// within says that this is what a cohort overlays, which has no cohorts itself.
+	// within says that this is what a cohort says, which has no cohorts itself.
 	within bool
+	// people is what cohorts of people say that are here.
+	people []*Requirements
 }
 
 func (f *file) warn(at document.Position, format string, args ...any) {
@@ -60,7 +62,7 @@ func (f *file) requirements(doc *document.Value) (*Requirements, error) {
 	if err != nil {
 		return nil, err
 	}
-	req := &Requirements{Mode: Enforce, Unmatched: Allow, Network: Network{Default: NetAllow}, Cohorts: cohorts}
+	req := &Requirements{Mode: Enforce, Unmatched: Allow, Network: Network{Default: NetAllow}, Cohorts: cohorts, People: f.people}
 	own := []string{ownTable}
 	if f.layer.Kind == codex.Legacy {
 		own = nil // there is no such table in a config.toml
@@ -130,6 +132,11 @@ func (f *file) paddock(v *document.Value, req *Requirements) error {
 	}
 	if v := t.Get("network"); v != nil {
 		if req.Network, err = f.network(key+".network", v); err != nil {
+			return err
+		}
+	}
+	if v := t.Get("require_provenance"); v != nil {
+		if req.Provenance, err = document.Enum(key+".require_provenance", v, "provenance", FileOnly, Manual, MDMVerified); err != nil {
 			return err
 		}
 	}

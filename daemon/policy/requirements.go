@@ -56,6 +56,39 @@ func (d Decision) String() string {
 	return fmt.Sprintf("Decision(%d)", int(d))
 }
 
+// Provenance says how sure it is that device management wrote a managed preference.
+// That the file is there proves nothing: root can write it.
+type Provenance int
+
+// From least to most.
+const (
+	// Absent says that there is no such preference.
+	Absent Provenance = iota
+	// FileOnly says that no installed profile says the same.
+	FileOnly
+	// Manual says that a profile does, and a person installed it, or that it came from
+	// a server is not known.
+	Manual
+	// MDMVerified says that a profile does, a server installed it, and the machine is
+	// enrolled.
+	MDMVerified
+)
+
+// String returns the word used in requirements files and in output.
+func (p Provenance) String() string {
+	switch p {
+	case Absent:
+		return "absent"
+	case FileOnly:
+		return "file_only"
+	case Manual:
+		return "manual"
+	case MDMVerified:
+		return "mdm_verified"
+	}
+	return fmt.Sprintf("Provenance(%d)", int(p))
+}
+
 // Requirements is what administrators enforce: one layer as parsed, or several
 // merged.
 type Requirements struct {
@@ -75,6 +108,8 @@ type Requirements struct {
 	Telemetry TelemetrySink
 	// Agents names the agents to govern. Empty: all that are known.
 	Agents []string
+	// Provenance is the least that managed preferences must have to count.
+	Provenance Provenance
 	// Cohorts are those of the layers, with what became of them.
 	Cohorts []Cohort
 	// Layer is what was parsed; of merged requirements nil. Not to be changed.
@@ -88,6 +123,8 @@ type Requirements struct {
 	// Warnings are whole sentences about what was read but has no effect, each
 	// with its source and line.
 	Warnings []string
+	// People are what the layer's cohorts of people say: layers below it, see Merge.
+	People []*Requirements
 }
 
 // TelemetrySink is the OTLP/HTTP receiver that events are exported to.

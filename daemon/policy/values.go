@@ -91,7 +91,7 @@ func (l *lister) add(key string, value any, v *document.Value) {
 // ownValues lists Paddock's own values. Where several layers say the same, the
 // highest one explains it.
 func ownValues(merged *Requirements, layers []*Requirements) []Value {
-	high := slices.Clone(layers)
+	high := slices.Clone(withPeople(layers))
 	slices.Reverse(high)
 	written := func(names ...string) func(l *Requirements) (string, int, bool) {
 		return func(l *Requirements) (string, int, bool) {
@@ -112,6 +112,10 @@ func ownValues(merged *Requirements, layers []*Requirements) []Value {
 	}
 	out := add(nil, "paddock.mode", merged.Mode.String(), written("mode"), func(l *Requirements) bool { return l.Mode == merged.Mode })
 	out = add(out, "paddock.unmatched", merged.Unmatched.String(), written("unmatched"), func(l *Requirements) bool { return l.Unmatched == merged.Unmatched })
+	if merged.Provenance > Absent {
+		out = add(out, "paddock.require_provenance", merged.Provenance.String(), written("require_provenance"),
+			func(l *Requirements) bool { return l.Provenance == merged.Provenance })
+	}
 	for i, agent := range merged.Agents {
 		out = add(out, document.Element("paddock.agents", i), agent, written("agents"), func(l *Requirements) bool { return slices.Contains(l.Agents, agent) })
 	}
