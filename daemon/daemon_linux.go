@@ -35,9 +35,12 @@ type Daemon struct {
 	enforcer *enforce.Enforcer
 	server   *api.Server
 
-	saving sync.Mutex // of the file the sessions are in
-	mu     sync.Mutex // guards what follows
-	policy inForce
+	saving   sync.Mutex // of the file the sessions are in
+	applying sync.Mutex // one result of the loader after the other, in their order
+	prove    chan struct{}
+	people   people
+	mu       sync.Mutex // guards what follows
+	policy   inForce
 }
 
 // inForce is what status says of the requirements.
@@ -49,7 +52,12 @@ type inForce struct {
 }
 
 // New makes a daemon; nothing happens before Run.
-func New(c Config) *Daemon { return &Daemon{config: c.withDefaults()} }
+func New(c Config) *Daemon {
+	return &Daemon{
+		config: c.withDefaults(), prove: make(chan struct{}, 1),
+		people: people{known: map[uint32]policy.Person{}, seen: map[uint32]time.Time{}},
+	}
+}
 
 // stopLimit is how long an orderly stop may take.
 const stopLimit = 5 * time.Second
@@ -98,6 +106,10 @@ func (d *Daemon) up(ctx context.Context) error {
 	if err := d.restoreSessions(); err != nil {
 		c.Log.Warn("the sessions from before are lost; what is marked in the kernel stays governed", "error", err)
 	}
+	if err := d.recallPeople(); err != nil {
+		c.Log.Warn("who used the machine before is lost; they count when they come again", "error", err)
+	}
+	d.meet()
 	if d.kernel, err = ebpf.Open(d.kernelOptions()); err != nil {
 		return err
 	}
@@ -183,6 +195,10 @@ func (d *Daemon) serve(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-d.prove:
+			if err := d.enforcer.Prove(ctx); err != nil && ctx.Err() == nil {
+				d.config.Log.Error("a gate is not proven under the new policy", "error", err)
+			}
 		case <-prove.C:
 			if err := d.enforcer.Prove(ctx); err != nil && ctx.Err() == nil {
 				d.config.Log.Error("a gate is not proven any more", "error", err)

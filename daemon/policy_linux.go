@@ -28,14 +28,27 @@ func (d *Daemon) applyFirst(r mdm.Result) error {
 // applyNext reacts to changed requirements. What cannot be applied leaves the
 // generation before in force.
 func (d *Daemon) applyNext(ctx context.Context, r mdm.Result) {
-	if err := d.apply(r, r.Requirements); err != nil {
-		d.reject(r, err)
+	if !d.applyInOrder(r) {
 		return
 	}
 	d.exporter.Reconfigure(r.Requirements.Telemetry.Endpoint, r.Requirements.Telemetry.Headers)
 	if err := d.enforcer.Prove(ctx); err != nil && ctx.Err() == nil {
 		d.config.Log.Error("a gate is not proven under the new policy", "error", err)
 	}
+}
+
+// applyInOrder puts r into force, unless something newer is.
+func (d *Daemon) applyInOrder(r mdm.Result) bool {
+	d.applying.Lock()
+	defer d.applying.Unlock()
+	if !d.newer(r) {
+		return false
+	}
+	if err := d.apply(r, r.Requirements); err != nil {
+		d.reject(r, err)
+		return false
+	}
+	return true
 }
 
 func (d *Daemon) apply(r mdm.Result, requirements *policy.Requirements) error {

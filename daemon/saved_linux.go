@@ -19,6 +19,7 @@ func (d *Daemon) sessionsChanged() {
 	if err := d.saveSessions(); err != nil {
 		d.config.Log.Error("saving the sessions", "error", err)
 	}
+	d.meet()
 }
 
 func (d *Daemon) savedPath() string { return filepath.Join(d.config.StateDir, "sessions.json") }

@@ -101,11 +101,15 @@ func NewLoader(root, stateDir string, log *slog.Logger) *Loader {
 }
 
 // SetPeople says who uses the machine, for the cohorts of people. It counts from the
-// next Load on.
-func (l *Loader) SetPeople(people []policy.Person) {
+// next Load on, and returns whether that is somebody else than before.
+func (l *Loader) SetPeople(people []policy.Person) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	same := slices.EqualFunc(l.people, people, func(a, b policy.Person) bool {
+		return a.User == b.User && a.Unsure == b.Unsure && slices.Equal(a.Groups, b.Groups)
+	})
 	l.people = slices.Clone(people)
+	return !same
 }
 
 // Load reads all sources. It never fails:
@@ -125,8 +129,8 @@ func (l *Loader) Load() Result {
 	return result
 }
 
-// changed is Load if something differs from what was last handed out.
-func (l *Loader) changed() (Result, bool) {
+// Reload is Load, and says whether the result differs from the one before.
+func (l *Loader) Reload() (Result, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	result := l.load()

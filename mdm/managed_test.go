@@ -128,7 +128,10 @@ func TestRequireProvenance(t *testing.T) {
 		{"and breaks the demand", func() { tr.write(paddockFile, demand+"x") }, holdsGit, incidents{"/etc/paddock/requirements.toml|line 3", source + "|file_only"}},
 		{"no demand any more", func() { tr.must(os.Remove(tr.path(paddockFile))) }, "enforce ls:allow git:allow true:allow net:allow", nil},
 		{
-			"a profile that demands it of itself", func() { said = forbidGit + "require_provenance = \"manual\"\n"; tr.force(codexPlist, requirementsKey, said) }, holdsGit, nil,
+			"a profile that demands it of itself", func() {
+				said = forbidGit + "require_provenance = \"manual\"\n"
+				tr.force(codexPlist, requirementsKey, said)
+			}, holdsGit, nil,
 		},
 		{
 			"and is not one any more", func() { said = "" }, holdsGit, incidents{source + "|its provenance is file_only, and " + source + " requires manual"},

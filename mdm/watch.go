@@ -23,9 +23,8 @@ const (
 	rescan = time.Minute
 )
 
-// Watch calls changed with each result that differs from the one before, the
-// first of which is that of the last Load; without a Load, at once. Calls do not
-// overlap. It returns nil when ctx ends, or an error when the file system cannot be
+// Watch calls changed with each result that differs from the one before, Load and
+// Reload included; without either, at once. Calls do not overlap. It returns nil when ctx ends, or an error when the file system cannot be
 // watched.
 func (l *Loader) Watch(ctx context.Context, changed func(Result)) error {
 	watcher, err := fsnotify.NewWatcher()
@@ -38,7 +37,7 @@ func (l *Loader) Watch(ctx context.Context, changed func(Result)) error {
 	look := func() {
 		// First watch, then read: what happens in between is read or notified.
 		names = l.watchParents(watcher)
-		if result, differs := l.changed(); differs {
+		if result, differs := l.Reload(); differs {
 			changed(result)
 		}
 	}
