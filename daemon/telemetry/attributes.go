@@ -18,6 +18,7 @@ const (
 	AttrNetworkType           = "network.type"              // ipv4 or ipv6
 	AttrDestinationAddress    = "destination.address"
 	AttrDestinationPort       = "destination.port" // int64
+	AttrDNSQuestionName       = "dns.question.name"
 	AttrErrorMessage          = "error.message"
 	AttrEventName             = "event.name"     // set on export: some backends drop OTLP's own field
 	AttrRecordUID             = "log.record.uid" // set on export: Event.ID, the same on each delivery
@@ -61,6 +62,8 @@ const (
 	AttrCalledAs         = "paddock.process.called_as"    // path given to execve
 	AttrSocketKind       = "paddock.socket.kind"          // family, type and protocol of a refused socket
 	AttrCoalesced        = "paddock.network.coalesced"    // int64, earlier datagrams to the same place, not recorded one by one
+	AttrDNSQuestionType  = "paddock.dns.question.type"    // A, AAAA, TXT, ...
+	AttrDNSAlias         = "paddock.dns.alias"            // the alias (CNAME) that was the reason
 	AttrCanaryProven     = "paddock.canary.proven"        // bool
 	AttrCanaryDetail     = "paddock.canary.detail"        // what happened instead
 	AttrTamperTarget     = "paddock.tamper.target.pid"    // int64

@@ -30,6 +30,7 @@ var may = map[string][]string{
 	"daemon/session":          {},
 	"daemon/telemetry":        {},
 	"daemon/egress":           {"daemon/policy", "daemon/session", "daemon/telemetry", "ebpf"},
+	"daemon/egress/resolver":  {"daemon/egress", "daemon/policy", "daemon/telemetry"},
 	"daemon/enforce":          {"daemon/policy", "daemon/session", "daemon/telemetry", "ebpf"},
 	"daemon/api":              {"daemon/session", "daemon/telemetry"},
 	"daemon/approval/show":    {},

@@ -1,0 +1,630 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resolver
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/seed-649e9bbc/paddock/daemon/egress"
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+)
+
+// upstream is a DNS server of the test's own.
+type upstream struct {
+	t    *testing.T
+	addr string
+
+	mu    sync.Mutex
+	asked []string
+	raw   [][]byte
+	// answer makes a reply's records; nil: none at all, ever
+	answer func(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource)
+	// big makes UDP replies truncated
+	big bool
+}
+
+func newUpstream(t *testing.T, answer func(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource)) *upstream {
+	t.Helper()
+	u := &upstream{t: t, answer: answer}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	must(t, err)
+	u.addr = l.Addr().String()
+	c, err := net.ListenPacket("udp4", u.addr)
+	must(t, err)
+	t.Cleanup(func() { l.Close(); c.Close() })
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			n, from, err := c.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if out := u.reply(buf[:n], u.big); out != nil {
+				_, _ = c.WriteTo(out, from)
+			}
+		}
+	}()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				buf := make([]byte, 4096)
+				for {
+					n, err := readFramed(conn, buf)
+					if err != nil {
+						return
+					}
+					if out := u.reply(buf[:n], false); out != nil {
+						_ = writeFramed(conn, out)
+					}
+				}
+			}()
+		}
+	}()
+	return u
+}
+
+func (u *upstream) reply(raw []byte, cut bool) []byte {
+	var m dnsmessage.Message
+	if m.Unpack(raw) != nil || len(m.Questions) != 1 {
+		return nil
+	}
+	u.mu.Lock()
+	u.asked = append(u.asked, m.Questions[0].Name.String()+" "+typeName(m.Questions[0].Type))
+	u.raw = append(u.raw, slices.Clone(raw))
+	u.mu.Unlock()
+	if u.answer == nil {
+		return nil
+	}
+	out := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, AuthenticData: true}, Questions: m.Questions}
+	if cut {
+		out.Truncated = true
+	} else {
+		out.RCode, out.Answers = u.answer(m.Questions[0])
+	}
+	packed, err := out.Pack()
+	if err != nil {
+		u.t.Error(err)
+	}
+	return packed
+}
+
+func (u *upstream) questions() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.asked)
+}
+
+type recorder struct {
+	mu     sync.Mutex
+	events []telemetry.Event
+}
+
+func (r *recorder) Record(_ context.Context, events ...telemetry.Event) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, events...)
+	return nil
+}
+
+func (r *recorder) reasons() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []string
+	for _, e := range r.events {
+		out = append(out, e.Attrs[telemetry.AttrDNSQuestionName].(string)+": "+e.Attrs[telemetry.AttrDecisionReason].(string))
+	}
+	return out
+}
+
+// bench is a resolver with one server and a client.
+type bench struct {
+	*Resolver
+	t      *testing.T
+	up     *upstream
+	events *recorder
+	who    egress.Flow
+	err    error
+}
+
+func newBench(t *testing.T, answer func(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource)) *bench {
+	t.Helper()
+	b := &bench{t: t, up: newUpstream(t, answer), events: &recorder{}, who: egress.Flow{Session: "S1", Agent: "codex", PID: 7}}
+	file := filepath.Join(t.TempDir(), "hosts")
+	must(t, os.WriteFile(file, []byte("10.9.8.7 build.corp build # ours\n"), 0o644))
+	b.Resolver = New(Config{
+		Who: func(bool, netip.AddrPort, netip.AddrPort) (egress.Flow, error) { return b.who, b.err },
+		Judge: func(h policy.Host) policy.HostVerdict {
+			switch {
+			case under(h.Name(), "denied.test"):
+				return policy.HostVerdict{Cause: policy.CauseDenied, Rule: "**.denied.test", Source: "req.toml", Line: 3, Reason: "by rule"}
+			case under(h.Name(), "allowed.test"):
+				return policy.HostVerdict{Decision: policy.NetAllow, Cause: policy.CauseAllowed}
+			}
+			return policy.HostVerdict{Cause: policy.CauseNotAllowed}
+		},
+		Events: b.events, Hosts: file,
+	})
+	b.Resolver.up.path = "/dev/null"
+	b.Resolver.up.checked = time.Now().Add(24 * time.Hour)
+	b.Resolver.up.servers = servers{list: []string{b.up.addr}, timeout: 5 * time.Second, attempts: 1}
+	b.routes.checked, b.routes.six = time.Now().Add(24*time.Hour), true
+	must(t, b.Start(t.Context()))
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		must(t, b.Shutdown(ctx))
+	})
+	return b
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ask sends one question over UDP.
+func (b *bench) ask(name string, t dnsmessage.Type) dnsmessage.Message {
+	b.t.Helper()
+	m := dnsmessage.Message{
+		Header:    dnsmessage.Header{ID: 4711, RecursionDesired: true},
+		Questions: []dnsmessage.Question{{Name: dnsmessage.MustNewName(name), Type: t, Class: dnsmessage.ClassINET}},
+	}
+	return b.send("udp4", m)
+}
+
+func (b *bench) send(network string, m dnsmessage.Message) dnsmessage.Message {
+	b.t.Helper()
+	packed, err := m.Pack()
+	must(b.t, err)
+	out, err := b.exchange(network, packed)
+	must(b.t, err)
+	var got dnsmessage.Message
+	must(b.t, got.Unpack(out))
+	if !got.Response || got.ID != m.ID {
+		b.t.Fatalf("no answer to our question: %+v", got.Header)
+	}
+	return got
+}
+
+func (b *bench) exchange(network string, packed []byte) ([]byte, error) {
+	port := b.Ports().UDP4
+	if network == "tcp4" {
+		port = b.Ports().TCP4
+	}
+	c, err := net.Dial(network, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port).String())
+	must(b.t, err)
+	defer c.Close()
+	must(b.t, c.SetDeadline(time.Now().Add(20*time.Second)))
+	buf := make([]byte, 64<<10)
+	var n int
+	if network == "tcp4" {
+		must(b.t, writeFramed(c, packed))
+		n, err = readFramed(c, buf)
+	} else {
+		_, err = c.Write(packed)
+		must(b.t, err)
+		n, err = c.Read(buf)
+	}
+	return buf[:n], err
+}
+
+func record(name string, ttl uint32, body dnsmessage.ResourceBody) dnsmessage.Resource {
+	return dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName(name), Class: dnsmessage.ClassINET, TTL: ttl}, Body: body}
+}
+
+func a(ip string) *dnsmessage.AResource {
+	return &dnsmessage.AResource{A: netip.MustParseAddr(ip).As4()}
+}
+
+func alias(to string) *dnsmessage.CNAMEResource {
+	return &dnsmessage.CNAMEResource{CNAME: dnsmessage.MustNewName(to)}
+}
+
+// addresses of an answer.
+func addresses(m dnsmessage.Message) []string {
+	var out []string
+	for _, r := range m.Answers {
+		switch body := r.Body.(type) {
+		case *dnsmessage.AResource:
+			out = append(out, netip.AddrFrom4(body.A).String())
+		case *dnsmessage.AAAAResource:
+			out = append(out, netip.AddrFrom16(body.AAAA).String())
+		}
+	}
+	return out
+}
+
+func same(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: %q, want %q", what, got, want)
+	}
+}
+
+// An answer is remembered for the session that asked, under the name it asked for;
+// what the server adds is not.
+func TestAnswersAreBound(t *testing.T) {
+	b := newBench(t, func(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource) {
+		return 0, []dnsmessage.Resource{
+			record("www.shop.test.", 30, alias("cdn.shop.test.")),
+			record("cdn.shop.test.", 30, a("192.0.2.7")),
+			record("cdn.shop.test.", 30, a("192.0.2.8")),
+			record("victim.test.", 30, a("192.0.2.66")), // nobody asked
+			record("www.shop.test.", 30, a("192.0.2.67")),
+		}
+	})
+	m := b.ask("wWw.Shop.test.", dnsmessage.TypeA)
+	same(t, "answer", addresses(m), "192.0.2.7", "192.0.2.8")
+	if name := m.Questions[0].Name.String(); name != "wWw.Shop.test." {
+		t.Errorf("the question came back as %s: clients compare", name)
+	}
+	same(t, "asked", b.up.questions(), "www.shop.test. A")
+	for addr, want := range map[string][]string{
+		"192.0.2.7": {"www.shop.test"}, "192.0.2.8": {"www.shop.test"}, "::ffff:192.0.2.8": {"www.shop.test"},
+		"192.0.2.66": nil, "192.0.2.67": nil, "10.9.8.7": {"build.corp", "build"},
+	} {
+		same(t, "names of "+addr, b.NamesOf("S1", netip.MustParseAddr(addr)), want...)
+	}
+	same(t, "names for another session", b.NamesOf("S2", netip.MustParseAddr("192.0.2.7")))
+	b.Forget("S1")
+	same(t, "names after its end", b.NamesOf("S1", netip.MustParseAddr("192.0.2.7")))
+}
+
+func TestNamesThatAreRefused(t *testing.T) {
+	b := newBench(t, func(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource) {
+		if strings.HasPrefix(q.Name.String(), "cloak") {
+			return 0, []dnsmessage.Resource{record(q.Name.String(), 30, alias("track.denied.test.")), record("track.denied.test.", 30, a("192.0.2.9"))}
+		}
+		return 0, []dnsmessage.Resource{record(q.Name.String(), 30, &dnsmessage.TXTResource{TXT: []string{"x"}})}
+	})
+	for _, test := range []struct {
+		name  string
+		kind  dnsmessage.Type
+		code  dnsmessage.RCode
+		event string // part of the reason; empty: no event
+		asked bool   // of the system's server
+	}{
+		{"denied.test.", dnsmessage.TypeA, dnsmessage.RCodeNameError, "by rule", false},
+		{"DeePer.denied.TEST.", dnsmessage.TypeAAAA, dnsmessage.RCodeNameError, "by rule", false},
+		{"cloak.shop.test.", dnsmessage.TypeA, dnsmessage.RCodeNameError, "by rule", true},
+		{"shop.test.", dnsmessage.TypeTXT, dnsmessage.RCodeRefused, "type TXT are only for names that a rule allows", false},
+		{"allowed.test.", dnsmessage.TypeTXT, 0, "", true},
+		{"allowed.test.", dnsmessage.Type(10), dnsmessage.RCodeRefused, "type 10 are not resolved", false}, // NULL
+		{"allowed.test.", dnsmessage.TypeALL, dnsmessage.RCodeRefused, "type ALL are not", false},
+		{"allowed.test.", dnsmessage.TypeAXFR, dnsmessage.RCodeRefused, "type AXFR are not", false},
+		{"dns.google.", dnsmessage.TypeA, dnsmessage.RCodeNameError, "hides names", false},
+		{"x.cloudflare-dns.com.", dnsmessage.TypeA, dnsmessage.RCodeNameError, "hides names", false},
+		{"use-application-dns.net.", dnsmessage.TypeA, dnsmessage.RCodeNameError, "", false},
+		{"_dns.resolver.arpa.", dnsmessage.TypeSVCB, dnsmessage.RCodeNameError, "", false},
+		{"printer.local.", dnsmessage.TypeA, dnsmessage.RCodeNameError, "", false},
+		{"1.2.3.4.", dnsmessage.TypeA, dnsmessage.RCodeNameError, "", false},
+		{"a b.test.", dnsmessage.TypeA, dnsmessage.RCodeNameError, "", false},
+		{"nul\x00.test.", dnsmessage.TypeA, dnsmessage.RCodeNameError, "", false},
+		{".", dnsmessage.TypeNS, dnsmessage.RCodeNameError, "", false},
+	} {
+		t.Run(test.name+typeName(test.kind), func(t *testing.T) {
+			before, events := len(b.up.questions()), len(b.events.reasons())
+			m := b.ask(test.name, test.kind)
+			if m.RCode != test.code || test.code != 0 && len(m.Answers) > 0 {
+				t.Errorf("answer %v with %d records, want %v", m.RCode, len(m.Answers), test.code)
+			}
+			if asked := len(b.up.questions()) > before; asked != test.asked {
+				t.Errorf("the system's server was asked: %v, want %v", asked, test.asked)
+			}
+			said := b.events.reasons()[events:]
+			if test.event == "" && len(said) > 0 || test.event != "" && (len(said) != 1 || !strings.Contains(said[0], test.event)) {
+				t.Errorf("events %q, want %q", said, test.event)
+			}
+		})
+	}
+	if names := b.NamesOf("S1", netip.MustParseAddr("192.0.2.9")); names != nil {
+		t.Errorf("the address behind a denied alias was bound to %q", names)
+	}
+	// The same again is not told again.
+	n := len(b.events.reasons())
+	b.ask("denied.test.", dnsmessage.TypeA)
+	if more := b.events.reasons()[n:]; len(more) != 0 {
+		t.Errorf("told again: %q", more)
+	}
+}
+
+// A client of no session gets no answer, and nobody is asked.
+func TestNobodyIsNotAnswered(t *testing.T) {
+	b := newBench(t, nil)
+	b.err = errors.New("nobody")
+	m := dnsmessage.Message{Questions: []dnsmessage.Question{{Name: dnsmessage.MustNewName("x.test."), Type: 1, Class: 1}}}
+	packed, err := m.Pack()
+	must(t, err)
+	if out, err := b.exchange("tcp4", packed); !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded) && err == nil {
+		t.Errorf("answered with %x", out)
+	}
+	if got := b.up.questions(); len(got) > 0 {
+		t.Errorf("asked: %q", got)
+	}
+	if s := b.Stats(); s.Nobody != 1 || s.Questions != 0 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// Long answers come over TCP, from the server and to the client; and of what the
+// client sends, its server sees the name and the type.
+func TestBigAnswersAndBits(t *testing.T) {
+	b := newBench(t, func(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource) {
+		var all []dnsmessage.Resource
+		for i := range 100 {
+			all = append(all, record(q.Name.String(), 30, &dnsmessage.AResource{A: [4]byte{192, 0, 2, byte(i)}}))
+		}
+		return 0, all
+	})
+	b.up.big = true
+	short := b.ask("many.test.", dnsmessage.TypeA)
+	if !short.Truncated || len(short.Answers) != 0 {
+		t.Errorf("over UDP without EDNS: truncated %v, %d answers", short.Truncated, len(short.Answers))
+	}
+	m := dnsmessage.Message{
+		Header:    dnsmessage.Header{ID: 9, RecursionDesired: true, AuthenticData: true},
+		Questions: []dnsmessage.Question{{Name: dnsmessage.MustNewName("many.test."), Type: 1, Class: 1}},
+	}
+	var opt dnsmessage.ResourceHeader
+	must(t, opt.SetEDNS0(4096, 0, true))
+	secret := []byte("data that leaves in an option")
+	m.Additionals = []dnsmessage.Resource{{Header: opt, Body: &dnsmessage.OPTResource{Options: []dnsmessage.Option{{Code: 65001, Data: secret}}}}}
+	full := b.send("tcp4", m)
+	if len(full.Answers) != 100 || full.Truncated || !full.AuthenticData {
+		t.Errorf("over TCP: %d answers, truncated %v, authentic %v", len(full.Answers), full.Truncated, full.AuthenticData)
+	}
+	b.up.mu.Lock()
+	defer b.up.mu.Unlock()
+	for _, raw := range b.up.raw {
+		if strings.Contains(string(raw), string(secret)) {
+			t.Error("an option of the client's went out")
+		}
+	}
+}
+
+// A server that is down is told of as such, and the next one is asked.
+func TestServersThatFail(t *testing.T) {
+	b := newBench(t, func(dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource) {
+		return dnsmessage.RCodeRefused, nil
+	})
+	good := newUpstream(t, func(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource) {
+		return 0, []dnsmessage.Resource{record(q.Name.String(), 30, a("192.0.2.1"))}
+	})
+	dead, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	must(t, err)
+	defer dead.Close()
+	b.Resolver.up.servers = servers{list: []string{dead.LocalAddr().String()}, timeout: 50 * time.Millisecond, attempts: 1}
+	if m := b.ask("x.test.", dnsmessage.TypeA); m.RCode != dnsmessage.RCodeServerFailure {
+		t.Errorf("no server: %v", m.RCode)
+	}
+	b.Resolver.up.servers = servers{list: []string{dead.LocalAddr().String(), b.up.addr, good.addr}, timeout: 50 * time.Millisecond, attempts: 1}
+	same(t, "by the third", addresses(b.ask("y.test.", dnsmessage.TypeA)), "192.0.2.1")
+}
+
+func TestServiceRecordsHideNothing(t *testing.T) {
+	target := dnsmessage.MustNewName(".")
+	service := func(priority uint16, params ...dnsmessage.SVCParam) *dnsmessage.HTTPSResource {
+		return &dnsmessage.HTTPSResource{SVCBResource: dnsmessage.SVCBResource{Priority: priority, Target: target, Params: params}}
+	}
+	b := newBench(t, func(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource) {
+		return 0, []dnsmessage.Resource{
+			record(q.Name.String(), 30, service(1,
+				dnsmessage.SVCParam{Key: dnsmessage.SVCParamALPN, Value: []byte("\x02h3\x02h2\x05h3-29")},
+				dnsmessage.SVCParam{Key: dnsmessage.SVCParamPort, Value: []byte{1, 187}},
+				dnsmessage.SVCParam{Key: dnsmessage.SVCParamIPv4Hint, Value: []byte{192, 0, 2, 99}},
+				dnsmessage.SVCParam{Key: dnsmessage.SVCParamECH, Value: []byte("key")})),
+			record(q.Name.String(), 30, service(2, dnsmessage.SVCParam{Key: dnsmessage.SVCParamALPN, Value: []byte("\x02h3")})),
+			record(q.Name.String(), 30, service(3,
+				dnsmessage.SVCParam{Key: dnsmessage.SVCParamMandatory, Value: []byte{0, 5}},
+				dnsmessage.SVCParam{Key: dnsmessage.SVCParamECH, Value: []byte("key")})),
+			record(q.Name.String(), 30, service(4,
+				dnsmessage.SVCParam{Key: dnsmessage.SVCParamALPN, Value: []byte("\x02h3")},
+				dnsmessage.SVCParam{Key: dnsmessage.SVCParamNoDefaultALPN})),
+		}
+	})
+	m := b.ask("shop.test.", dnsmessage.TypeHTTPS)
+	var got []string
+	for _, r := range m.Answers {
+		body := r.Body.(*dnsmessage.HTTPSResource)
+		text := string(rune('0' + body.Priority))
+		for _, p := range body.Params {
+			text += " " + p.Key.String() + "=" + string(p.Value)
+		}
+		got = append(got, text)
+	}
+	same(t, "records", got, "1 ALPN=\x02h2 Port=\x01\xbb", "2")
+	if m.AuthenticData {
+		t.Error("a changed answer says that it was checked")
+	}
+}
+
+// Data leaves in names: first it is counted, then it is stopped and told of.
+func TestTunnelsAreStopped(t *testing.T) {
+	b := newBench(t, func(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource) {
+		return 0, []dnsmessage.Resource{record(q.Name.String(), 30, a("192.0.2.1"))}
+	})
+	chunk := func(i int) string {
+		return strings.Repeat("k", 40) + strings.Repeat("z", i%20) + string(rune('a'+i/20%26)) + "." + "leak.co.uk."
+	}
+	refused := 0
+	for i := range 200 {
+		if b.ask(chunk(i), dnsmessage.TypeA).RCode == dnsmessage.RCodeNameError {
+			refused++
+		}
+	}
+	if refused < 80 || refused > 150 {
+		t.Errorf("%d of 200 were refused", refused)
+	}
+	said := b.events.reasons()
+	if len(said) != 1 || !strings.Contains(said[0], "too many long or different names of leak.co.uk") {
+		t.Errorf("events %q", said)
+	}
+	if b.ask("www.other.co.uk.", dnsmessage.TypeA).RCode != 0 || b.ask("www.leak.co.uk.", dnsmessage.TypeA).RCode != 0 {
+		t.Error("names that people chose are refused as well")
+	}
+	b.who.Session = "S2"
+	if b.ask(chunk(199), dnsmessage.TypeA).RCode != 0 {
+		t.Error("another session pays for it")
+	}
+	for i := range 200 {
+		if m := b.ask(strings.Repeat("q", 40)+string(rune('a'+i%26))+string(rune('a'+i/26))+".allowed.test.", dnsmessage.TypeA); m.RCode != 0 {
+			t.Fatal("a domain that a rule allows is limited")
+		}
+	}
+}
+
+func TestResolve(t *testing.T) {
+	b := newBench(t, func(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource) {
+		switch {
+		case strings.HasPrefix(q.Name.String(), "none"):
+			return dnsmessage.RCodeNameError, nil
+		case q.Type == dnsmessage.TypeA:
+			return 0, []dnsmessage.Resource{record(q.Name.String(), 30, a("192.0.2.1"))}
+		}
+		return 0, []dnsmessage.Resource{record(q.Name.String(), 30, &dnsmessage.AAAAResource{AAAA: netip.MustParseAddr("2001:db8::1").As16()})}
+	})
+	resolve := func(name string) []string {
+		got, err := b.Resolve(t.Context(), "S1", name)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		var out []string
+		for _, g := range got {
+			out = append(out, g.String())
+		}
+		return out
+	}
+	same(t, "both families", resolve("x.test"), "192.0.2.1", "2001:db8::1")
+	same(t, "bound", b.NamesOf("S1", netip.MustParseAddr("2001:db8::1")), "x.test")
+	same(t, "hosts", resolve("build.corp"), "10.9.8.7")
+	same(t, "localhost", resolve("localhost"), "127.0.0.1", "::1")
+	same(t, "denied", resolve("denied.test"), "resolving denied.test: by rule")
+	same(t, "no such name", resolve("none.test"), "resolving none.test: the name has no address")
+}
+
+func TestBindingsAreBounded(t *testing.T) {
+	now := time.Unix(1000, 0)
+	b := newBindings(func() time.Time { return now })
+	at := func(i int) netip.Addr {
+		var raw [4]byte
+		binary.BigEndian.PutUint32(raw[:], uint32(i))
+		return netip.AddrFrom4(raw)
+	}
+	for i := range maxAddresses + 10 {
+		now = now.Add(time.Millisecond)
+		b.bind("S", "x.test", at(i), time.Hour)
+	}
+	if n := len(b.sessions["S"].addresses); n != maxAddresses {
+		t.Errorf("%d addresses are kept", n)
+	}
+	same(t, "the oldest", b.namesOf("S", at(0)))
+	same(t, "the newest", b.namesOf("S", at(maxAddresses+9)), "x.test")
+	for i := range maxNames + 4 {
+		b.bind("S", "n"+string(rune('a'+i))+".test", at(1<<20), time.Minute)
+	}
+	if names := b.namesOf("S", at(1<<20)); len(names) != maxNames || names[0] != "n"+string(rune('a'+maxNames+3))+".test" {
+		t.Errorf("names %q", names)
+	}
+	now = now.Add(shortest + time.Second)
+	same(t, "after their time", b.namesOf("S", at(1<<20)))
+	for i := range maxSessions + 3 {
+		now = now.Add(time.Millisecond)
+		b.bind("session"+at(i).String(), "x.test", at(1), time.Minute)
+	}
+	if len(b.sessions) != maxSessions {
+		t.Errorf("%d sessions are kept", len(b.sessions))
+	}
+}
+
+func TestParseConf(t *testing.T) {
+	s := parseConf(strings.NewReader("# c\nnameserver 192.0.2.1\nnameserver 2001:db8::1%eth0\nnameserver bad\nnameserver 192.0.2.3\nnameserver 192.0.2.4\n" +
+		"search a b\noptions timeout:2 attempts:9 use-vc ndots:5 edns0\n"))
+	same(t, "servers", s.list, "192.0.2.1:53", "[2001:db8::1%eth0]:53", "192.0.2.3:53")
+	if s.timeout != 2*time.Second || s.attempts != 5 || !s.tcp {
+		t.Errorf("options %+v", s)
+	}
+	same(t, "none", parseConf(strings.NewReader("")).list, "127.0.0.1:53")
+}
+
+// Whatever bytes a client or a server sends, an answer is an answer to the question,
+// can be read, and fits.
+func FuzzMessages(f *testing.F) {
+	m := dnsmessage.Message{Questions: []dnsmessage.Question{{Name: dnsmessage.MustNewName("www.shop.test."), Type: 1, Class: 1}}}
+	asked, err := m.Pack()
+	if err != nil {
+		f.Fatal(err)
+	}
+	m.Response = true
+	m.Answers = []dnsmessage.Resource{
+		record("www.shop.test.", 30, alias("cdn.shop.test.")), record("cdn.shop.test.", 30, a("192.0.2.7")),
+		record("www.shop.test.", 30, &dnsmessage.HTTPSResource{SVCBResource: dnsmessage.SVCBResource{
+			Priority: 1, Target: dnsmessage.MustNewName("."), Params: []dnsmessage.SVCParam{{Key: 1, Value: []byte("\x02h3")}},
+		}}),
+	}
+	answered, err := m.Pack()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(asked, answered)
+	f.Fuzz(func(t *testing.T, client, server []byte) {
+		q, code, ok := read(client)
+		if !ok {
+			return
+		}
+		reply := q.reply(code)
+		if code == dnsmessage.RCodeSuccess {
+			if host, err := policy.ParseHost(q.name); err != nil || host.Name() != q.name {
+				t.Fatalf("name %q is not canonical", q.name)
+			}
+			var up dnsmessage.Message
+			if up.Unpack(server) == nil {
+				reply = sift(&q, &up).message
+			}
+		}
+		out, err := q.pack(&reply, q.size)
+		if err != nil {
+			return
+		}
+		if len(out) > q.size {
+			t.Fatalf("%d bytes for a client that takes %d", len(out), q.size)
+		}
+		var back dnsmessage.Message
+		if err := back.Unpack(out); err != nil || !back.Response || back.ID != q.header.ID {
+			t.Fatalf("the answer %x: %v", out, err)
+		}
+	})
+}
+
+// The lists and records of a server's are read without trust.
+func FuzzConf(f *testing.F) {
+	f.Add("nameserver 1.2.3.4\noptions timeout:3")
+	f.Fuzz(func(t *testing.T, text string) {
+		s := parseConf(strings.NewReader(text))
+		if len(s.list) == 0 || len(s.list) > 3 || s.timeout <= 0 || s.attempts < 1 {
+			t.Errorf("%+v", s)
+		}
+		parseHosts(strings.NewReader(text))
+	})
+}
