@@ -25,7 +25,8 @@ func canaryMain(args []string) error {
 	if len(args) == 2 && (args[1] == canaryForbidden || args[1] == canaryAllowed) {
 		return nil // it runs
 	}
-	if len(args) != 1 {
+	managed := len(args) == 2 && args[1] == canaryManaged
+	if len(args) != 1 && !managed {
 		return fmt.Errorf("canary: arguments %q", args)
 	}
 	daemon, err := strconv.Atoi(args[0])
@@ -53,6 +54,10 @@ func canaryMain(args []string) error {
 		// SIGURG is ignored by default and by the Go runtime: harmless if it arrives.
 		Signal: said(unix.Kill(daemon, unix.SIGURG)),
 	}
+	if managed {
+		f.Egress, f.Peer = goFar()
+		f.DNS, f.DNSTCP = ask(unix.SOCK_DGRAM), ask(unix.SOCK_STREAM)
+	}
 	return json.NewEncoder(os.Stdout).Encode(f)
 }
 
@@ -60,7 +65,7 @@ func canaryMain(args []string) error {
 func said(err error) string {
 	switch {
 	case err == nil:
-		return "done"
+		return saidDone
 	case errors.Is(err, unix.EPERM):
 		return saidEPERM
 	}
@@ -182,4 +187,83 @@ func send(family int, to unix.Sockaddr) string {
 	}
 	defer unix.Close(fd)
 	return said(unix.Sendto(fd, []byte("canary"), 0, to))
+}
+
+// waitForEnd bounds how long the canary waits for a listener.
+const waitForEnd = 3 // seconds
+
+func dial(kind int, to netip.AddrPort) (int, error) {
+	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	limit := unix.Timeval{Sec: waitForEnd}
+	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
+	for { // the runtime's own signals interrupt it
+		err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
+		if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EALREADY) {
+			break
+		}
+	}
+	if err != nil && !errors.Is(err, unix.EISCONN) {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// goFar connects to where nobody listens, and waits until whoever took it hangs up.
+func goFar() (outcome, peer string) {
+	fd, err := dial(unix.SOCK_STREAM, canaryFar)
+	if err != nil {
+		return said(err), ""
+	}
+	defer unix.Close(fd)
+	if sa, err := unix.Getpeername(fd); err == nil {
+		if four, ok := sa.(*unix.SockaddrInet4); ok {
+			peer = netip.AddrPortFrom(netip.AddrFrom4(four.Addr), uint16(four.Port)).String()
+		}
+	}
+	if _, err := hear(fd); errors.Is(err, unix.EAGAIN) {
+		return said(err), peer
+	}
+	return saidDone, peer
+}
+
+// hear waits for bytes, or for the end: that it was closed, or reset.
+func hear(fd int) ([]byte, error) {
+	b := make([]byte, 512)
+	for {
+		n, err := unix.Read(fd, b)
+		if !errors.Is(err, unix.EINTR) {
+			return b[:max(n, 0)], err
+		}
+	}
+}
+
+// ask asks a DNS server that does not exist for a name that does not exist.
+func ask(kind int) string {
+	const id = 0x7a
+	question := []byte{0, id, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 6, 'c', 'a', 'n', 'a', 'r', 'y', 7, 'i', 'n', 'v', 'a', 'l', 'i', 'd', 0, 0, 1, 0, 1}
+	at := 0
+	if kind == unix.SOCK_STREAM { // a length comes first
+		question = append([]byte{0, byte(len(question))}, question...)
+		at = 2
+	}
+	fd, err := dial(kind, canaryDNS)
+	if err != nil {
+		return said(err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, question); err != nil {
+		return said(err)
+	}
+	answer, err := hear(fd)
+	if err != nil {
+		return said(err)
+	}
+	if len(answer) < at+4 || answer[at+1] != id || answer[at+2]&0x80 == 0 {
+		return fmt.Sprintf("no answer, but %x", answer)
+	}
+	return saidDone
 }

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,15 +31,23 @@ const canarySession = 1
 // and on loopback, so that a gate that does not work lets nothing out.
 var canaryAddr = netip.MustParseAddrPort("127.94.77.9:9")
 
+// Where the canary goes to be sent to the managed network's listeners. On loopback
+// too; to it, no policy says anything.
+var (
+	canaryFar = netip.MustParseAddrPort("127.94.77.10:9")
+	canaryDNS = netip.MustParseAddrPort("127.94.77.10:53")
+)
+
 // Arguments of the canary's own children.
 const (
 	canaryForbidden = "canary-forbidden"
 	canaryAllowed   = "canary-allowed"
+	canaryManaged   = "canary-managed" // of its own: there is a managed network
 )
 
 // Gate is one way an agent's action is judged, and whether that is proven now.
 type Gate struct {
-	Gate    string // exec.refuse, exec.hold, connect, socket.raw, socket.packet, source.route, signal
+	Gate    string // exec.refuse, exec.hold, connect, socket.raw, socket.packet, source.route, signal, egress, resolver
 	Tier    string // lsm, fmod_ret, hold, cgroup, none
 	Proven  bool
 	Checked time.Time
@@ -51,6 +60,34 @@ type canary struct {
 	inode ebpf.InodeID
 	gates []Gate
 	tier  atomic.Pointer[ebpf.Mechanism]
+
+	mu      sync.Mutex
+	arrived []ebpf.Flow // what of the canary's came to listeners of ours
+}
+
+// arrive notes that a connection of the canary's came to a listener.
+func (c *canary) arrive(f ebpf.Flow) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.arrived = append(c.arrived, f)
+}
+
+// arrivals returns, and forgets, what came of a canary with this pid, as words.
+func (c *canary) arrivals(pid int) map[string]bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := map[string]bool{}
+	for _, f := range c.arrived {
+		if f.PID == pid {
+			out[arrival(f.Kind, f.Protocol, f.Destination)] = true
+		}
+	}
+	c.arrived = nil
+	return out
+}
+
+func arrival(kind ebpf.FlowKind, protocol uint8, to netip.AddrPort) string {
+	return fmt.Sprintf("%d %d %s", kind, protocol, to)
 }
 
 // mechanism is what the last canary proved.
@@ -120,6 +157,10 @@ type findings struct {
 	Option  string `json:"option"`  // a source route for a socket
 	Message string `json:"message"` // and for one message
 	Signal  string `json:"signal"`  // to the daemon
+	Egress  string `json:"egress"`  // TCP that must come to the proxy
+	Peer    string `json:"peer"`    // where it seems to be connected to
+	DNS     string `json:"dns"`     // a question that must come to the resolver
+	DNSTCP  string `json:"dns_tcp"` // the same over TCP
 }
 
 // What the canary says when a gate works.
@@ -127,6 +168,8 @@ const (
 	saidEPERM  = "EPERM"
 	saidKilled = "killed"
 	saidRan    = "ran"
+	saidDone   = "done"
+	saidCame   = "arrived" // done, and it came to us
 )
 
 // Prove finds the best mechanism that really works, sends the canary through
@@ -166,6 +209,9 @@ func (e *Enforcer) Prove(ctx context.Context) error {
 	}
 	c.setMechanism(found)
 	c.gates = judgeFindings(seen, found, strings.Join(attachErrs, "; "), time.Now())
+	if g := e.now.Load(); g != nil && g.managed {
+		c.gates = append(c.gates, judgeManaged(seen, time.Now())...)
+	}
 	for _, g := range c.gates {
 		e.stats.events.Add(1)
 		e.record(canaryEvent(g))
@@ -185,19 +231,22 @@ func (e *Enforcer) Gates() []Gate {
 	return append([]Gate(nil), e.canary.gates...)
 }
 
-func judgeFindings(f findings, m ebpf.Mechanism, why string, now time.Time) []Gate {
-	gate := func(name, tier string, checks ...string) Gate {
-		g := Gate{Gate: name, Tier: tier, Proven: true, Checked: now}
-		for i := 0; i+2 < len(checks); i += 3 {
-			if what, got, want := checks[i], checks[i+1], checks[i+2]; got != want {
-				g.Proven = false
-				g.Detail = strings.TrimPrefix(fmt.Sprintf("%s; %s: %q, expected %q", g.Detail, what, got, want), "; ")
-			}
+// gate compares what was seen with what must be: in threes, what it is of, what was
+// seen, and what was expected.
+func gate(name, tier string, now time.Time, checks ...string) Gate {
+	g := Gate{Gate: name, Tier: tier, Proven: true, Checked: now}
+	for i := 0; i+2 < len(checks); i += 3 {
+		if what, got, want := checks[i], checks[i+1], checks[i+2]; got != want {
+			g.Proven = false
+			g.Detail = strings.TrimPrefix(fmt.Sprintf("%s; %s: %q, expected %q", g.Detail, what, got, want), "; ")
 		}
-		return g
 	}
+	return g
+}
+
+func judgeFindings(f findings, m ebpf.Mechanism, why string, now time.Time) []Gate {
 	byHook := func(name string, checks ...string) Gate {
-		g := gate(name, string(m), checks...)
+		g := gate(name, string(m), now, checks...)
 		if !g.Proven {
 			g.Tier = string(ebpf.None)
 		}
@@ -208,14 +257,22 @@ func judgeFindings(f findings, m ebpf.Mechanism, why string, now time.Time) []Ga
 	}
 	gates := []Gate{
 		byHook("exec.refuse", "exec", f.Refused, saidEPERM),
-		gate("exec.hold", "hold", "forbidden", f.Killed, saidKilled, "allowed", f.Ran, saidRan),
-		gate("connect", "cgroup", "tcp", f.TCP, saidEPERM, "mapped", f.Mapped, saidEPERM, "udp", f.UDP, saidEPERM),
-		gate("socket.raw", "cgroup", "raw", f.Raw, saidEPERM),
+		gate("exec.hold", "hold", now, "forbidden", f.Killed, saidKilled, "allowed", f.Ran, saidRan),
+		gate("connect", "cgroup", now, "tcp", f.TCP, saidEPERM, "mapped", f.Mapped, saidEPERM, "udp", f.UDP, saidEPERM),
+		gate("socket.raw", "cgroup", now, "raw", f.Raw, saidEPERM),
 		byHook("socket.packet", "packet", f.Packet, saidEPERM),
 		byHook("source.route", "option", f.Option, saidEPERM, "message", f.Message, saidEPERM),
 		byHook("signal", "signal", f.Signal, saidEPERM),
 	}
 	return gates
+}
+
+// judgeManaged are the gates of the managed network.
+func judgeManaged(f findings, now time.Time) []Gate {
+	return []Gate{
+		gate("egress", "redirect", now, "tcp", f.Egress, saidCame, "peer", f.Peer, canaryFar.String()),
+		gate("resolver", "redirect", now, "udp", f.DNS, saidCame, "tcp", f.DNSTCP, saidCame),
+	}
 }
 
 // canaryLimit is how long the canary may take.
@@ -226,7 +283,12 @@ func (e *Enforcer) release(ctx context.Context) (findings, error) {
 	var f findings
 	ctx, cancel := context.WithTimeout(ctx, canaryLimit)
 	defer cancel()
-	cmd := e.helper(roleCanary, itoa(os.Getpid()))
+	args := []string{itoa(os.Getpid())}
+	managed := e.now.Load().managed
+	if managed {
+		args = append(args, canaryManaged)
+	}
+	cmd := e.helper(roleCanary, args...)
 	cmd.ExtraFiles = []*os.File{e.canary.file}
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -273,6 +335,22 @@ func (e *Enforcer) release(ctx context.Context) (findings, error) {
 	}
 	if err := json.Unmarshal(line, &f); err != nil {
 		return f, fmt.Errorf("reading its report %q: %w", line, err)
+	}
+	if managed {
+		// What the canary believes is not enough: each must have come to us, in its name.
+		came := e.canary.arrivals(cmd.Process.Pid)
+		for _, at := range []struct {
+			said *string
+			key  string
+		}{
+			{&f.Egress, arrival(ebpf.ToProxy, ebpf.TCP, canaryFar)},
+			{&f.DNS, arrival(ebpf.ToDNS, ebpf.UDP, canaryDNS)},
+			{&f.DNSTCP, arrival(ebpf.ToDNS, ebpf.TCP, canaryDNS)},
+		} {
+			if *at.said == saidDone && came[at.key] {
+				*at.said = saidCame
+			}
+		}
 	}
 	return f, nil
 }

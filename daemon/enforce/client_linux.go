@@ -22,8 +22,12 @@ type Client struct {
 	Why session.Why
 }
 
-// ErrNoClient is returned for a client that belongs to no session.
-var ErrNoClient = errors.New("the client belongs to no session")
+// ErrNoClient is returned for a client that belongs to no session, and ErrCanary for
+// the canary, which only wants to arrive.
+var (
+	ErrNoClient = errors.New("the client belongs to no session")
+	ErrCanary   = errors.New("the client is the canary")
+)
 
 // Client tells who connected to a listener of Paddock's own: see Kernel.FlowOf. It
 // waits until the client's session is recognised.
@@ -34,6 +38,10 @@ func (e *Enforcer) Client(protocol uint8, client, server netip.AddrPort) (*Clien
 	}
 	if err != nil {
 		return nil, err
+	}
+	if f.Session == canarySession {
+		e.canary.arrive(f)
+		return nil, ErrCanary
 	}
 	s, ok := e.marks.await(f.Session)
 	if !ok {

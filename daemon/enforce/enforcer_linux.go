@@ -37,6 +37,9 @@ type Config struct {
 	PinDir string
 	// Changed, if set, is called after a session began or ended.
 	Changed func()
+	// Managed, if set, says whether governed connections are sent to the listeners of
+	// the managed network under these requirements.
+	Managed func(*policy.Requirements) bool
 	Log     *slog.Logger
 }
 
@@ -70,6 +73,7 @@ type generation struct {
 	mode     policy.Mode
 	rules    *policy.Rules
 	network  policy.Network
+	managed  bool
 	catalog  *catalog
 	profiles *session.Profiles
 }
@@ -115,7 +119,7 @@ func (e *Enforcer) Apply(r *policy.Requirements) (uint32, error) {
 	}
 	g := &generation{
 		number: last + 1, mode: r.Mode, rules: policy.Compile(r.Rules, r.Unmatched),
-		network: r.Network, profiles: profiles,
+		network: r.Network, profiles: profiles, managed: e.Managed != nil && e.Managed(r),
 	}
 	var old *catalog
 	if before := e.now.Load(); before != nil {
@@ -144,7 +148,7 @@ func (e *Enforcer) Apply(r *policy.Requirements) (uint32, error) {
 
 // forKernel translates: the kernel side knows no policy.
 func (e *Enforcer) forKernel(g *generation) (ebpf.Generation, error) {
-	out := ebpf.Generation{Number: g.number, Enforce: g.mode == policy.Enforce, Deny: map[ebpf.InodeID]uint32{}}
+	out := ebpf.Generation{Number: g.number, Enforce: g.mode == policy.Enforce, Managed: g.managed, Deny: map[ebpf.InodeID]uint32{}}
 	entries, err := g.network.Entries()
 	if err != nil {
 		return out, fmt.Errorf("translating the network rules: %w", err)
