@@ -50,6 +50,30 @@ Without --limit the newest 100 are shown, with --follow the newest 10; with --se
 	f.IntVar(&q.Limit, "limit", 0, "at most so many, the newest; 0: all")
 	f.BoolVarP(&follow, "follow", "f", false, "wait for more")
 	f.BoolVar(&asJSON, "json", false, "print JSON, one event a line")
+	cmd.AddCommand(a.eventsSchemaCommand())
+	return cmd
+}
+
+func (a *app) eventsSchemaCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "schema",
+		Short: "Describe every event and attribute (Markdown, as in docs/events.md)",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			text := telemetry.SchemaMarkdown()
+			if asJSON {
+				data, err := telemetry.SchemaJSON()
+				if err != nil {
+					return err
+				}
+				text = string(data) + "\n"
+			}
+			_, err := io.WriteString(cmd.OutOrStdout(), text)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 

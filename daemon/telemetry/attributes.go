@@ -19,6 +19,8 @@ const (
 	AttrDestinationAddress    = "destination.address"
 	AttrDestinationPort       = "destination.port" // int64
 	AttrDNSQuestionName       = "dns.question.name"
+	AttrServerAddress         = "server.address" // name of the host, where it is known
+	AttrFilePath              = "file.path"      //
 	AttrErrorMessage          = "error.message"
 	AttrEventName             = "event.name"     // set on export: some backends drop OTLP's own field
 	AttrRecordUID             = "log.record.uid" // set on export: Event.ID, the same on each delivery
@@ -94,7 +96,9 @@ const (
 // Causes of a gap that this package finds.
 const (
 	GapSize     = "size_limit"     // removed to keep the store within its bound, before a sink had them
+	GapAge      = "age_limit"      // removed because they were older than Options.MaxAge, before a sink had them
 	GapStore    = "store_failed"   // the database could not be written, and there was no room left to wait
+	GapSlow     = "store_slow"     // more came than the disk takes, and there was no room left to wait
 	GapDamage   = "store_damaged"  // the database was damaged, and set aside
 	GapRejected = "sink_rejected"  // the sink will not take them, however often they are sent
 	GapOverrun  = "reader_overrun" // removed before somebody who follows had read them; never stored

@@ -2,7 +2,7 @@
 
 package telemetry
 
-// Names of events. docs/telemetry.md says which attributes each carries.
+// Names of events. registry_kinds.go says which attributes each carries, and docs/events.md is made of it.
 const (
 	NameSessionStart    = "paddock.session.start"    // an agent started, or was found running
 	NameSessionEnd      = "paddock.session.end"      // the last process of a session is gone
@@ -18,11 +18,3 @@ const (
 	NameHoldKilled      = "paddock.hold.killed"      // a process was killed before it was judged
 	NameTamper          = "paddock.tamper"           // a governed process reached for Paddock, or for one it holds
 )
-
-// Names lists every event Paddock records, in the order above.
-func Names() []string {
-	return []string{
-		NameSessionStart, NameSessionEnd, NameProcessExec, NameProcessExit, NameNetworkDecision, NamePolicyApplied,
-		NamePolicyRejected, NameCanaryResult, NameTelemetryGap, NameDaemonStart, NameDaemonStop, NameHoldKilled, NameTamper,
-	}
-}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+// attributes is every attribute an event may have: name, type, meaning, OCSF 1.8, ECS.
+var attributes = []Attribute{
+	{AttrEventName, String, "the name of the event, again: some backends drop OTLP's own field. Set on export", "", "event.action"},
+	{AttrRecordUID, String, "a ULID, the same on each delivery. Set on export", "metadata.uid", "event.id"},
+	{AttrSessionID, String, "the session. Set on export and in JSON", "actor.session.uid", "session.id"},
+	{AttrEscaped, Strings, "names of the attributes with bytes that are not UTF-8, written as `\\xNN`", "", ""},
+	{AttrTruncated, Strings, "names of the attributes that were cut", "", ""},
+	{AttrConverted, Strings, "names of the attributes that had to be written as text", "", ""},
+
+	{AttrProcessPID, Int, "the process; with `paddock.process.start` never reused", "process.pid", "process.pid"},
+	{AttrProcessStart, Int, "when it started, nanoseconds since boot", "", ""},
+	{AttrProcessParentPID, Int, "its parent", "process.parent_process.pid", "process.parent.pid"},
+	{AttrProcessExecutablePath, String, "the file that runs", "process.file.path", "process.executable"},
+	{AttrProcessExecutableName, String, "the last part of its name in the file system", "process.name", "process.name"},
+	{AttrProcessCommandArgs, Strings, "argv, argv[0] first", "process.cmd_line", "process.args"},
+	{AttrProcessWorkingDir, String, "its working directory", "process.working_directory", "process.working_directory"},
+	{AttrProcessOwner, String, "name of the user whose it is", "process.user.name", "user.name"},
+	{AttrProcessUserID, Int, "effective user id", "process.user.uid", "user.id"},
+	{AttrProcessExitCode, Int, "as a shell reports it: 128 and the signal's number, if one ended it", "exit_code", "process.exit_code"},
+	{AttrProcessSignal, Int, "the signal that ended it", "", ""},
+	{AttrFileID, String, "device and inode of the file, `major:minor:inode`", "process.file.uid", "file.inode"},
+	{AttrArgsTruncated, Int, "bytes of argv that are not in `process.command_args`", "", ""},
+	{AttrCalledAs, String, "the path given to `execve`", "", ""},
+	{AttrKillReason, String, "why it was killed", "status_detail", "event.reason"},
+
+	{AttrDestinationAddress, String, "where it went; an IPv4 address written as IPv6 is shown as IPv4", "dst_endpoint.ip", "destination.ip"},
+	{AttrDestinationPort, Int, "the port", "dst_endpoint.port", "destination.port"},
+	{AttrServerAddress, String, "the name it asked for, where that is known", "dst_endpoint.hostname", "destination.domain"},
+	{AttrFilePath, String, "the file it is about", "file.path", "file.path"},
+	{AttrDNSQuestionName, String, "the name asked of the resolver", "query.hostname", "dns.question.name"},
+	{AttrDNSQuestionType, String, "`A`, `AAAA`, `TXT`, ...: the type of record asked of the resolver", "query.type", "dns.question.type"},
+	{AttrDNSAlias, String, "the alias (CNAME) of that name which is denied", "", ""},
+	{AttrNetworkTransport, String, "`tcp`, `udp`", "connection_info.protocol_name", "network.transport"},
+	{AttrNetworkType, String, "`ipv4`, `ipv6`", "", "network.type"},
+	{AttrCoalesced, Int, "datagrams to the same place that came before this one and were not recorded one by one", "", ""},
+	{AttrSocketKind, String, "family, type and protocol of a socket that was refused", "", ""},
+
+	{AttrAgent, String, "`codex`, `claude-code`, ...: the agent's profile", "actor.app_name", "service.name"},
+	{AttrAgentVersion, String, "the agent's version, if it can be seen", "", "service.version"},
+	{AttrAgentInstall, String, "how it was installed: `npm`, `brew`, `standalone`, ...", "", ""},
+	{AttrSurface, String, "`cli`, `exec`, `ide`, `desktop`, `mcp`", "", ""},
+	{AttrToolCallID, String, "the tool call it serves; for Codex, the `call_id` of its own telemetry", "metadata.correlation_uid", "trace.id"},
+	{AttrThreadID, String, "the conversation; for Codex, `conversation.id` of its own telemetry", "", ""},
+	{AttrSessionHow, String, "`exec`: it started; `run`: by `paddock run`; `scan`: it ran before Paddock did; `restart`: known from before a restart", "", ""},
+	{AttrSessionExecs, Int, "programs the session started", "", ""},
+	{AttrSessionDenied, Int, "of those, kept from running", "", ""},
+	{AttrSessionConnects, Int, "destinations the session asked for", "", ""},
+	{AttrSessionNetDenied, Int, "of those, refused", "", ""},
+
+	{AttrDecision, String, "commands: `allow`, `prompt`, `forbidden`; destinations and sockets: `allow`, `deny`", "action", "event.outcome"},
+	{AttrDecisionReason, String, "one sentence for people", "message", "message"},
+	{AttrDecisionSource, String, "file and line of the rule", "firewall_rule.uid", "rule.reference"},
+	{AttrDecisionEnforced, Bool, "`false`: mode `observe` let it through", "", ""},
+	{AttrRule, String, "the rule's first words, or its network", "firewall_rule.name", "rule.name"},
+	{AttrGate, String, "`exec.refuse`, `exec.hold`, `connect`, `resolver`, `socket`, `signal`", "", "rule.category"},
+	{AttrTier, String, "how the kernel refuses: `lsm`, `fmod_ret`, `hold`, `cgroup`, `none`", "", ""},
+	{AttrMode, String, "`observe`, `enforce`", "", ""},
+	{AttrPolicyGeneration, Int, "counts the policies in force since the kernel side was loaded", "", ""},
+
+	{AttrPolicyRules, Int, "how many rules the policy has", "", ""},
+	{AttrPolicySources, Strings, "the layers from low to high", "", ""},
+	{AttrPolicyDigests, Strings, "the SHA-256 of each layer", "", ""},
+	{AttrPolicyProvenance, Strings, "of each layer, how sure it is that device management wrote it: `mdm_verified`, `manual`, `file_only`; empty for files", "", ""},
+	{AttrPolicyStrictest, Bool, "a source is broken and was never usable: the built-in strictest holds", "", ""},
+	{AttrPolicyLastKnown, Bool, "some layer is what its file said before it broke", "", ""},
+	{AttrPolicySource, String, "the source that cannot be used", "", ""},
+
+	{AttrCanaryProven, Bool, "the attempt was refused", "", ""},
+	{AttrCanaryDetail, String, "what happened instead", "status_detail", "event.reason"},
+	{AttrTamperTarget, Int, "the process it reached for", "", ""},
+	{AttrTamperSignal, Int, "the signal; 0: it wanted to trace it", "", ""},
+
+	{AttrGapCause, String, "`kernel ring ... full`, or one of the causes below", "status_detail", "event.reason"},
+	{AttrGapCount, Int, "how many; left out when nobody can know", "count", ""},
+	{AttrGapFirstSeq, Int, "number in the store of the first one", "", ""},
+	{AttrGapLastSeq, Int, "number in the store of the last one", "", ""},
+	{AttrGapFrom, String, "time of the first one, RFC 3339", "", "event.start"},
+	{AttrGapTo, String, "time of the last one, RFC 3339", "", "event.end"},
+	{AttrGapSink, String, "who will not get them; left out: nobody", "", ""},
+	{AttrGapFile, String, "where a damaged store was set aside", "", ""},
+
+	{AttrErrorMessage, String, "what went wrong", "status_detail", "error.message"},
+	{AttrVersion, String, "Paddock's version", "", "agent.version"},
+}
+
+// everywhere are attributes that any event may have.
+var everywhere = []string{AttrEventName, AttrRecordUID, AttrSessionID, AttrEscaped, AttrTruncated, AttrConverted}
+
+// Groups of attributes that belong together.
+var (
+	whoAndWhy = []string{
+		AttrProcessPID, AttrProcessStart, AttrProcessUserID, AttrProcessOwner, AttrAgent, AttrToolCallID, AttrThreadID,
+	}
+	whatWasDecided = []string{
+		AttrDecision, AttrDecisionReason, AttrDecisionSource, AttrDecisionEnforced, AttrRule, AttrGate, AttrTier, AttrMode,
+		AttrPolicyGeneration,
+	}
+	whichProgram = []string{
+		AttrProcessParentPID, AttrProcessExecutablePath, AttrProcessExecutableName, AttrCalledAs, AttrProcessCommandArgs,
+		AttrArgsTruncated, AttrProcessWorkingDir, AttrFileID,
+	}
+	whichSession = []string{
+		AttrSurface, AttrAgentInstall, AttrAgentVersion, AttrSessionHow, AttrProcessExecutablePath, AttrProcessCommandArgs,
+		AttrProcessWorkingDir,
+	}
+)

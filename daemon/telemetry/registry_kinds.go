@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+// Classes of OCSF 1.8, by what Paddock uses of them.
+var (
+	launch     = Class{1007, "Process Activity", 1, 1, 99}
+	terminate  = Class{1007, "Process Activity", 1, 2, 2}
+	connection = Class{4001, "Network Activity", 4, 1, 5}
+	settings   = Class{5019, "Device Config State Change", 5, 1, 1}
+	finding    = Class{2004, "Detection Finding", 2, 1, 1}
+	lifecycle  = Class{6002, "Application Lifecycle", 6, 3, 4}
+	base       = Class{0, "Base Event", 0, 99, 99}
+)
+
+// kinds is every kind of event, in the order in which people read of them.
+var kinds = []Kind{
+	{
+		Name: NameSessionStart, Meaning: "An agent started, or was found running.", Attributes: all(whoAndWhy, whichSession),
+		OCSF: launch, Category: "process", Action: "start", Tally: []string{AttrAgent, AttrSurface, AttrAgentVersion},
+	},
+	{
+		Name: NameSessionEnd, Meaning: "The last process of the session is gone.",
+		Attributes: all(whoAndWhy, whichSession, []string{AttrSessionExecs, AttrSessionDenied, AttrSessionConnects, AttrSessionNetDenied}),
+		OCSF:       terminate, Category: "process", Action: "end", Tally: []string{AttrAgent},
+	},
+	{
+		Name: NameProcessExec, Meaning: "A process executed a program, or was kept from it.",
+		Attributes: all(whoAndWhy, whatWasDecided, whichProgram), OCSF: launch, Category: "process", Action: "start",
+		Tally: []string{AttrAgent, AttrDecision, AttrDecisionEnforced, AttrRule},
+	},
+	{
+		Name: NameProcessExit, Meaning: "A process ended.", Attributes: all(whoAndWhy, []string{AttrProcessExitCode, AttrProcessSignal}),
+		OCSF: terminate, Category: "process", Action: "end", Tally: []string{AttrAgent},
+	},
+	{
+		Name: NameNetworkDecision, Meaning: "A process reached out, or asked for a kind of socket that no session may have.",
+		Attributes: all(whoAndWhy, whatWasDecided, []string{
+			AttrDestinationAddress, AttrDestinationPort, AttrServerAddress, AttrNetworkTransport, AttrNetworkType, AttrCoalesced, AttrSocketKind,
+			AttrDNSQuestionName, AttrDNSQuestionType, AttrDNSAlias,
+			AttrProcessExecutablePath,
+		}),
+		OCSF: connection, Category: "network", Action: "connection",
+		Tally: []string{AttrAgent, AttrDecision, AttrDecisionEnforced, AttrRule, AttrDestinationAddress, AttrDNSQuestionName},
+	},
+	{
+		Name: NameHoldKilled, Meaning: "A process was killed before it was judged, or because it ran before it was released.",
+		Attributes: all(whoAndWhy, whatWasDecided, whichProgram, []string{AttrKillReason}),
+		OCSF:       launch, Category: "process", Action: "denied", Tally: []string{AttrAgent, AttrKillReason},
+	},
+	{
+		Name: NameTamper, Meaning: "A session reached for Paddock, or for a process that Paddock holds, and was refused.",
+		Attributes: all(whoAndWhy, whatWasDecided, []string{AttrTamperTarget, AttrTamperSignal}),
+		OCSF:       finding, Category: "intrusion_detection", Action: "denied", Tally: []string{AttrAgent, AttrGate},
+	},
+	{
+		Name: NamePolicyApplied, Meaning: "Other requirements are in force.",
+		Attributes: []string{
+			AttrPolicyGeneration, AttrMode, AttrPolicyRules, AttrPolicySources, AttrPolicyDigests, AttrPolicyProvenance,
+			AttrPolicyStrictest, AttrPolicyLastKnown,
+		},
+		OCSF: settings, Category: "configuration", Action: "change", Tally: []string{AttrMode, AttrPolicyStrictest, AttrPolicyLastKnown},
+	},
+	{
+		Name: NamePolicyRejected, Meaning: "A source of requirements cannot be used, or not all of them together.",
+		Attributes: []string{AttrPolicySource, AttrErrorMessage},
+		OCSF:       settings, Category: "configuration", Action: "error", Tally: []string{AttrPolicySource},
+	},
+	{
+		Name: NameCanaryResult, Meaning: "A gate was tried with a harmless attempt.",
+		Attributes: []string{AttrGate, AttrTier, AttrCanaryProven, AttrCanaryDetail},
+		OCSF:       finding, Category: "configuration", Action: "info", Tally: []string{AttrGate, AttrTier, AttrCanaryProven},
+	},
+	{
+		Name: NameTelemetryGap, Meaning: "Events are missing here.",
+		Attributes: []string{
+			AttrGapCause, AttrGapCount, AttrGapFirstSeq, AttrGapLastSeq, AttrGapFrom, AttrGapTo, AttrGapSink, AttrGapFile, AttrErrorMessage,
+		},
+		OCSF: base, Category: "process", Action: "error", Tally: []string{AttrGapCause, AttrGapSink}, Sum: AttrGapCount,
+	},
+	{
+		Name: NameDaemonStart, Meaning: "Paddock started. A start without a stop before it follows a crash or a kill.",
+		Attributes: []string{AttrVersion, AttrProcessPID}, OCSF: lifecycle, Category: "process", Action: "start", Tally: []string{AttrVersion},
+	},
+	{
+		Name: NameDaemonStop, Meaning: "Paddock stops in order.",
+		Attributes: []string{AttrVersion, AttrProcessPID}, OCSF: Class{6002, "Application Lifecycle", 6, 4, 4}, Category: "process", Action: "end",
+	},
+}
