@@ -19,7 +19,10 @@ import (
 
 // Recorder takes events; it blocks rather than lose one.
 type Recorder interface {
+	// Record never waits: what it is called from may be keeping a process.
 	Record(context.Context, ...telemetry.Event) error
+	// Room waits until there is room for those who can wait.
+	Room(context.Context) error
 }
 
 // Config is what an Enforcer stands on. All fields but Log are required.
@@ -249,10 +252,13 @@ func (e *Enforcer) Shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// record hands events over; only the end of the daemon can stop it.
+// record hands events over. The store tells of those it has no room for itself.
 func (e *Enforcer) record(events ...telemetry.Event) {
 	if err := e.Events.Record(context.WithoutCancel(e.ctx), events...); err != nil {
 		e.stats.unrecorded.Add(uint64(len(events)))
+		if errors.Is(err, telemetry.ErrFull) {
+			return
+		}
 		e.Log.Error("recording events", "count", len(events), "error", err)
 	}
 }

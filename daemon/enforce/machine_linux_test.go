@@ -44,6 +44,8 @@ type eventLog struct {
 	more   chan struct{}
 }
 
+func (l *eventLog) Room(context.Context) error { return nil }
+
 func (l *eventLog) Record(_ context.Context, events ...telemetry.Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

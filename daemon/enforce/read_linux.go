@@ -88,8 +88,9 @@ func (e *Enforcer) startReaders() error {
 			e.stats.done[ebpf.Holds].Add(1)
 		}
 	})
-	e.work.Go(func() { e.read(ebpf.Security, security, e.report(ebpf.Security)) })
-	e.work.Go(func() { e.read(ebpf.Volume, volume, e.report(ebpf.Volume)) })
+	// What these speak of happened already. Behind a slow disk it waits in the ring, which counts what it cannot take.
+	e.work.Go(func() { e.read(ebpf.Security, security, e.afterRoom(e.report(ebpf.Security))) })
+	e.work.Go(func() { e.read(ebpf.Volume, volume, e.afterRoom(e.report(ebpf.Volume))) })
 	return nil
 }
 
@@ -136,6 +137,14 @@ func (e *Enforcer) read(ring ebpf.Ring, r *ebpf.Reader, handle func(ebpf.Record)
 // governed process then pays for one wake-up in this time, and not for one per
 // record. It delays events, and no decision.
 const gather = 10 * time.Millisecond
+
+// afterRoom has a reader wait for the event store.
+func (e *Enforcer) afterRoom(handle func(ebpf.Record)) func(ebpf.Record) {
+	return func(rec ebpf.Record) {
+		_ = e.Events.Room(e.ctx) // at the end of the daemon, and while nothing can be stored, Record says what is to be said
+		handle(rec)
+	}
+}
 
 // report turns records of what already happened into events.
 func (e *Enforcer) report(ring ebpf.Ring) func(ebpf.Record) {

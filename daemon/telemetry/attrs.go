@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -18,54 +17,122 @@ import (
 // list together; what is beyond is cut off and AttrTruncated says so.
 const MaxAttribute = 64 << 10
 
+// pair is one attribute on its way into the database.
+type pair struct {
+	key   string
+	value any // string, int64, float64, bool, []string
+}
+
+// pairs is a list of attributes, and what had to be done to them.
+type pairs struct {
+	list                          []pair
+	escaped, truncated, converted []string
+}
+
 // appendAttrs writes attributes as a JSON object with sorted keys. What JSON
 // and OTLP cannot hold is made into something they can, and told:
 // see AttrEscaped, AttrTruncated, AttrConverted.
 func appendAttrs(b []byte, attrs map[string]any) []byte {
-	clean, escaped, truncated, converted := cleanAttrs(attrs)
-	for key, names := range map[string][]string{AttrEscaped: escaped, AttrTruncated: truncated, AttrConverted: converted} {
-		if len(names) > 0 {
-			slices.Sort(names)
-			clean[key] = names
-		}
-	}
-	b = append(b, '{')
-	for i, key := range slices.Sorted(maps.Keys(clean)) {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendString(b, key)
-		b = append(b, ':')
-		b = appendValue(b, clean[key])
-	}
-	return append(b, '}')
+	var p pairs
+	p.clean(attrs, "")
+	return p.append(b)
 }
 
-func cleanAttrs(attrs map[string]any) (clean map[string]any, escaped, truncated, converted []string) {
-	clean = make(map[string]any, len(attrs)+1)
+// clean replaces what p holds by attributes that JSON and OTLP can hold, sorted
+// by key. Those without are left out.
+func (p *pairs) clean(attrs map[string]any, without string) {
+	p.list = p.list[:0]
+	p.escaped, p.truncated, p.converted = nil, nil, nil
 	for key, value := range attrs {
+		if key == without && without != "" {
+			continue
+		}
 		key, _ = escape(key)
 		value, same := normal(value)
 		if !same {
-			converted = append(converted, key)
+			p.converted = append(p.converted, key)
 		}
 		var esc, cut bool
 		switch v := value.(type) {
 		case string:
-			v, esc = escape(v)
-			value, cut = truncate(v, MaxAttribute)
+			if esc, cut = !utf8.ValidString(v), len(v) > MaxAttribute; esc || cut {
+				v, _ = escape(v)
+				value, cut = truncate(v, MaxAttribute)
+			}
 		case []string:
-			value, esc, cut = cleanList(v)
+			if !tidy(v) {
+				value, esc, cut = cleanList(v)
+			}
 		}
 		if esc {
-			escaped = append(escaped, key)
+			p.escaped = append(p.escaped, key)
 		}
 		if cut {
-			truncated = append(truncated, key)
+			p.truncated = append(p.truncated, key)
 		}
-		clean[key] = value
+		p.list = append(p.list, pair{key, value})
 	}
-	return clean, escaped, truncated, converted
+	p.tell(AttrEscaped, p.escaped)
+	p.tell(AttrTruncated, p.truncated)
+	p.tell(AttrConverted, p.converted)
+	slices.SortFunc(p.list, func(a, b pair) int { return strings.Compare(a.key, b.key) })
+	// Two keys may have become one by being made UTF-8.
+	p.list = slices.CompactFunc(p.list, func(a, b pair) bool { return a.key == b.key })
+}
+
+// tell adds the names of attributes something was done to, in place of what
+// pretends to be that.
+func (p *pairs) tell(key string, names []string) {
+	if len(names) == 0 {
+		return
+	}
+	slices.Sort(names)
+	p.list = slices.DeleteFunc(p.list, func(have pair) bool { return have.key == key })
+	p.list = append(p.list, pair{key, names})
+}
+
+func (p *pairs) append(b []byte) []byte {
+	b = append(b, '{')
+	for i := range p.list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, p.list[i].key)
+		b = append(b, ':')
+		b = appendValue(b, p.list[i].value)
+	}
+	return append(b, '}')
+}
+
+// value returns the value of an attribute, nil if there is none.
+func (p *pairs) value(key string) any {
+	i, found := slices.BinarySearchFunc(p.list, key, func(p pair, key string) int { return strings.Compare(p.key, key) })
+	if !found {
+		return nil
+	}
+	return p.list[i].value
+}
+
+// cleanAttrs is clean for attributes that stay in a map.
+func cleanAttrs(attrs map[string]any) map[string]any {
+	var p pairs
+	p.clean(attrs, "")
+	out := make(map[string]any, len(p.list))
+	for _, a := range p.list {
+		out[a.key] = a.value
+	}
+	return out
+}
+
+// tidy says that a list needs nothing done to it.
+func tidy(list []string) bool {
+	size := 0
+	for _, s := range list {
+		if size += len(s) + 2; size > MaxAttribute || !utf8.ValidString(s) {
+			return false
+		}
+	}
+	return true
 }
 
 // cleanList escapes a whole list or nothing of it: a reader must know whether

@@ -3,8 +3,10 @@
 package telemetry
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // fat makes events of about a kilobyte.
@@ -146,4 +148,51 @@ func TestFollowTellsWhatItMissed(t *testing.T) {
 	if c := s.Counters(); missed == 0 || uint64(missed) > c.Removed {
 		t.Errorf("missed %d of %d removed", missed, c.Removed)
 	}
+}
+
+// Old events go, those that were exported without a word and the others with
+// one; and a clock that jumps ahead for a moment costs few.
+func TestAgeIsBounded(t *testing.T) {
+	now := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
+	s := openStore(t, t.TempDir(), Options{MaxAge: 24 * time.Hour, Now: func() time.Time { return now }})
+	if err := s.activate(t.Context(), SinkOTLP, true); err != nil {
+		t.Fatal(err)
+	}
+	const old = removeAtOnce + 1000
+	if err := s.Record(t.Context(), numbered(1, old)...); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, s)
+	if err := s.advance(t.Context(), SinkOTLP, 0, 100, 100, nil); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(23 * time.Hour)
+	record(t, s, numbered(old+1, old+1)...)
+	settle(t, s)
+	if c := s.Counters(); c.Removed != 0 {
+		t.Errorf("%d were removed before their time", c.Removed)
+	}
+	now = now.Add(2 * time.Hour)
+	record(t, s, numbered(old+2, old+2)...)
+	settle(t, s)
+	if c := s.Counters(); c.Removed == 0 || c.Removed > removeAtOnce {
+		t.Errorf("%d were removed in the first minute after a jump", c.Removed)
+	}
+	now = now.Add(2 * time.Minute)
+	record(t, s, numbered(old+3, old+3)...)
+	settle(t, s)
+	events := query(t, s, Query{})
+	if got := numbers(events); !slices.Equal(got, sequence(old+1, old+3)) {
+		t.Errorf("left are %v", got)
+	}
+	told := int64(0)
+	for _, e := range events {
+		if e.Attrs[AttrGapCause] == GapAge {
+			told += e.Attrs[AttrGapCount].(int64)
+		}
+	}
+	if c := s.Counters().Sinks[SinkOTLP]; told != old-100 || c.Dropped != old-100 || c.Exported != 100 {
+		t.Errorf("events tell of %d, counters are %+v: want %d", told, c, old-100)
+	}
+	checkIdentities(t, s)
 }

@@ -110,8 +110,7 @@ func resourceAttrs(in map[string]string) map[string]any {
 			out[key] = value
 		}
 	}
-	out, _, _, _ = cleanAttrs(out)
-	return out
+	return cleanAttrs(out)
 }
 
 func newClient() *http.Client {

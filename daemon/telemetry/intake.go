@@ -10,20 +10,8 @@ import (
 	"time"
 )
 
-// row is an event as the database takes it.
-type row struct {
-	id       string
-	time     int64
-	name     string
-	severity Severity
-	session  string
-	attrs    []byte
-}
-
-func (r *row) size() int { return len(r.attrs) + len(r.name) + len(r.session) + 64 }
-
 // intake is what stands between those who record and the one who writes. It is
-// bounded: full means wait, or, while the database cannot be written, be told.
+// bounded: who comes when it is full is told so.
 type intake struct {
 	mu      sync.Mutex
 	maxRows int
@@ -38,7 +26,8 @@ type intake struct {
 
 	received, committed, lost uint64 // as in Counters
 	taken, stored             uint64 // rows put in, and of those committed: the store's own are not among them
-	missing                   loss   // lost, and no gap event says so yet
+	missing                   loss   // lost while the database could not be written, and no gap event says so yet
+	slow                      loss   // the same, because it did not keep up
 	ledger                    ledger // as of the last commit
 
 	wake    chan struct{} // to the writer; holds one
@@ -75,44 +64,55 @@ func (q *intake) announce() {
 }
 
 // put takes all rows or none.
-func (q *intake) put(ctx context.Context, rows []row) error {
+func (q *intake) put(rows []row) error {
 	size := 0
 	for i := range rows {
 		size += rows[i].size()
 	}
-	for {
-		q.mu.Lock()
-		switch {
-		case q.closed:
-			q.refuse(rows)
-			q.mu.Unlock()
-			return ErrClosed
-		// More than fits at once goes in when nothing else waits.
-		case len(q.rows) == 0, len(q.rows)+len(rows) <= q.maxRows && q.size+size <= q.maxSize:
-			q.rows = append(q.rows, rows...)
-			q.size += size
-			q.received += uint64(len(rows))
-			q.taken += uint64(len(rows))
-			q.mu.Unlock()
-			q.signal()
-			return nil
-		case q.broken != nil:
-			err := q.broken
-			q.refuse(rows)
-			q.mu.Unlock()
-			return fmt.Errorf("recording %d events: no room left to wait until the store can be written: %w", len(rows), err)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.closed:
+		q.refuse(rows)
+		return ErrClosed
+	// More than fits at once goes in when nothing else waits.
+	case len(q.rows) == 0, len(q.rows)+len(rows) <= q.maxRows && q.size+size <= q.maxSize:
+		q.rows = append(q.rows, rows...)
+		q.size += size
+		q.received += uint64(len(rows))
+		q.taken += uint64(len(rows))
+		q.signal()
+		return nil
+	case q.broken != nil:
+		q.refuse(rows)
+		return fmt.Errorf("recording %d events: %w, and the store cannot be written: %w", len(rows), ErrFull, q.broken)
+	default:
+		q.refuse(rows)
+		return fmt.Errorf("recording %d events: %w", len(rows), ErrFull)
+	}
+}
+
+// room waits until a quarter is free.
+func (q *intake) room(ctx context.Context) error {
+	q.mu.Lock()
+	for len(q.rows) > q.maxRows/4*3 || q.size > q.maxSize/4*3 {
+		if q.broken != nil || q.closed {
+			break
 		}
 		changed := q.changed
 		q.mu.Unlock()
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			q.mu.Lock()
-			q.refuse(rows)
-			q.mu.Unlock()
-			return fmt.Errorf("recording %d events: %w", len(rows), ctx.Err())
+			return fmt.Errorf("waiting for the event store: %w", ctx.Err())
 		}
+		q.mu.Lock()
 	}
+	defer q.mu.Unlock()
+	if q.closed {
+		return ErrClosed
+	}
+	return nil
 }
 
 // refuse counts rows that will not be stored. q.mu is held.
@@ -123,13 +123,12 @@ func (q *intake) refuse(rows []row) {
 
 func (q *intake) lose(rows []row) {
 	q.lost += uint64(len(rows))
-	q.missing.count += uint64(len(rows))
+	to := &q.slow
+	if q.broken != nil || q.closed {
+		to = &q.missing
+	}
 	for i := range rows {
-		t := rows[i].time
-		if q.missing.from == 0 || t < q.missing.from {
-			q.missing.from = t
-		}
-		q.missing.to = max(q.missing.to, t)
+		to.add(loss{count: 1, from: rows[i].time, to: rows[i].time})
 	}
 }
 
@@ -233,6 +232,12 @@ func (q *intake) close() {
 	q.announce()
 	q.mu.Unlock()
 	q.signal()
+}
+
+func (q *intake) isClosed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
 }
 
 // watch returns the oldest seq kept, the newest, a channel that closes when

@@ -11,9 +11,10 @@ import (
 // writer changes a copy, writes it in the same transaction as the rows, and
 // publishes it when that is committed.
 type ledger struct {
-	oldest int64 // seq of the oldest row kept; last+1 if there is none
-	last   int64 // highest seq ever given out
-	sinks  map[string]sink
+	oldest  int64 // seq of the oldest row kept; last+1 if there is none
+	last    int64 // highest seq ever given out
+	columns int64 // rows up to this seq have their columns not filled yet
+	sinks   map[string]sink
 }
 
 // sink is how far one receiver of all events has come. Each seq up to cursor is
@@ -35,7 +36,16 @@ func (l ledger) clone() ledger {
 func readLedger(db *sql.DB) (ledger, error) {
 	l := ledger{sinks: map[string]sink{}}
 	var lo, hi sql.NullInt64
-	if err := db.QueryRow(`SELECT last FROM ledger`).Scan(&l.last); err != nil {
+	// A damaged file is read in the version that it is of.
+	columns := `0`
+	var version int
+	if err := db.QueryRow(`PRAGMA user_version`).Scan(&version); err != nil {
+		return l, err
+	}
+	if version >= 2 {
+		columns = `columns`
+	}
+	if err := db.QueryRow(`SELECT last, `+columns+` FROM ledger`).Scan(&l.last, &l.columns); err != nil {
 		return l, err
 	}
 	// Two queries: SQLite answers each from an end of the tree, but both at once by reading every row.
@@ -94,7 +104,7 @@ func (l *ledger) forget(seq int64) map[string]int64 {
 }
 
 func (l *ledger) write(tx *sql.Tx) error {
-	if _, err := tx.Exec(`UPDATE ledger SET last = ?`, l.last); err != nil {
+	if _, err := tx.Exec(`UPDATE ledger SET last = ?, columns = ?`, l.last, l.columns); err != nil {
 		return err
 	}
 	return l.writeSinks(tx)

@@ -7,14 +7,24 @@ import (
 	"database/sql"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 )
 
-// Query chooses events. The zero value chooses all.
+// Query chooses events: those that are all of what is set. The zero value
+// chooses all. Each field but the last three has an index, so that one event is
+// found among a million at once; see schema2 for the attributes they stand for.
 type Query struct {
 	Session string   // ID of the one session wanted
 	Names   []string // any of these
+	ID      string   // Event.ID
+	Call    string   // AttrToolCallID
+	PID     int64    // AttrProcessPID; another process may have had it, see AttrProcessStart
+	Command string   // AttrProcessExecutableName: the last part of the program's name
+	Path    string   // AttrFilePath
+	Host    string   // AttrServerAddress or AttrDNSQuestionName
+	Address string   // AttrDestinationAddress
 	After   int64    // Seq greater than this
 	Limit   int      // at most so many, the oldest of them; 0: DefaultLimit, for Follow no limit
 	Newest  bool     // the newest Limit instead of the oldest, in the same order; not for Follow
@@ -102,10 +112,25 @@ func (q Query) sql() (string, []any) {
 		args = append(args, q.Session)
 	}
 	if len(q.Names) > 0 {
-		b.WriteString(` AND name IN (?` + strings.Repeat(`, ?`, len(q.Names)-1) + `)`)
+		b.WriteString(` AND name IN (` + placeholders(len(q.Names)) + `)`)
 		for _, name := range q.Names {
 			args = append(args, name)
 		}
+		if !slices.Contains(q.Names, NameProcessExec) && !slices.Contains(q.Names, NameProcessExit) {
+			b.WriteString(` AND name NOT IN ('` + NameProcessExec + `', '` + NameProcessExit + `')`) // the same
+		}
+	}
+	for _, c := range []struct{ column, value string }{
+		{"id", q.ID}, {"call", q.Call}, {"command", q.Command}, {"path", q.Path}, {"host", q.Host}, {"address", q.Address},
+	} {
+		if c.value != "" {
+			b.WriteString(` AND ` + c.column + ` = ?`)
+			args = append(args, c.value)
+		}
+	}
+	if q.PID != 0 {
+		b.WriteString(` AND pid = ?`)
+		args = append(args, q.PID)
 	}
 	b.WriteString(` ORDER BY seq`)
 	if q.Newest {
@@ -118,6 +143,8 @@ func (q Query) sql() (string, []any) {
 	}
 	return b.String(), args
 }
+
+func placeholders(n int) string { return `?` + strings.Repeat(`, ?`, n-1) }
 
 func readEvents(ctx context.Context, db *sql.DB, q Query, yield func(Event, int) bool) error {
 	text, args := q.sql()

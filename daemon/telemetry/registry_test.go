@@ -7,8 +7,8 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,11 +22,26 @@ import (
 func constants(t *testing.T, prefix string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	packages, err := parser.ParseDir(token.NewFileSet(), ".", func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
+	names, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ast.Inspect(packages["telemetry"], func(n ast.Node) bool {
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		collect(t, file, prefix, out)
+	}
+	return out
+}
+
+func collect(t *testing.T, file *ast.File, prefix string, out map[string]string) {
+	t.Helper()
+	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.ValueSpec)
 		if !ok {
 			return true
@@ -48,7 +63,6 @@ func constants(t *testing.T, prefix string) map[string]string {
 		}
 		return true
 	})
-	return out
 }
 
 // Nothing is declared that the registry does not describe, or described twice.

@@ -62,7 +62,7 @@ func (s *Store) fill(fresh, aside string, cause error) error {
 		if err != nil {
 			return err
 		}
-		if err := insert(tx, &l, []row{gap}); err != nil {
+		if err := s.insert(tx, &l, []row{gap}); err != nil {
 			return err
 		}
 		return l.write(tx)
@@ -165,6 +165,9 @@ func (s *Store) salvage(to *sql.DB, known ledger) (ledger, int64, error) {
 				return l, 0, err
 			}
 			l.last = max(l.last, newest)
+			if err := copyTallies(old, to); err != nil {
+				return l, 0, err
+			}
 		}
 	}
 	if kept == 0 {
@@ -175,13 +178,13 @@ func (s *Store) salvage(to *sql.DB, known ledger) (ledger, int64, error) {
 		count = kept - l.oldest
 	}
 	l.forget(kept - 1)
-	l.oldest = kept
+	l.oldest, l.columns = kept, 0
 	return l, count, nil
 }
 
-func readable(attrs string) bool {
-	_, err := parseAttrs([]byte(attrs))
-	return err == nil
+func readable(attrs string) (map[string]any, bool) {
+	parsed, err := parseAttrs([]byte(attrs))
+	return parsed, err == nil
 }
 
 // copyEvents copies until reading fails, and returns the newest and the oldest
@@ -205,13 +208,14 @@ func (s *Store) copyEvents(from, to *sql.DB) (newest, oldest int64, err error) {
 					return nil
 				}
 				// Text that is damaged without SQLite seeing it must not stop a reader later.
-				if !readable(attrs) || !plausible(e) || newest != 0 && e.Seq >= oldest {
+				parsed, ok := readable(attrs)
+				if !ok || !plausible(e) || newest != 0 && e.Seq >= oldest {
 					more = false
 					return nil
 				}
-				l := ledger{last: e.Seq - 1}
-				r := row{e.ID, ns, e.Name, e.Severity, e.Session, []byte(attrs)}
-				if err := insert(tx, &l, []row{r}); err != nil {
+				r := row{id: e.ID, time: ns, name: e.Name, severity: e.Severity, session: e.Session, attrs: attrs}
+				r.columns = columnsOf(parsed)
+				if err := insertAt(tx, e.Seq, &r); err != nil {
 					return err
 				}
 				oldest = e.Seq
@@ -224,6 +228,31 @@ func (s *Store) copyEvents(from, to *sql.DB) (newest, oldest int64, err error) {
 		}
 	}
 	return newest, oldest, nil
+}
+
+// copyTallies copies what was counted, as far as it can be read. Only a failure
+// to write is an error.
+func copyTallies(from, to *sql.DB) error {
+	rows, err := from.Query(`SELECT hour, name, attributes, count, sum FROM tallies`)
+	if err != nil {
+		return nil // they are gone: nobody can be told how much was in them
+	}
+	defer rows.Close()
+	return inTransaction(to, func(tx *sql.Tx) error {
+		var hour, count, sum int64
+		var name, attrs string
+		for rows.Next() && rows.Scan(&hour, &name, &attrs, &count, &sum) == nil {
+			if _, ok := readable(attrs); !ok {
+				continue
+			}
+			_, err := tx.Exec(`INSERT OR IGNORE INTO tallies (hour, name, attributes, count, sum) VALUES (?, ?, ?, ?, ?)`,
+				hour, name, attrs, count, sum)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func plausible(e Event) bool {

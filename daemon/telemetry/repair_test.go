@@ -89,7 +89,7 @@ func TestUnreadableFileIsSetAside(t *testing.T) {
 // and whoever reads or removes old events finds out.
 func TestDamageFoundByAReader(t *testing.T) {
 	dir, file := closedStore(t)
-	overwrite(t, file, 40<<10, size(t, file)/3)
+	overwrite(t, file, 96<<10, size(t, file)/3)
 	s := openStore(t, dir, Options{})
 	if _, err := s.Query(t.Context(), Query{Limit: 2000}); err != nil && !damaged(err) {
 		t.Fatal(err)
@@ -185,15 +185,14 @@ func TestStoreThatCannotBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitFlush(t, s)
-	var causes []string
+	missing := map[any]int64{}
 	for _, e := range query(t, s, Query{Names: []string{NameTelemetryGap}}) {
-		causes = append(causes, e.Attrs[AttrGapCause].(string))
-		if want := map[string]int64{GapDamage: 5, GapStore: 7}[causes[len(causes)-1]]; e.Attrs[AttrGapCount] != want {
-			t.Errorf("gap is %v, want %d missing", e.Attrs, want)
-		}
+		n, _ := e.Attrs[AttrGapCount].(int64)
+		missing[e.Attrs[AttrGapCause]] += n
 	}
-	if slices.Sort(causes); !slices.Equal(causes, []string{GapDamage, GapStore}) {
-		t.Errorf("causes of gaps are %v", causes)
+	// Those that were refused before the first failure to write were refused by a store that was only slow.
+	if missing[GapDamage] != 5 || missing[GapStore]+missing[GapSlow] != 7 || len(missing) > 3 {
+		t.Errorf("missing are %v, want 5 of damage and 7 that were refused", missing)
 	}
 	if got := numbers(query(t, s, Query{})); len(got) != waiting {
 		t.Errorf("%d events are there, %d were taken", len(got), waiting)
@@ -299,50 +298,4 @@ func TestFewDamagedOnesAreKept(t *testing.T) {
 	if names, _ := filepath.Glob(filepath.Join(dir, "damaged-*.db")); len(names) != keepDamaged {
 		t.Errorf("kept are %v, want %d", names, keepDamaged)
 	}
-}
-
-func TestFullQueueWaits(t *testing.T) {
-	s := openStore(t, t.TempDir(), Options{MaxQueued: 4})
-	entered, release := make(chan struct{}), make(chan struct{})
-	blocked := make(chan error, 1)
-	go func() {
-		blocked <- s.in.do(context.Background(), func(*sql.Tx, *ledger) error {
-			close(entered)
-			<-release
-			return nil
-		})
-	}()
-	<-entered // the writer is busy now
-	for n := range 4 {
-		if err := s.Record(t.Context(), numbered(n, n)...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	waited := make(chan error, 1)
-	go func() { waited <- s.Record(context.Background(), numbered(4, 4)...) }()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if err := s.Record(ctx, numbered(99, 99)...); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Record into a full queue: %v", err)
-	}
-	select {
-	case err := <-waited:
-		t.Errorf("Record into a full queue returned: %v", err)
-	default:
-	}
-	close(release)
-	if err := <-waited; err != nil {
-		t.Error(err)
-	}
-	if err := <-blocked; err != nil {
-		t.Error(err)
-	}
-	flush(t, s)
-	if got := numbers(query(t, s, Query{})); !slices.Equal(got, sequence(0, 4)) {
-		t.Errorf("stored are %v", got)
-	}
-	if c := s.Counters(); c.Lost != 1 {
-		t.Errorf("counters are %+v: what was refused is to be counted", c)
-	}
-	checkIdentities(t, s)
 }

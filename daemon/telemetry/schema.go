@@ -13,14 +13,16 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// schemaVersion is the user_version of the file. A newer one is refused: it is
-// not damage, and writing into it would be.
-const schemaVersion = 1
+// steps make a database of one version one of the next: the first one makes
+// version 1 out of an empty file. A step is never changed once it was released.
+// The version of a file is its user_version; a newer one is refused: it is not
+// damage, and writing into it would be.
+var steps = []string{schema1, schema2}
 
 // sequence numbers have no holes: seq is given out by the writer, and rows are
 // removed only from the oldest on. ledger holds the last one given out, which
 // outlives its row.
-const schema = `
+const schema1 = `
 CREATE TABLE events (
 	seq        INTEGER PRIMARY KEY,
 	id         TEXT    NOT NULL,            -- ULID
@@ -54,7 +56,41 @@ CREATE TABLE dead (
 	time    INTEGER NOT NULL,               -- of the rejection, nanoseconds since 1970
 	reason  TEXT    NOT NULL
 ) STRICT;
-PRAGMA user_version = 1;
+`
+
+// Version 2 finds events by what they are about. The columns repeat attributes,
+// are filled when an event is stored, and are NULL where it has none: an index
+// costs only what is in it. Rows from before are filled by Store.backfill, from
+// the newest on, down to ledger.columns.
+//
+// The index of names leaves out the two that make up nearly all of a busy store:
+// who looks for those finds them anywhere.
+const schema2 = `
+ALTER TABLE events ADD COLUMN call    TEXT;    -- paddock.tool_call.id
+ALTER TABLE events ADD COLUMN pid     INTEGER; -- process.pid
+ALTER TABLE events ADD COLUMN command TEXT;    -- process.executable.name
+ALTER TABLE events ADD COLUMN path    TEXT;    -- file.path
+ALTER TABLE events ADD COLUMN host    TEXT;    -- server.address or dns.question.name
+ALTER TABLE events ADD COLUMN address TEXT;    -- destination.address
+ALTER TABLE ledger ADD COLUMN columns INTEGER NOT NULL DEFAULT 0; -- rows up to this seq have none of these filled
+UPDATE ledger SET columns = (SELECT coalesce(max(seq), 0) FROM events);
+CREATE INDEX events_id      ON events (id);
+CREATE INDEX events_call    ON events (call, seq)    WHERE call IS NOT NULL;
+CREATE INDEX events_pid     ON events (pid, seq)     WHERE pid IS NOT NULL;
+CREATE INDEX events_command ON events (command, seq) WHERE command IS NOT NULL;
+CREATE INDEX events_path    ON events (path, seq)    WHERE path IS NOT NULL;
+CREATE INDEX events_host    ON events (host, seq)    WHERE host IS NOT NULL;
+CREATE INDEX events_address ON events (address, seq) WHERE address IS NOT NULL;
+DROP INDEX events_name;
+CREATE INDEX events_name    ON events (name, seq)    WHERE name NOT IN ('paddock.process.exec', 'paddock.process.exit');
+CREATE TABLE tallies (                      -- events of an hour, kept when the events are gone
+	hour       INTEGER NOT NULL,            -- since 1970
+	name       TEXT    NOT NULL,            -- of the events
+	attributes TEXT    NOT NULL,            -- JSON object: those that Kind.Tally names
+	count      INTEGER NOT NULL,
+	sum        INTEGER NOT NULL,            -- of the attribute that Kind.Sum names
+	PRIMARY KEY (hour, name, attributes)
+) STRICT, WITHOUT ROWID;
 `
 
 // openDatabase opens the file at path, which exists (maybe empty), for the one
@@ -63,7 +99,7 @@ func openDatabase(path string, write bool) (*sql.DB, error) {
 	pragmas := []string{"busy_timeout(10000)"}
 	if write {
 		// FULL: a commit that returned survives a power cut, not only a crash.
-		pragmas = append(pragmas, "journal_mode(WAL)", "synchronous(FULL)", "journal_size_limit(33554432)")
+		pragmas = append(pragmas, "journal_mode(WAL)", "synchronous(FULL)", "journal_size_limit(33554432)", "cache_size(-8192)")
 	} else {
 		pragmas = append(pragmas, "query_only(1)")
 	}
@@ -91,23 +127,27 @@ func openDatabase(path string, write bool) (*sql.DB, error) {
 // errNewer is a database of a later Paddock.
 var errNewer = errors.New("written by a newer version of Paddock: install that one, or move the file away")
 
-// prepareSchema makes the tables in an empty file, and checks the version of
-// any other.
+// prepareSchema makes the tables in an empty file, and brings any other to the
+// version we know.
 func prepareSchema(db *sql.DB) error {
 	var version int
 	if err := db.QueryRow(`PRAGMA user_version`).Scan(&version); err != nil {
 		return err
 	}
-	switch {
-	case version == schemaVersion:
-		return nil
-	case version > schemaVersion:
-		return fmt.Errorf("schema version %d, this one knows %d: %w", version, schemaVersion, errNewer)
+	if version > len(steps) {
+		return fmt.Errorf("schema version %d, this one knows %d: %w", version, len(steps), errNewer)
 	}
-	return inTransaction(db, func(tx *sql.Tx) error {
-		_, err := tx.Exec(schema)
-		return err
-	})
+	// One transaction for each: whatever ends it half way, the file is of one version or the other.
+	for ; version < len(steps); version++ {
+		err := inTransaction(db, func(tx *sql.Tx) error {
+			_, err := tx.Exec(steps[version] + fmt.Sprintf("PRAGMA user_version = %d;", version+1))
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("making schema version %d: %w", version+1, err)
+		}
+	}
+	return nil
 }
 
 // inTransaction runs f and commits, or undoes what it did.

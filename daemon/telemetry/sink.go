@@ -106,7 +106,7 @@ func (s *Store) rejectionGaps(tx *sql.Tx, l *ledger, name string, rejected []rej
 		if err != nil {
 			return err
 		}
-		if err := insert(tx, l, []row{gap}); err != nil {
+		if err := s.insert(tx, l, []row{gap}); err != nil {
 			return err
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -22,10 +21,14 @@ import (
 // ErrClosed is returned once Close was called.
 var ErrClosed = errors.New("the event store is closed")
 
+// ErrFull is returned when as many events wait for the disk as may.
+var ErrFull = errors.New("too many events wait to be stored")
+
 // Options of a Store. The zero value is what the daemon uses.
 type Options struct {
 	MaxBytes  int64            // of events kept, about; default 1 GiB. Beyond it the oldest go
-	MaxQueued int              // events that may wait for the disk before Record does; default 65536
+	MaxAge    time.Duration    // of an event; default 90 days, negative: any. Older ones go, some each minute
+	MaxQueued int              // events that may wait for the disk; default 65536. Beyond it they are refused
 	Gather    time.Duration    // how long an event may wait for company in its commit; default 20 ms, negative: not
 	Now       func() time.Time // default time.Now
 	Log       *slog.Logger     // default slog.Default()
@@ -33,14 +36,18 @@ type Options struct {
 
 const (
 	defaultMaxBytes  = 1 << 30
+	defaultMaxAge    = 90 * 24 * time.Hour
 	defaultMaxQueued = 64 << 10
 	defaultGather    = 20 * time.Millisecond
-	maxQueuedBytes   = 64 << 20
+	maxQueuedBytes   = 32 << 20
 )
 
 func (o Options) withDefaults() Options {
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = defaultMaxBytes
+	}
+	if o.MaxAge == 0 {
+		o.MaxAge = defaultMaxAge
 	}
 	if o.MaxQueued <= 0 {
 		o.MaxQueued = defaultMaxQueued
@@ -64,7 +71,10 @@ type Store struct {
 	path    string
 	lock    *os.File
 	in      *intake
+	tally   tally         // the writer's
+	aged    time.Time     // the writer's: when it last looked for old events
 	done    chan struct{} // closed when the writer has ended
+	filled  chan struct{} // closed when backfill has ended
 	failed  error         // why events were lost at the end; read after done
 
 	idMu    sync.Mutex
@@ -88,8 +98,10 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 		path:    filepath.Join(dir, databaseFile),
 		in:      newIntake(o.MaxQueued, maxQueuedBytes),
 		done:    make(chan struct{}),
+		filled:  make(chan struct{}),
 		entropy: ulid.Monotonic(bufio.NewReader(rand.Reader), 0),
 	}
+	s.tally.reset()
 	var err error
 	if s.lock, err = lockDirectory(dir); err != nil {
 		return nil, err
@@ -103,18 +115,20 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("opening the event store %s: %w", s.path, err)
 	}
 	go s.write()
+	go s.backfill()
 	return s, nil
 }
 
 // Record hands events over to be stored, in this order and with nothing between
-// them, and returns; Flush waits until they are. It never drops: when
-// more events wait than may, it waits too, until ctx ends. Only while the
-// database cannot be written, and after ctx ended, it refuses them with an
-// error; those are counted, and a gap event follows as soon as one can be stored.
+// them, and returns; Flush waits until they are. It never waits for the disk,
+// for whoever calls it may be keeping a process: when more events wait than may,
+// it refuses all of these with ErrFull. They are counted, and a gap event
+// follows as soon as one can be stored. Whoever can wait asks Room first.
+// What is recorded is recorded, even when ctx has ended.
 //
 // Attributes of other integer types become int64; any other type becomes text
 // and is named by AttrConverted. Nothing of an Event is used after the return.
-func (s *Store) Record(ctx context.Context, events ...Event) error {
+func (s *Store) Record(_ context.Context, events ...Event) error {
 	if len(events) == 0 {
 		return nil
 	}
@@ -125,8 +139,13 @@ func (s *Store) Record(ctx context.Context, events ...Event) error {
 			return fmt.Errorf("recording event %d of %d, %q: %w", i+1, len(events), events[i].Name, err)
 		}
 	}
-	return s.in.put(ctx, rows)
+	return s.in.put(rows)
 }
+
+// Room waits until a quarter of the queue is free, or ctx ends. Those who ask for
+// it before they record leave that quarter to those who cannot wait.
+// While the database cannot be written it does not wait: nobody knows how long.
+func (s *Store) Room(ctx context.Context) error { return s.in.room(ctx) }
 
 // Flush returns when every event recorded before is durable. It fails at once
 // when the database cannot be written.
@@ -153,72 +172,11 @@ func (s *Store) Changed() <-chan struct{} {
 // error says how many events could not be stored.
 func (s *Store) Close() error {
 	s.in.close()
+	<-s.filled
 	<-s.done
 	s.disconnect()
 	s.lock.Close()
 	return s.failed
-}
-
-const (
-	maxID   = 128 // bytes
-	maxName = 256 // bytes, of an event and of a session
-)
-
-func (s *Store) row(e *Event) (row, error) {
-	if e.Name == "" {
-		return row{}, errors.New("it has no name")
-	}
-	if err := e.Severity.check(); err != nil {
-		return row{}, err
-	}
-	at := e.Time
-	if at.IsZero() {
-		at = s.options.Now()
-	}
-	if at.Before(time.Unix(0, 0)) || at.After(time.Unix(0, math.MaxInt64)) {
-		return row{}, fmt.Errorf("its time %s is before 1970 or after 2262", at)
-	}
-	r := row{
-		id: e.ID, time: at.UnixNano(), name: label(e.Name), severity: e.Severity, session: label(e.Session),
-	}
-	if r.severity == 0 {
-		r.severity = Info
-	}
-	if r.id == "" {
-		id, err := s.newID(at)
-		if err != nil {
-			return row{}, err
-		}
-		r.id = id
-	}
-	r.id, _ = escape(r.id)
-	r.id, _ = truncate(r.id, maxID)
-	attrs := e.Attrs
-	if inner, ok := attrs[AttrSessionID].(string); ok {
-		// It has a column of its own; twice would be two truths.
-		attrs = without(attrs, AttrSessionID)
-		if r.session == "" {
-			r.session = label(inner)
-		}
-	}
-	r.attrs = appendAttrs(nil, attrs)
-	return r, nil
-}
-
-func label(s string) string {
-	s, _ = escape(s)
-	s, _ = truncate(s, maxName)
-	return s
-}
-
-func without(attrs map[string]any, key string) map[string]any {
-	out := make(map[string]any, len(attrs))
-	for k, v := range attrs {
-		if k != key {
-			out[k] = v
-		}
-	}
-	return out
 }
 
 func (s *Store) newID(at time.Time) (string, error) {

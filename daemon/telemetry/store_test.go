@@ -288,7 +288,11 @@ func TestManyWriters(t *testing.T) {
 		go func() {
 			for n := range each {
 				e := Event{Name: NameProcessExec, Session: strconv.Itoa(w), Attrs: map[string]any{"n": n}}
-				if err := s.Record(t.Context(), e); err != nil {
+				err := s.Room(t.Context())
+				if err == nil {
+					err = s.Record(t.Context(), e)
+				}
+				if err != nil {
 					failed <- err
 					return
 				}

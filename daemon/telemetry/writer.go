@@ -31,6 +31,7 @@ func (s *Store) write() {
 		for _, j := range jobs {
 			j.done <- s.transact(0, j.run)
 		}
+		s.age()
 		s.bound()
 	}
 }
@@ -82,55 +83,47 @@ func (s *Store) pause(d time.Duration, changed <-chan struct{}) {
 	}
 }
 
-// commit stores rows, with a gap event before them if others were lost.
+// commit stores rows, with gap events before them if others were lost.
 func (s *Store) commit(rows []row) error {
 	s.in.mu.Lock()
-	missing := s.in.missing
-	s.in.missing = loss{}
+	missing, slow := s.in.missing, s.in.slow
+	s.in.missing, s.in.slow = loss{}, loss{}
 	s.in.mu.Unlock()
-	all := rows
-	if missing.count > 0 {
-		gap, err := s.gap(missing)
-		if err != nil {
-			return err
-		}
-		all = append([]row{gap}, rows...)
+	all, err := s.gaps(missing, slow)
+	if err == nil {
+		all = append(all, rows...)
+		err = s.transact(uint64(len(rows)), func(tx *sql.Tx, l *ledger) error { return s.insert(tx, l, all) })
 	}
-	err := s.transact(uint64(len(rows)), func(tx *sql.Tx, l *ledger) error { return insert(tx, l, all) })
-	if err != nil && missing.count > 0 {
+	if err != nil {
 		s.in.mu.Lock()
 		s.in.missing.add(missing)
+		s.in.slow.add(slow)
 		s.in.mu.Unlock()
 	}
 	return err
 }
 
-func (s *Store) gap(missing loss) (row, error) {
-	return s.row(&Event{Name: NameTelemetryGap, Severity: Error, Attrs: map[string]any{
-		AttrGapCause: GapStore, AttrGapCount: missing.count,
-		AttrGapFrom: stamp(missing.from), AttrGapTo: stamp(missing.to),
-	}})
+func (s *Store) gaps(missing, slow loss) ([]row, error) {
+	var out []row
+	for _, g := range []struct {
+		loss
+		cause string
+	}{{missing, GapStore}, {slow, GapSlow}} {
+		if g.count == 0 {
+			continue
+		}
+		gap, err := s.row(&Event{Name: NameTelemetryGap, Severity: Error, Attrs: map[string]any{
+			AttrGapCause: g.cause, AttrGapCount: g.count, AttrGapFrom: stamp(g.from), AttrGapTo: stamp(g.to),
+		}})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, gap)
+	}
+	return out, nil
 }
 
 func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
-
-func insert(tx *sql.Tx, l *ledger, rows []row) error {
-	statement, err := tx.Prepare(`INSERT INTO events (seq, id, time, name, severity, session, attributes)
-		VALUES (?, ?, ?, ?, ?, ?, ?)`)
-	if err != nil {
-		return err
-	}
-	defer statement.Close()
-	for i := range rows {
-		r := &rows[i]
-		_, err := statement.Exec(l.last+1, r.id, r.time, r.name, int64(r.severity), r.session, string(r.attrs))
-		if err != nil {
-			return err
-		}
-		l.last++
-	}
-	return nil
-}
 
 // transact runs f on a copy of the ledger and, when both are committed,
 // publishes it. Of the rows f stored, queued came out of the intake; the others
@@ -156,13 +149,18 @@ func (s *Store) attempt(queued uint64, f func(*sql.Tx, *ledger) error) error {
 	}
 	l := s.in.ledgerCopy()
 	before := l.last
+	s.tally.begin(s.options.Now())
 	err := inTransaction(s.db.write, func(tx *sql.Tx) error {
 		if err := f(tx, &l); err != nil {
+			return err
+		}
+		if err := s.tally.write(tx); err != nil {
 			return err
 		}
 		return l.write(tx)
 	})
 	if err != nil {
+		s.tally.reset()
 		return err
 	}
 	s.in.publish(l, uint64(l.last-before), queued)
