@@ -115,8 +115,8 @@ func (d *Daemon) up(ctx context.Context) error {
 	}
 	d.enforcer, err = enforce.New(enforce.Config{
 		Kernel: d.kernel, Profiles: profiles, Sessions: d.sessions, Events: d.store,
-		Directories: enforce.Directories("/"), Helper: c.Helper, PinDir: c.PinDir, Log: c.Log,
-		Changed: d.sessionsChanged,
+		Directories: func() []string { return enforce.Directories("/") }, Helper: c.Helper, PinDir: c.PinDir, Log: c.Log,
+		Changed: d.sessionsChanged, Refreshed: d.refreshed,
 	})
 	if err != nil {
 		return err

@@ -61,7 +61,8 @@ func (d *Daemon) apply(r mdm.Result, requirements *policy.Requirements) error {
 	if requirements == r.Requirements {
 		rejected = ""
 	}
-	d.policy = inForce{result: r, applied: requirements, generation: generation, rejected: rejected}
+	// Programs may have changed since: then it is a newer one.
+	d.policy = inForce{result: r, applied: requirements, generation: max(generation, d.policy.generation), rejected: rejected}
 	d.mu.Unlock()
 	for _, incident := range r.Incidents {
 		d.config.Log.Error("requirements cannot be used", "source", incident.Source, "error", incident.Err)
@@ -74,6 +75,15 @@ func (d *Daemon) apply(r mdm.Result, requirements *policy.Requirements) error {
 	d.config.Log.Info("policy in force", "generation", generation, "mode", requirements.Mode.String(),
 		"rules", len(requirements.Rules), "layers", strings.Join(sources(r), ", "))
 	return nil
+}
+
+// refreshed notes that the policy in force has another number.
+func (d *Daemon) refreshed(generation uint32) {
+	d.mu.Lock()
+	d.policy.generation = generation
+	p := d.policy
+	d.mu.Unlock()
+	d.record(d.appliedEvent(p.result, p.applied, generation))
 }
 
 func (d *Daemon) reject(r mdm.Result, err error) {

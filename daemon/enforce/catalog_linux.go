@@ -3,6 +3,7 @@
 package enforce
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -46,6 +48,8 @@ type catalog struct {
 	verdicts  map[ebpf.InodeID]denial // why
 	spared    map[ebpf.InodeID]bool   // not forbidden at one of their paths, unless a rule names them
 	exact     map[string]bool         // basenames of rules that name a whole path
+	scripts   bool                    // some of the programs are scripts
+	shown     string                  // what was found where, to see whether it changed
 	hashes    map[ebpf.FileID]digest  // kept over reloads
 }
 
@@ -66,6 +70,14 @@ var loaders = []string{"/lib*/ld-*.so*", "/lib*/ld.so*", "/lib/*/ld-*.so*", "/us
 // batch bounds the files open at once.
 const batch = 512
 
+// about implements knowledge.
+func (g *generation) about(names []string) bool {
+	_, v, whatever := g.rules.Program(names)
+	return v.Matched || !whatever
+}
+
+func (g *generation) scripts() bool { return g.catalog.scripts }
+
 // newCatalog looks for every program the rules name. Of files that cannot be
 // read it knows the inode only.
 func newCatalog(k *ebpf.Kernel, rules *policy.Rules, dirs []string, old *catalog) (*catalog, error) {
@@ -74,12 +86,27 @@ func newCatalog(k *ebpf.Kernel, rules *policy.Rules, dirs []string, old *catalog
 		deny: map[ebpf.InodeID]uint32{}, verdicts: map[ebpf.InodeID]denial{}, spared: map[ebpf.InodeID]bool{}, exact: map[string]bool{},
 		hashes: map[ebpf.FileID]digest{},
 	}
+	paths := programPaths(rules, dirs)
+	for _, name := range rules.ProgramNames() {
+		if strings.HasPrefix(name, "/") {
+			c.exact[filepath.Base(name)] = true
+		}
+	}
+	c.shown = fingerprint(paths)
+	interpreters, err := c.addAll(k, rules, paths, dirs, old)
+	if err == nil {
+		_, err = c.addAll(k, rules, interpreters, dirs, old)
+	}
+	return c, err
+}
+
+// programPaths lists where the programs that rules name may be, sorted.
+func programPaths(rules *policy.Rules, dirs []string) []string {
 	wanted := map[string]bool{}
 	var paths []string
 	for _, name := range rules.ProgramNames() {
 		if strings.HasPrefix(name, "/") {
 			paths = append(paths, name)
-			c.exact[filepath.Base(name)] = true
 			name = filepath.Base(name)
 		}
 		wanted[name] = true
@@ -101,18 +128,40 @@ func newCatalog(k *ebpf.Kernel, rules *policy.Rules, dirs []string, old *catalog
 		}
 	}
 	slices.Sort(paths)
-	paths = slices.Compact(paths)
-	for len(paths) > 0 {
-		n := min(batch, len(paths))
-		if err := c.add(k, rules, paths[:n], old); err != nil {
-			return nil, err
-		}
-		paths = paths[n:]
-	}
-	return c, nil
+	return slices.Compact(paths)
 }
 
-func (c *catalog) add(k *ebpf.Kernel, rules *policy.Rules, paths []string, old *catalog) error {
+// fingerprint differs when one of the files is another one, or has changed.
+func fingerprint(paths []string) string {
+	h := sha256.New()
+	for _, path := range paths {
+		var st unix.Stat_t
+		if unix.Stat(path, &st) != nil {
+			continue
+		}
+		fmt.Fprintf(h, "%q %d %d %d %d %v %v\n", path, st.Dev, st.Ino, st.Mode, st.Size, st.Mtim, st.Ctim)
+	}
+	return string(h.Sum(nil))
+}
+
+// addAll learns the files at paths, and returns where the interpreters are of those
+// that are scripts.
+func (c *catalog) addAll(k *ebpf.Kernel, rules *policy.Rules, paths, dirs []string, old *catalog) ([]string, error) {
+	var interpreters []string
+	for len(paths) > 0 {
+		n := min(batch, len(paths))
+		more, err := c.add(k, rules, paths[:n], dirs, old)
+		if err != nil {
+			return nil, err
+		}
+		interpreters = append(interpreters, more...)
+		paths = paths[n:]
+	}
+	slices.Sort(interpreters)
+	return slices.Compact(interpreters), nil
+}
+
+func (c *catalog) add(k *ebpf.Kernel, rules *policy.Rules, paths, dirs []string, old *catalog) (interpreters []string, err error) {
 	var files []named
 	defer func() {
 		for _, f := range files {
@@ -131,20 +180,31 @@ func (c *catalog) add(k *ebpf.Kernel, rules *policy.Rules, paths []string, old *
 		files = append(files, named{filepath.Base(path), f})
 	}
 	if len(files) == 0 {
-		return nil
+		return nil, nil
 	}
 	ids, err := k.Identify()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, f := range files {
 		id, ok := ids[int(f.file.Fd())]
 		if !ok {
-			return fmt.Errorf("the kernel does not know %s, which is open", f.file.Name())
+			return nil, fmt.Errorf("the kernel does not know %s, which is open", f.file.Name())
 		}
 		c.learn(rules, f, id, old)
+		if head := make([]byte, 256); isScript(f.file, &head) {
+			c.scripts = true
+			interpreters = append(interpreters, interpretersOf(head, dirs)...)
+		}
 	}
-	return nil
+	return interpreters, nil
+}
+
+// isScript says whether a file begins as a script does, and leaves its first bytes.
+func isScript(f *os.File, head *[]byte) bool {
+	n, _ := f.ReadAt(*head, 0) // a shorter file is read to its end
+	*head = (*head)[:n]
+	return bytes.HasPrefix(*head, []byte("#!"))
 }
 
 func (c *catalog) learn(rules *policy.Rules, f named, id ebpf.FileID, old *catalog) {
@@ -168,7 +228,9 @@ func (c *catalog) learn(rules *policy.Rules, f named, id ebpf.FileID, old *catal
 			return
 		}
 	}
-	c.hashes[id] = sum
+	if known || time.Since(time.Unix(id.CtimeSec, int64(id.CtimeNsec))) > settled {
+		c.hashes[id] = sum
+	}
 	c.sizes[id.Size] = true
 	for _, name := range names {
 		c.byContent[sum] = addName(c.byContent[sum], name)

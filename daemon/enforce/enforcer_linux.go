@@ -31,8 +31,9 @@ type Config struct {
 	Profiles *session.Profiles
 	Sessions *session.Table
 	Events   Recorder
-	// Directories are searched for the programs rules name; see Directories.
-	Directories []string
+	// Directories returns those that are searched for the programs rules name; see
+	// Directories.
+	Directories func() []string
 	// Helper is the command line of Paddock's own helper process, to which a
 	// role and its arguments are added: see HelperMain.
 	Helper []string
@@ -43,7 +44,10 @@ type Config struct {
 	// Managed, if set, says whether governed connections are sent to the listeners of
 	// the managed network under these requirements.
 	Managed func(*policy.Requirements) bool
-	Log     *slog.Logger
+	// Refreshed, if set, is called when the policy is in force as another generation,
+	// because programs that its rules name have changed.
+	Refreshed func(generation uint32)
+	Log       *slog.Logger
 }
 
 // Enforcer answers the kernel. Make one with New, give it a policy with Apply,
@@ -116,37 +120,46 @@ func (e *Enforcer) Apply(r *policy.Requirements) (uint32, error) {
 	if err != nil {
 		return 0, fmt.Errorf("applying the requirements: [paddock] agents: %w", err)
 	}
-	last, err := e.Kernel.Generation()
-	if err != nil {
+	g := &generation{
+		mode: r.Mode, rules: policy.Compile(r.Rules, r.Unmatched), network: r.Network, profiles: profiles,
+		managed: e.Managed != nil && e.Managed(r),
+	}
+	if err := e.install(g); err != nil {
 		return 0, err
 	}
-	g := &generation{
-		number: last + 1, mode: r.Mode, rules: policy.Compile(r.Rules, r.Unmatched),
-		network: r.Network, profiles: profiles, managed: e.Managed != nil && e.Managed(r),
+	return g.number, nil
+}
+
+// install gives a generation its number and its catalog, and puts it into force.
+func (e *Enforcer) install(g *generation) error {
+	last, err := e.Kernel.Generation()
+	if err != nil {
+		return err
 	}
+	g.number = last + 1
 	var old *catalog
 	if before := e.now.Load(); before != nil {
 		old = before.catalog
 	}
-	if g.catalog, err = newCatalog(e.Kernel, g.rules, e.Directories, old); err != nil {
-		return 0, fmt.Errorf("looking for the programs rules name: %w", err)
+	if g.catalog, err = newCatalog(e.Kernel, g.rules, e.Directories(), old); err != nil {
+		return fmt.Errorf("looking for the programs rules name: %w", err)
 	}
 	if err := e.canary.identify(e.Kernel); err != nil {
-		return 0, err
+		return err
 	}
 	kernel, err := e.forKernel(g)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if err := e.Kernel.SetNames(names(profiles)); err != nil {
-		return 0, err
+	if err := e.Kernel.SetNames(names(g.profiles)); err != nil {
+		return err
 	}
 	if err := e.Kernel.SetPolicy(kernel); err != nil {
-		return 0, err
+		return err
 	}
 	e.now.Store(g)
 	e.marks.watchSyscalls()
-	return g.number, nil
+	return nil
 }
 
 // forKernel translates: the kernel side knows no policy.
@@ -223,6 +236,7 @@ func (e *Enforcer) Start(ctx context.Context) error {
 		e.Log.Warn("killed processes an earlier daemon left held", "count", left)
 	}
 	e.work.Go(e.marks.sweep)
+	e.work.Go(e.watchPrograms)
 	return nil
 }
 

@@ -109,6 +109,8 @@ func (u *untouched) file(string) []string {
 	return nil
 }
 
+func (u *untouched) lost() error { return nil }
+
 // answered is a hold of which the event is still to be written.
 type answered struct {
 	session *mark
@@ -169,7 +171,7 @@ const (
 // evaluate asks the policy about every command an exec stands for and returns
 // the strictest answer, and for what it may be remembered.
 func (e *Enforcer) evaluate(g *generation, x *ebpf.Exec) (policy.Verdict, memory) {
-	return e.weigh(g, x, &processView{e, g, x.PID}, func() (digest, error) { return e.hashOf(x) })
+	return e.weigh(g, x, &processView{e: e, g: g, pid: x.PID}, func() (digest, error) { return e.hashOf(x) })
 }
 
 // weigh evaluates with p for the process's files and content for its program's.
@@ -204,7 +206,10 @@ func (e *Enforcer) weigh(g *generation, x *ebpf.Exec, p process, content func() 
 		e.paths.put(x.Cwd, cwd)
 	}
 	var worst policy.Verdict
-	all := subjects(x, args, names, p)
+	all := subjects(x, args, names, p, g)
+	if err := p.lost(); err != nil {
+		return policy.Verdict{Decision: policy.Forbidden, Reason: "a file that it is to run could not be read: " + err.Error()}, forNothingElse
+	}
 	for i, sub := range all {
 		remember = remember && sub.alone
 		v := g.rules.Decide(sub.Command)

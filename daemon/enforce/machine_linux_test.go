@@ -64,14 +64,17 @@ type machine struct {
 	dir   string
 	agent string
 	pins  string
+	// refreshed gets the generations that programs which changed made.
+	refreshed chan uint32
 }
 
 const waitLimit = 30 * time.Second
 
 func newMachine(t *testing.T, requirements string) *machine {
 	t.Helper()
-	m := &machine{t: t, log: &eventLog{more: make(chan struct{})}, dir: t.TempDir()}
+	m := &machine{t: t, log: &eventLog{more: make(chan struct{})}, dir: t.TempDir(), refreshed: make(chan uint32, 1000)}
 	must(t, os.Chmod(m.dir, 0o755))
+	must(t, os.Mkdir(filepath.Join(m.dir, "bin"), 0o755))
 	name := "pdk-" + strings.ToLower(rand.Text()[:10])
 	m.agent = filepath.Join(m.dir, name)
 	copyFile(t, "/bin/dash", m.agent)
@@ -105,8 +108,8 @@ names = [%q]
 	}
 	m.Enforcer, err = New(Config{
 		Kernel: k, Profiles: profiles, Sessions: table, Events: m.log,
-		Directories: Directories("/"), Helper: []string{self, "helper"}, PinDir: m.pins,
-		Log: slog.New(slog.NewTextHandler(out, nil)),
+		Directories: func() []string { return append(Directories("/"), filepath.Join(m.dir, "bin")) }, Helper: []string{self, "helper"}, PinDir: m.pins,
+		Log: slog.New(slog.NewTextHandler(out, nil)), Refreshed: func(n uint32) { m.refreshed <- n },
 	})
 	must(t, err)
 	m.apply(requirements)

@@ -41,15 +41,42 @@ func loader(name string) bool {
 		strings.HasPrefix(name, "ld64.so") || strings.HasPrefix(name, "ld.so.")
 }
 
+// knowledge is what is known of the rules and of the programs they name.
+type knowledge interface {
+	// about says whether some rule is about a program with these names.
+	about(names []string) bool
+	// scripts says that some of the programs are scripts: a file that an interpreter is
+	// given may be one, whatever it is called.
+	scripts() bool
+}
+
 // process is what can be learned of the process an exec belongs to, while it
 // cannot run.
 type process interface {
 	// file identifies what path means to the process: its names.
 	file(path string) []string
+	// lost is why some file could not be identified that is there.
+	lost() error
 }
 
 // subjects lists the commands. names are those of the file the kernel runs.
-func subjects(x *ebpf.Exec, args []string, names []string, p process) []subject {
+func subjects(x *ebpf.Exec, args []string, names []string, p process, k knowledge) []subject {
+	all := direct(x, args, names, p)
+	for i := range all {
+		in, ok := interpreterOf(all[i].Names)
+		if !ok {
+			continue
+		}
+		scripts, looked := in.given(all[i].Args, k.about, k.scripts(), p)
+		// What is behind a path may be something else the next time.
+		all[i].alone = all[i].alone && len(scripts) == 0 && !looked
+		all = append(all, scripts...)
+	}
+	return all
+}
+
+// direct lists the commands without what an interpreter is given.
+func direct(x *ebpf.Exec, args []string, names []string, p process) []subject {
 	var argv0 string
 	var rest []string
 	if len(args) > 0 {

@@ -18,11 +18,23 @@ type processView struct {
 	e   *Enforcer
 	g   *generation
 	pid int
+
+	began time.Time // with the first file
+	err   error
 }
+
+func (p *processView) lost() error { return p.err }
 
 // file returns the names of what path leads to: its own, and those of a known
 // program with the same content.
 func (p *processView) file(path string) []string {
+	if p.began.IsZero() {
+		p.began = time.Now()
+	}
+	if time.Since(p.began) > readLimit {
+		p.err = errSlow // many files, or few and slow: all together have that time
+		return nil
+	}
 	handle, err := p.open(path)
 	if err != nil {
 		return nil // then the kernel cannot have opened it either, or it is gone
@@ -47,6 +59,7 @@ func (p *processView) file(path string) []string {
 		return hash(f)
 	})
 	if err != nil {
+		p.err = err
 		return names
 	}
 	for _, n := range p.g.catalog.byContent[sum] {
