@@ -86,6 +86,9 @@ const (
 	// written as \xNN, and each backslash as \\: nothing is lost, and no two
 	// values become the same.
 	AttrEscaped = "paddock.attributes.escaped"
+	// AttrRedacted names the attributes in which something secret was replaced by a
+	// marker, [redacted:KIND:HASH].
+	AttrRedacted = "paddock.attributes.redacted"
 	// AttrTruncated names the attributes that were cut at MaxAttribute bytes.
 	AttrTruncated = "paddock.attributes.truncated"
 	// AttrConverted names the attributes whose type is none of an Event's and

@@ -25,8 +25,8 @@ type pair struct {
 
 // pairs is a list of attributes, and what had to be done to them.
 type pairs struct {
-	list                          []pair
-	escaped, truncated, converted []string
+	list                                    []pair
+	escaped, truncated, converted, redacted []string
 }
 
 // appendAttrs writes attributes as a JSON object with sorted keys. What JSON
@@ -34,21 +34,30 @@ type pairs struct {
 // see AttrEscaped, AttrTruncated, AttrConverted.
 func appendAttrs(b []byte, attrs map[string]any) []byte {
 	var p pairs
-	p.clean(attrs, "")
+	p.clean(attrs, "", nil)
 	return p.append(b)
 }
 
 // clean replaces what p holds by attributes that JSON and OTLP can hold, sorted
-// by key. Those without are left out.
-func (p *pairs) clean(attrs map[string]any, without string) {
+// by key, and those that nothing secret is in, if it has a redactor. The one
+// called without is left out.
+func (p *pairs) clean(attrs map[string]any, without string, by *redactor) {
 	p.list = p.list[:0]
-	p.escaped, p.truncated, p.converted = nil, nil, nil
+	p.escaped, p.truncated, p.converted, p.redacted = nil, nil, nil, nil
 	for key, value := range attrs {
 		if key == without && without != "" {
 			continue
 		}
+		hidden := false
+		if by != nil {
+			value, hidden = by.attribute(key, value)
+		}
 		key, _ = escape(key)
 		value, same := normal(value)
+		if hidden {
+			by.count.Add(1)
+			p.redacted = append(p.redacted, key)
+		}
 		if !same {
 			p.converted = append(p.converted, key)
 		}
@@ -73,6 +82,7 @@ func (p *pairs) clean(attrs map[string]any, without string) {
 		p.list = append(p.list, pair{key, value})
 	}
 	p.tell(AttrEscaped, p.escaped)
+	p.tell(AttrRedacted, p.redacted)
 	p.tell(AttrTruncated, p.truncated)
 	p.tell(AttrConverted, p.converted)
 	slices.SortFunc(p.list, func(a, b pair) int { return strings.Compare(a.key, b.key) })
@@ -116,7 +126,7 @@ func (p *pairs) value(key string) any {
 // cleanAttrs is clean for attributes that stay in a map.
 func cleanAttrs(attrs map[string]any) map[string]any {
 	var p pairs
-	p.clean(attrs, "")
+	p.clean(attrs, "", nil)
 	out := make(map[string]any, len(p.list))
 	for _, a := range p.list {
 		out[a.key] = a.value

@@ -14,6 +14,7 @@ type Counters struct {
 	Committed uint64 // of those, durable
 	Queued    uint64 // of those, waiting for the writer
 	Lost      uint64 // of those, refused or given up; an error or a gap event says so
+	Redacted  uint64 // attributes in which something secret was replaced
 
 	// Since the first event of this database.
 	Stored  uint64 // ever committed
@@ -65,6 +66,7 @@ func (c Counters) Map() map[string]uint64 {
 	out := map[string]uint64{
 		"telemetry.received": c.Received, "telemetry.committed": c.Committed, "telemetry.queued": c.Queued,
 		"telemetry.lost": c.Lost, "telemetry.stored": c.Stored, "telemetry.kept": c.Kept, "telemetry.removed": c.Removed,
+		"telemetry.redacted": c.Redacted,
 	}
 	for name, s := range c.Sinks {
 		prefix := "telemetry." + name + "."

@@ -8,6 +8,7 @@ var attributes = []Attribute{
 	{AttrRecordUID, String, "a ULID, the same on each delivery. Set on export", "metadata.uid", "event.id"},
 	{AttrSessionID, String, "the session. Set on export and in JSON", "actor.session.uid", "session.id"},
 	{AttrEscaped, Strings, "names of the attributes with bytes that are not UTF-8, written as `\\xNN`", "", ""},
+	{AttrRedacted, Strings, "names of the attributes in which something was replaced by `[redacted:KIND:HASH]`, the same for the same secret on one machine", "", ""},
 	{AttrTruncated, Strings, "names of the attributes that were cut", "", ""},
 	{AttrConverted, Strings, "names of the attributes that had to be written as text", "", ""},
 
@@ -88,7 +89,7 @@ var attributes = []Attribute{
 }
 
 // everywhere are attributes that any event may have.
-var everywhere = []string{AttrEventName, AttrRecordUID, AttrSessionID, AttrEscaped, AttrTruncated, AttrConverted}
+var everywhere = []string{AttrEventName, AttrRecordUID, AttrSessionID, AttrEscaped, AttrRedacted, AttrTruncated, AttrConverted}
 
 // Groups of attributes that belong together.
 var (

@@ -86,7 +86,7 @@ func (s *Store) row(e *Event) (row, error) {
 		}
 	}
 	w := scratches.Get().(*scratch)
-	w.pairs.clean(e.Attrs, without)
+	w.pairs.clean(e.Attrs, without, s.redactor)
 	w.text = w.pairs.append(w.text[:0])
 	r.attrs = string(w.text)
 	r.columns = w.pairs.columns()

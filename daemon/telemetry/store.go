@@ -71,11 +71,14 @@ type Store struct {
 	path    string
 	lock    *os.File
 	in      *intake
-	tally   tally         // the writer's
-	aged    time.Time     // the writer's: when it last looked for old events
-	done    chan struct{} // closed when the writer has ended
-	filled  chan struct{} // closed when backfill has ended
-	failed  error         // why events were lost at the end; read after done
+
+	redactor *redactor
+
+	tally  tally         // the writer's
+	aged   time.Time     // the writer's: when it last looked for old events
+	done   chan struct{} // closed when the writer has ended
+	filled chan struct{} // closed when backfill has ended
+	failed error         // why events were lost at the end; read after done
 
 	idMu    sync.Mutex
 	entropy *ulid.MonotonicEntropy
@@ -108,7 +111,11 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	}
 	err = ctx.Err()
 	if err == nil {
-		err = s.open()
+		var key []byte
+		if key, err = redactionKey(dir); err == nil {
+			s.redactor = newRedactor(key)
+			err = s.open()
+		}
 	}
 	if err != nil {
 		s.lock.Close()
@@ -152,7 +159,11 @@ func (s *Store) Room(ctx context.Context) error { return s.in.room(ctx) }
 func (s *Store) Flush(ctx context.Context) error { return s.in.flush(ctx) }
 
 // Counters returns what the store counts.
-func (s *Store) Counters() Counters { return s.in.counters() }
+func (s *Store) Counters() Counters {
+	c := s.in.counters()
+	c.Redacted = s.redactor.count.Load()
+	return c
+}
 
 // Last returns the sequence number of the newest stored event, 0 if there was
 // never one: Query.After for whoever wants only what comes next.

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+// contents says which attributes hold text that a policy may keep out of the
+// store as a whole.
+var contents = map[string]Content{
+	AttrProcessCommandArgs: Commands,
+}
+
+// opaque are attributes whose values Paddock makes up itself, or that are names
+// of things: no secret is looked for in them, and what looks random in them is
+// none. Every other text is searched.
+var opaque = map[string]bool{
+	AttrAgent: true, AttrAgentInstall: true, AttrSurface: true, AttrSessionHow: true, AttrToolCallID: true, AttrThreadID: true,
+	AttrDecision: true, AttrGate: true, AttrTier: true, AttrMode: true, AttrFileID: true, AttrPolicyDigests: true,
+	AttrPolicyProvenance: true, AttrNetworkTransport: true, AttrNetworkType: true, AttrDestinationAddress: true,
+	AttrSocketKind: true, AttrGapCause: true, AttrGapFrom: true, AttrGapTo: true, AttrGapSink: true, AttrProcessOwner: true,
+	AttrEscaped: true, AttrTruncated: true, AttrConverted: true, AttrRedacted: true,
+}
+
+// treatment is what contents and opaque say of an attribute.
+type treatment struct {
+	content Content
+	opaque  bool
+}
+
+var treatments = func() map[string]treatment {
+	out := make(map[string]treatment, len(contents)+len(opaque))
+	for name, c := range contents {
+		out[name] = treatment{content: c}
+	}
+	for name := range opaque {
+		out[name] = treatment{opaque: true}
+	}
+	return out
+}()
