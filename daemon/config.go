@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"path/filepath"
+	"time"
 )
 
 // Config says where an instance lives. The zero value is the system's own; a
@@ -27,6 +28,12 @@ type Config struct {
 	Cgroup string
 	// PinDir keeps the kernel side alive without the daemon.
 	PinDir string
+	// Companion is the program of the companion, which speaks for its user: owned by
+	// root, setgid, of a group of its own. Others may not answer without a terminal.
+	Companion string
+	// HoldGrace is how long what a person is asked about waits for the next daemon when
+	// this one ends; then it is killed. Zero: DefaultHoldGrace.
+	HoldGrace time.Duration
 	// DetachOnStop takes the kernel side down on an orderly stop. Without it,
 	// governed processes stay governed, and what would need an answer is killed.
 	DetachOnStop bool
@@ -40,7 +47,12 @@ const (
 	DefaultStateDir = "/var/lib/paddock"
 	DefaultRunDir   = "/run/paddock"
 	defaultPinRoot  = "/sys/fs/bpf"
+	// DefaultCompanion is where the companion's program is installed.
+	DefaultCompanion = "/usr/libexec/paddock/companion"
 )
+
+// DefaultHoldGrace is long enough for a restart, also by hand.
+const DefaultHoldGrace = 30 * time.Second
 
 func (c Config) withDefaults() Config {
 	if c.StateDir == "" {
@@ -48,6 +60,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.RunDir == "" {
 		c.RunDir = DefaultRunDir
+	}
+	if c.HoldGrace == 0 {
+		c.HoldGrace = DefaultHoldGrace
+	}
+	if c.Companion == "" {
+		c.Companion = DefaultCompanion
 	}
 	if c.Root == "" {
 		c.Root = "/"

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-649e9bbc/paddock/daemon/api"
+	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/enforce"
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/daemon/session"
@@ -26,14 +27,16 @@ type Daemon struct {
 	config  Config
 	started time.Time
 
-	lock     *os.File
-	store    *telemetry.Store
-	exporter *telemetry.Exporter
-	loader   *mdm.Loader
-	kernel   *ebpf.Kernel
-	sessions *session.Table
-	enforcer *enforce.Enforcer
-	server   *api.Server
+	lock      *os.File
+	store     *telemetry.Store
+	exporter  *telemetry.Exporter
+	loader    *mdm.Loader
+	kernel    *ebpf.Kernel
+	sessions  *session.Table
+	approvals *approval.Queue
+	answerers *approval.People
+	enforcer  *enforce.Enforcer
+	server    *api.Server
 
 	saving   sync.Mutex // of the file the sessions are in
 	applying sync.Mutex // one result of the loader after the other, in their order
@@ -113,10 +116,14 @@ func (d *Daemon) up(ctx context.Context) error {
 	if d.kernel, err = ebpf.Open(d.kernelOptions()); err != nil {
 		return err
 	}
+	if d.approvals, err = d.openApprovals(); err != nil {
+		return err
+	}
 	d.enforcer, err = enforce.New(enforce.Config{
 		Kernel: d.kernel, Profiles: profiles, Sessions: d.sessions, Events: d.store,
 		Directories: func() []string { return enforce.Directories("/") }, Helper: c.Helper, PinDir: c.PinDir, Log: c.Log,
 		Changed: d.sessionsChanged, Refreshed: d.refreshed,
+		Approvals: d.approvals, HoldsFile: filepath.Join(c.StateDir, "holds"), HoldGrace: c.HoldGrace,
 	})
 	if err != nil {
 		return err
@@ -151,8 +158,11 @@ func (d *Daemon) down(ctx context.Context) error {
 		cancel()
 	}
 	if d.enforcer != nil {
-		errs = append(errs, d.enforcer.Shutdown(ctx))
+		errs = append(errs, d.enforcer.Shutdown(ctx, d.config.DetachOnStop))
 		errs = append(errs, d.saveSessions())
+	}
+	if d.approvals != nil {
+		errs = append(errs, d.approvals.Close())
 	}
 	if d.kernel != nil {
 		if d.config.DetachOnStop {

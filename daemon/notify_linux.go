@@ -20,8 +20,8 @@ func watchdogTicks() (<-chan time.Time, func()) {
 	return t.C, t.Stop
 }
 
-// stuckHold is the age at which a hold shows that nobody answers: no person is
-// asked yet, and reading the slowest program is given up before.
+// stuckHold is the age at which a hold of which no person is asked shows that nobody
+// answers: reading the slowest program is given up before.
 const stuckHold = 30 * time.Second
 
 // feedWatchdog tells the service manager that the daemon works: only if it does.
@@ -32,7 +32,7 @@ func (d *Daemon) feedWatchdog(ctx context.Context) {
 		d.config.Log.Error("the event store does not answer; leaving the watchdog unfed", "error", err)
 		return
 	}
-	if age, err := d.kernel.OldestHold(); err != nil || age > stuckHold {
+	if age, err := d.kernel.OldestHold(d.enforcer.Asked()); err != nil || age > stuckHold {
 		d.config.Log.Error("holds are not answered; leaving the watchdog unfed", "oldest", age, "error", err)
 		return
 	}

@@ -85,12 +85,47 @@ func (h *Held) Kill() error {
 // Close gives up the handle.
 func (h *Held) Close() error { return unix.Close(h.fd) }
 
-// KillHeld kills every process held for longer than older nanoseconds and
-// returns how many it found. Nobody will answer for them any more.
-func (k *Kernel) KillHeld(older uint64) (int, error) { return killHeld(k.maps[kernelMapHeld], older) }
+// HoldSet names holds by what tells them apart: the process, and the token of its
+// record.
+type HoldSet map[uint32]uint64
 
-// OldestHold says how long the oldest hold has waited; 0 when there is none.
-func (k *Kernel) OldestHold() (time.Duration, error) {
+// Add notes the hold an exec record told of.
+func (h HoldSet) Add(e *Exec) { h[uint32(e.PID)] = e.Token }
+
+// KillHeld kills every process held, but for those that are spared, and returns how
+// many it found. Nobody will answer for them any more.
+func (k *Kernel) KillHeld(spare HoldSet) (int, error) {
+	return killHeld(k.maps[kernelMapHeld], spare)
+}
+
+// KillHeldByOthers kills what other versions of the kernel side hold: their holds
+// cannot be answered here.
+func (k *Kernel) KillHeldByOthers() (int, error) {
+	total := 0
+	for _, dir := range k.otherVersions() {
+		m, err := ebpf.LoadPinnedMap(filepath.Join(dir, "maps", kernelMapHeld), nil)
+		if err != nil {
+			continue // that version died before pinning it
+		}
+		n, err := killHeld(m, nil)
+		m.Close()
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// IsHeld reports whether the hold an exec record told of is not answered yet.
+func (k *Kernel) IsHeld(e *Exec) bool {
+	var v kernelHold
+	return k.maps[kernelMapHeld].Lookup(uint32(e.PID), &v) == nil && v.Token == e.Token
+}
+
+// OldestHold says how long the oldest hold has waited of those that are not among
+// the others; 0 when there is none.
+func (k *Kernel) OldestHold(others HoldSet) (time.Duration, error) {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
 		return 0, fmt.Errorf("reading the clock: %w", err)
@@ -100,6 +135,9 @@ func (k *Kernel) OldestHold() (time.Duration, error) {
 	var v kernelHold
 	it := k.maps[kernelMapHeld].Iterate()
 	for it.Next(&pid, &v) {
+		if token, ok := others[pid]; ok && token == v.Token {
+			continue
+		}
 		oldest = max(oldest, time.Duration(uint64(now.Nano())-v.Since))
 	}
 	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
@@ -108,18 +146,14 @@ func (k *Kernel) OldestHold() (time.Duration, error) {
 	return oldest, nil
 }
 
-func killHeld(held *ebpf.Map, older uint64) (int, error) {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
-		return 0, fmt.Errorf("reading the clock: %w", err)
-	}
+func killHeld(held *ebpf.Map, spare HoldSet) (int, error) {
 	killed := 0
 	var errs []error
 	var pid uint32
 	var v kernelHold
 	it := held.Iterate()
 	for it.Next(&pid, &v) {
-		if v.Since+older > uint64(now.Nano()) {
+		if token, ok := spare[pid]; ok && token == v.Token {
 			continue
 		}
 		fd, err := unix.PidfdOpen(int(pid), 0)
@@ -178,12 +212,12 @@ func (g *Guard) DaemonAlive() bool {
 	return false
 }
 
-// KillHeld kills everything held. The kernel holds nothing new once the daemon
-// is dead, so when a pass finds nothing, nothing is left.
-func (g *Guard) KillHeld() (int, error) {
+// KillHeld kills everything held but what is spared. The kernel holds nothing new
+// once the daemon is dead, so when a pass finds nothing, nothing is left.
+func (g *Guard) KillHeld(spare HoldSet) (int, error) {
 	total := 0
 	for _, m := range g.held {
-		n, err := killHeld(m, 0)
+		n, err := killHeld(m, spare)
 		total += n
 		if err != nil {
 			return total, err

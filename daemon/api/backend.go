@@ -6,6 +6,7 @@ import (
 	"context"
 	"iter"
 
+	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/session"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 )
@@ -24,4 +25,19 @@ type Backend interface {
 	Adopt(context.Context, Peer, RunRequest) (RunResponse, error)
 	// Governed reports whether the process belongs to a session.
 	Governed(pid int) bool
+
+	// Approvals returns those that wait and, with follow, then what changes, until
+	// ctx ends.
+	Approvals(ctx context.Context, of approval.Viewer, follow bool) iter.Seq2[approval.Change, error]
+	// AnswerApproval answers for the peer, if it may: it is not governed, but that is
+	// all that was made sure of.
+	AnswerApproval(ctx context.Context, p Peer, id string, r approval.Reply) (Approval, error)
+	// ApprovalHistory returns those that are over, the newest first; limit 0: all.
+	ApprovalHistory(ctx context.Context, of approval.Viewer, limit int) ([]Approval, error)
+	// Grants returns the answers that hold on, the newest first.
+	Grants(ctx context.Context, of approval.Viewer) ([]approval.Grant, error)
+	RevokeGrant(ctx context.Context, of approval.Viewer, id string) error
+	// RequestTool answers a hook, for the session its process belongs to; it waits for
+	// a person until ctx ends.
+	RequestTool(ctx context.Context, p Peer, r ToolRequest) (ToolAnswer, error)
 }

@@ -19,7 +19,7 @@ import (
 const (
 	maxConns         = 512
 	maxConnsUser     = 32
-	maxConnsGoverned = 8
+	maxConnsGoverned = 32  // a hook that waits for a person keeps one
 	maxConnsRoot     = 128 // not counted in maxConns
 )
 

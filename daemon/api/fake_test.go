@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/session"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 )
@@ -35,6 +36,7 @@ type fake struct {
 	err      error
 	live     iter.Seq2[telemetry.Event, error] // after events, for those who follow
 
+	queue    *approval.Queue // the real one
 	mu       sync.Mutex
 	governed map[int]bool
 	adopted  []Peer
@@ -125,6 +127,39 @@ func (f *fake) Governed(pid int) bool {
 	return f.governed[pid]
 }
 
+// The rest is what a governed process, or another user, must not reach.
+
+func (f *fake) Approvals(ctx context.Context, of approval.Viewer, follow bool) iter.Seq2[approval.Change, error] {
+	return f.queue.Follow(ctx, of, follow)
+}
+
+func (f *fake) AnswerApproval(_ context.Context, p Peer, id string, r approval.Reply) (Approval, error) {
+	return f.queue.Answer(id, approval.Answerer{UID: p.UID, By: approval.ByTerminal}, r)
+}
+
+func (f *fake) ApprovalHistory(_ context.Context, of approval.Viewer, limit int) ([]Approval, error) {
+	return f.queue.History(of, limit), f.err
+}
+
+func (f *fake) Grants(_ context.Context, of approval.Viewer) ([]approval.Grant, error) {
+	return f.queue.Grants(of), f.err
+}
+
+func (f *fake) RevokeGrant(_ context.Context, of approval.Viewer, id string) error {
+	return f.queue.Revoke(of, id)
+}
+
+func (f *fake) RequestTool(ctx context.Context, p Peer, r ToolRequest) (ToolAnswer, error) {
+	if !f.Governed(p.PID) {
+		return ToolAnswer{}, refused(403, "the process belongs to no session")
+	}
+	out := f.queue.Wait(ctx, approval.Question{Kind: approval.Tool, Session: sessionNobody, UID: p.UID, Subject: approval.Subject{Tool: r.Tool, Input: r.Command}})
+	if !out.Allow {
+		return ToolAnswer{Decision: ToolDeny, Reason: out.Approval.Answer.Reason}, nil
+	}
+	return ToolAnswer{Decision: ToolAllow, Approval: out.Approval.ID}, nil
+}
+
 func (f *fake) govern(pid int, yes bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -147,6 +182,12 @@ func openDir(t *testing.T) string {
 func serve(t *testing.T, f *fake, change func(*Server)) (path string, s *Server) {
 	t.Helper()
 	path = filepath.Join(openDir(t), "p.sock")
+	queue, err := approval.Open(approval.Options{File: filepath.Join(t.TempDir(), "approvals.json")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { queue.Close() })
+	f.queue = queue
 	s = NewServer(path, f, slog.New(slog.DiscardHandler))
 	if change != nil {
 		change(s)

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/seed-649e9bbc/paddock/daemon/approval"
 )
 
 func (s *Server) routes() http.Handler {
@@ -17,6 +19,12 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/sessions", s.answer(s.sessions))
 	mux.HandleFunc("POST /v1/run", s.answer(s.run))
 	mux.HandleFunc("GET /v1/events", s.events)
+	mux.HandleFunc("GET /v1/approvals", s.approvals)
+	mux.HandleFunc("GET /v1/approvals/history", s.answer(s.approvalHistory))
+	mux.HandleFunc("POST /v1/approvals/request", s.waiting(s.requestTool))
+	mux.HandleFunc("POST /v1/approvals/{id}/answer", s.waiting(s.answerApproval))
+	mux.HandleFunc("GET /v1/grants", s.answer(s.grants))
+	mux.HandleFunc("DELETE /v1/grants/{id}", s.answer(s.revokeGrant))
 	return mux
 }
 
@@ -47,16 +55,27 @@ func (s *Server) write(w http.ResponseWriter, code int, body []byte) {
 }
 
 func (s *Server) fail(w http.ResponseWriter, err error) {
-	code := http.StatusInternalServerError
+	s.write(w, codeOf(err), errorBody(err.Error()))
+}
+
+// codeOf is the HTTP status that says an error.
+func codeOf(err error) int {
 	var no *refusal
 	var large *http.MaxBytesError
+	var never *approval.RefusedError
 	switch {
 	case errors.As(err, &no):
-		code = no.code
+		return no.code
 	case errors.As(err, &large):
-		code = http.StatusRequestEntityTooLarge
+		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, approval.ErrUnknown):
+		return http.StatusNotFound
+	case errors.Is(err, approval.ErrOver):
+		return http.StatusConflict
+	case errors.As(err, &never):
+		return http.StatusForbidden
 	}
-	s.write(w, code, errorBody(err.Error()))
+	return http.StatusInternalServerError
 }
 
 // errorLine is how an error is told, as an answer or within a stream of events.
@@ -92,13 +111,8 @@ func (s *Server) run(r *http.Request) (any, error) {
 
 func parseRun(body io.Reader) (RunRequest, error) {
 	var req RunRequest
-	dec := json.NewDecoder(body)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&req); err != nil {
-		return req, badBody(err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return req, badBody(errors.New("more than one value"))
+	if err := readBody(body, &req); err != nil {
+		return req, err
 	}
 	if len(req.Argv) == 0 || req.Argv[0] == "" {
 		return req, refused(http.StatusBadRequest, "reading the request: argv is empty")

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-649e9bbc/paddock/daemon/api"
+	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/session"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 )
@@ -39,6 +40,7 @@ func TestMain(m *testing.M) {
 
 // fake is a daemon that is not one.
 type fake struct {
+	queue    *approval.Queue // nil where no approvals are asked for
 	status   api.Status
 	sessions []session.Session
 	events   []telemetry.Event
@@ -78,6 +80,30 @@ func (f *fake) Adopt(_ context.Context, p api.Peer, r api.RunRequest) (api.RunRe
 }
 
 func (f *fake) Governed(int) bool { return f.governed }
+
+func (f *fake) Approvals(ctx context.Context, of approval.Viewer, follow bool) iter.Seq2[approval.Change, error] {
+	return f.queue.Follow(ctx, of, follow)
+}
+
+func (f *fake) AnswerApproval(_ context.Context, p api.Peer, id string, r approval.Reply) (api.Approval, error) {
+	return f.queue.Answer(id, approval.Answerer{UID: p.UID, User: "somebody", By: approval.ByTerminal}, r)
+}
+
+func (f *fake) ApprovalHistory(_ context.Context, of approval.Viewer, limit int) ([]api.Approval, error) {
+	return f.queue.History(of, limit), nil
+}
+
+func (f *fake) Grants(_ context.Context, of approval.Viewer) ([]approval.Grant, error) {
+	return f.queue.Grants(of), nil
+}
+
+func (f *fake) RevokeGrant(_ context.Context, of approval.Viewer, id string) error {
+	return f.queue.Revoke(of, id)
+}
+
+func (f *fake) RequestTool(context.Context, api.Peer, api.ToolRequest) (api.ToolAnswer, error) {
+	return api.ToolAnswer{}, errors.New("no command asks this")
+}
 
 func serve(t *testing.T, f *fake) (socket string) {
 	t.Helper()

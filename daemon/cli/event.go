@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 )
 
@@ -60,6 +61,9 @@ const allowed = "allow"
 // decision in brackets is one that was not enforced.
 func (v view) decision() string {
 	d := v.text(telemetry.AttrDecision)
+	if state := v.text(telemetry.AttrApprovalState); state != "" && d != "" {
+		return state // what came of "prompt"
+	}
 	if enforced, ok := v[telemetry.AttrDecisionEnforced].(bool); ok && !enforced && d != "" && d != allowed {
 		return "(" + d + ")"
 	}
@@ -112,11 +116,46 @@ func (v view) what(name string) string {
 		return v.command() + " killed"
 	case telemetry.NameTamper:
 		return v.program() + ": signal " + v.text(telemetry.AttrTamperSignal) + " to process " + v.text(telemetry.AttrTamperTarget)
+	case telemetry.NameApprovalRequested:
+		return "approval asked: " + v.subject()
+	case telemetry.NameApprovalAnswered:
+		return v.text(telemetry.AttrApprovalState) + ": " + v.subject()
+	case telemetry.NameApprovalExpired:
+		return "approval expired: " + v.subject()
+	case telemetry.NameApprovalCancelled:
+		return "approval cancelled: " + v.subject()
+	case telemetry.NameApprovalOverflow:
+		return "too many questions: " + v.subject()
+	case telemetry.NameApprovalRefused:
+		return "answer refused: process " + v.text(telemetry.AttrProcessPID) + " of user " + v.text(telemetry.AttrProcessUserID)
+	case telemetry.NameApprovalRevoked:
+		return "approval revoked: " + v.text(telemetry.AttrApprovalRule)
 	}
 	return name
 }
 
+// subject is what an approval is about.
+func (v view) subject() string {
+	switch approval.Kind(v.text(telemetry.AttrApprovalKind)) {
+	case approval.Connection:
+		return net.JoinHostPort(v.text(telemetry.AttrDestinationAddress), v.text(telemetry.AttrDestinationPort))
+	case approval.File:
+		return word(v.text(telemetry.AttrFilePath))
+	case approval.Tool:
+		return word(v.text(telemetry.AttrApprovalTool))
+	case approval.Command:
+	}
+	return v.command()
+}
+
 func (v view) why(name string) string {
+	if by := v.text(telemetry.AttrApprovalBy); by != "" {
+		text := "by " + strings.TrimSpace(by+" "+v.text(telemetry.AttrApprovalUser))
+		if reason := v.text(telemetry.AttrApprovalReason); reason != "" {
+			text += " (" + reason + ")"
+		}
+		return text + ": " + v.text(telemetry.AttrDecisionReason)
+	}
 	for _, key := range []string{
 		telemetry.AttrDecisionReason, telemetry.AttrKillReason, telemetry.AttrCanaryDetail, telemetry.AttrGapCause,
 		telemetry.AttrErrorMessage,

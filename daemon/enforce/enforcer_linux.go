@@ -10,7 +10,9 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/daemon/session"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
@@ -39,6 +41,15 @@ type Config struct {
 	Helper []string
 	// PinDir is where Kernel is pinned: the guard opens it on its own.
 	PinDir string
+	// Approvals asks people about what a rule wants approved. nil: nobody can be asked,
+	// and it is killed.
+	Approvals *approval.Queue
+	// HoldsFile names what waits for people, for the guard and the next daemon. Its
+	// directory is root's alone. Empty: nothing that waits outlives the daemon.
+	HoldsFile string
+	// HoldGrace is how long what waits for people outlives the daemon without a
+	// successor.
+	HoldGrace time.Duration
 	// Changed, if set, is called after a session began or ended.
 	Changed func()
 	// Managed, if set, says whether governed connections are sent to the listeners of
@@ -54,17 +65,19 @@ type Config struct {
 // then Start it.
 type Enforcer struct {
 	Config
-	envKeys []string
-	users   users
-	now     atomic.Pointer[generation]
-	hashes  *memo[ebpf.FileID, digest]
-	paths   *memo[ebpf.InodeID, string]
-	causes  causes
-	bounded bounded
-	marks   sessions
-	canary  *canary
-	guard   guard
-	apply   sync.Mutex
+	envKeys  []string
+	users    users
+	now      atomic.Pointer[generation]
+	hashes   *memo[ebpf.FileID, digest]
+	paths    *memo[ebpf.InodeID, string]
+	causes   causes
+	bounded  bounded
+	marks    sessions
+	canary   *canary
+	guard    guard
+	asks     asks
+	vouchers vouchers
+	apply    sync.Mutex
 
 	ctx      context.Context // ends when the daemon stops
 	cancel   context.CancelFunc
@@ -103,6 +116,7 @@ func New(c Config) (*Enforcer, error) {
 	e.causes.init()
 	e.bounded.init()
 	e.marks.init(e)
+	e.asks.init(c.HoldsFile)
 	var err error
 	if e.canary, err = newCanary(); err != nil {
 		return nil, err
@@ -126,6 +140,9 @@ func (e *Enforcer) Apply(r *policy.Requirements) (uint32, error) {
 	}
 	if err := e.install(g); err != nil {
 		return 0, err
+	}
+	if e.Approvals != nil {
+		e.Approvals.Apply(r.Approvals)
 	}
 	return g.number, nil
 }
@@ -159,6 +176,9 @@ func (e *Enforcer) install(g *generation) error {
 	}
 	e.now.Store(g)
 	e.marks.watchSyscalls()
+	if e.Approvals != nil {
+		e.work.Go(func() { e.reconsider(g) })
+	}
 	return nil
 }
 
@@ -208,11 +228,21 @@ func (e *Enforcer) Start(ctx context.Context) error {
 	if e.now.Load() == nil {
 		return errors.New("starting the enforcer: no policy was applied")
 	}
-	// What an earlier daemon held, nobody has judged: it may not run.
-	left, err := e.Kernel.KillHeld(0)
+	// What an earlier daemon held, nobody has judged: it may not run. What a person was
+	// asked about waits on.
+	asked, err := readHolds(e.HoldsFile)
+	if err != nil {
+		e.Log.Error("what waited for people is killed", "error", err)
+	}
+	left, err := e.Kernel.KillHeld(holdsOf(asked))
 	if err != nil {
 		return fmt.Errorf("killing what was left held: %w", err)
 	}
+	others, err := e.Kernel.KillHeldByOthers()
+	if err != nil {
+		return fmt.Errorf("killing what another version held: %w", err)
+	}
+	left += others
 	// Before anything is read: records wait for their session.
 	if err := e.marks.takeOver(); err != nil {
 		return err
@@ -237,16 +267,28 @@ func (e *Enforcer) Start(ctx context.Context) error {
 	}
 	e.work.Go(e.marks.sweep)
 	e.work.Go(e.watchPrograms)
+	e.work.Go(func() {
+		e.asks.file.run(e.ctx.Done(), func(err error) { e.Log.Error("saving what waits for people", "error", err) })
+	})
+	e.askAgain(asked)
 	return nil
 }
 
 // Shutdown stops answering. What is in force stays in force: governed execs that
 // would need an answer are killed by the kernel from here on.
-func (e *Enforcer) Shutdown(ctx context.Context) error {
+//
+// What waits for people waits on for the next daemon, unless abandon is set: the guard
+// kills it when none comes.
+func (e *Enforcer) Shutdown(ctx context.Context, abandon bool) error {
 	var errs []error
 	errs = append(errs, e.Kernel.SetDaemon(0, false))
 	e.drain(ctx)
-	if _, err := e.Kernel.KillHeld(0); err != nil {
+	asked := e.asks.close()
+	if abandon {
+		asked = nil
+	}
+	errs = append(errs, e.asks.file.save(asked))
+	if _, err := e.Kernel.KillHeld(holdsOf(asked)); err != nil {
 		errs = append(errs, err)
 	}
 	e.reportLosses()

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/daemon/session"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
@@ -115,6 +116,25 @@ func (e *Enforcer) execEvent(s *mark, x *ebpf.Exec, g *generation, v policy.Verd
 		}
 	}
 	e.Sessions.Count(s.key, count)
+	return ev
+}
+
+// approvedEvent reports an exec that a person, or what stands for one, decided about.
+func (e *Enforcer) approvedEvent(w *waiting, out *approval.Outcome, ran bool) telemetry.Event {
+	ev, a := e.event(telemetry.NameProcessExec, w.mark, &w.exec.Head)
+	e.execAttrs(a, w.exec)
+	verdictAttrs(a, w.verdict)
+	a[telemetry.AttrDecisionEnforced] = true
+	a[telemetry.AttrMode] = w.under.mode.String()
+	a[telemetry.AttrGate] = "exec.hold"
+	a[telemetry.AttrPolicyGeneration] = int64(w.under.number)
+	approval.Describe(a, &out.Approval)
+	count := session.Counters{Execs: 1}
+	if !ran {
+		ev.Severity = telemetry.Warn
+		count.Denied = 1
+	}
+	e.Sessions.Count(w.mark.key, count)
 	return ev
 }
 

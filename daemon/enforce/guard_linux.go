@@ -18,7 +18,8 @@ import (
 
 // When the daemon dies, what it held would stay stopped for ever. The guard is a
 // small process that does nothing but outlive it and kill what is held. The
-// kernel holds nothing new from the daemon's death on: it kills at once.
+// kernel holds nothing new from the daemon's death on: it kills at once. What a person
+// is asked about it leaves to the next daemon, if one comes soon.
 
 // guard is the daemon's end.
 type guard struct {
@@ -43,7 +44,7 @@ func (e *Enforcer) startGuard() error {
 		return fmt.Errorf("starting the guard: %w", err)
 	}
 	defer r.Close()
-	cmd := e.helper(roleGuard, e.PinDir)
+	cmd := e.helper(roleGuard, e.PinDir, e.HoldsFile, e.HoldGrace.String())
 	cmd.Stdin = r
 	// Of its own process group: what is sent to the daemon's is not for it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -57,8 +58,15 @@ func (e *Enforcer) startGuard() error {
 	if err := e.Kernel.SetGuard(cmd.Process.Pid); err != nil {
 		return err
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
 	e.work.Go(func() {
-		err := cmd.Wait()
+		var err error
+		select {
+		case err = <-ended:
+		case <-e.ctx.Done(): // it may outlive us, for what waits for people
+			return
+		}
 		e.guard.mu.Lock()
 		stopped := e.guard.stop
 		e.guard.mu.Unlock()
@@ -95,7 +103,11 @@ func (e *Enforcer) helper(role string, args ...string) *exec.Cmd {
 }
 
 // guardMain is the guard: it waits for the daemon's end on standard input.
-func guardMain(pinDir string) error {
+func guardMain(pinDir, holdsFile, grace string) error {
+	wait, err := time.ParseDuration(grace)
+	if err != nil {
+		return fmt.Errorf("how long to wait for the next daemon: %w", err)
+	}
 	// A service manager that stops the daemon tells its whole group; the guard
 	// goes by the daemon's end alone.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
@@ -104,31 +116,43 @@ func guardMain(pinDir string) error {
 	if err != nil {
 		return err
 	}
-	if n, err := os.Stdin.Read(make([]byte, 1)); err != nil && err != io.EOF {
+	n, err := os.Stdin.Read(make([]byte, 1))
+	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("waiting for the daemon's end: %w", err)
-	} else if n == 1 {
+	}
+	asked, err := readHolds(holdsFile)
+	errs := []error{err}
+	spare := holdsOf(asked)
+	if n == 1 && len(spare) == 0 {
 		return nil // an orderly stop
 	}
 	// An exec that saw the daemon alive may still be on its way into a hold.
-	var errs []error
 	for range 40 {
-		if _, err := g.KillHeld(); err != nil {
+		if _, err := g.KillHeld(spare); err != nil {
 			errs = append(errs, err)
 		}
 		time.Sleep(25 * time.Millisecond)
 		if g.DaemonAlive() { // its successor kills what was left itself
-			break
+			return errors.Join(errs...)
 		}
 	}
-	return errors.Join(errs...)
+	// What a person is asked about waits for the next daemon, who asks on; not for ever.
+	for end := time.Now().Add(wait); len(spare) > 0 && time.Now().Before(end); {
+		time.Sleep(100 * time.Millisecond)
+		if g.DaemonAlive() {
+			return errors.Join(errs...)
+		}
+	}
+	_, err = g.KillHeld(nil)
+	return errors.Join(append(errs, err)...)
 }
 
 // HelperMain runs a helper process: the guard or the canary. args are what
 // follows Config.Helper on its command line.
 func HelperMain(args []string) error {
 	switch {
-	case len(args) == 2 && args[0] == roleGuard:
-		return guardMain(args[1])
+	case len(args) == 4 && args[0] == roleGuard:
+		return guardMain(args[1], args[2], args[3])
 	case len(args) > 0 && args[0] == roleCanary:
 		return canaryMain(args[1:])
 	}

@@ -52,7 +52,13 @@ func (e *Enforcer) judge(x *ebpf.Exec) {
 			e.remember(x, memory)
 		}
 		e.settle(h.Release(), h, x)
+	case v.Decision == policy.Prompt && e.Approvals != nil:
+		e.ask(h, x, s, g, v) // its event follows the answer
+		return
 	default:
+		if v.Decision == policy.Prompt {
+			v.Reason = "nobody to ask: " + v.Reason
+		}
 		e.tell(h, x, v)
 		if err := h.Kill(); err != nil {
 			e.Log.Error("killing what is forbidden", "pid", x.PID, "error", err)
@@ -213,12 +219,10 @@ func (e *Enforcer) weigh(g *generation, x *ebpf.Exec, p process, content func() 
 	for i, sub := range all {
 		remember = remember && sub.alone
 		v := g.rules.Decide(sub.Command)
-		if i == 0 || v.Decision > worst.Decision {
+		// Of rules that ask, one that is for people alone counts more.
+		if i == 0 || v.Decision > worst.Decision || v.Decision == worst.Decision && v.Rule.HumanOnly && !worst.Rule.HumanOnly {
 			worst = v
 		}
-	}
-	if worst.Decision == policy.Prompt {
-		worst.Reason = "nobody to ask: " + worst.Reason
 	}
 	if !remember {
 		return worst, forNothingElse

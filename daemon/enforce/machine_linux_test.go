@@ -117,7 +117,7 @@ names = [%q]
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		if err := m.Shutdown(ctx); err != nil {
+		if err := m.Shutdown(ctx, true); err != nil {
 			t.Error(err)
 		}
 		k.Detach()

@@ -180,6 +180,9 @@ func (s *sessions) end(key uint64) {
 		s.ended = s.ended[1:]
 	}
 	s.mu.Unlock()
+	if s.e.Approvals != nil {
+		s.e.Approvals.EndSession(ended.ID)
+	}
 	s.e.stats.events.Add(1)
 	s.e.record(s.e.sessionEnd(ended))
 	s.e.Changed()
@@ -200,6 +203,7 @@ func (s *sessions) sweep() {
 		case <-ticker.C:
 		}
 		s.e.reportLosses()
+		s.e.sweepAsks()
 		s.watchSyscalls()
 		live := s.e.Sessions.Live()
 		if live == 0 {

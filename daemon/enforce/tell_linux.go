@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/ebpf"
 )
@@ -24,8 +25,73 @@ func (e *Enforcer) tell(h *ebpf.Held, x *ebpf.Exec, v policy.Verdict) {
 		return // no standard error, or a kernel before 5.6
 	}
 	defer unix.Close(fd)
-	line := "paddock: blocked " + quoted(x) + ": " + v.Reason + "\n"
-	writeNow(fd, []byte(clean(line)), x)
+	writeNow(fd, []byte(clean(blocked(x, v))), x)
+}
+
+func blocked(x *ebpf.Exec, v policy.Verdict) string {
+	return "paddock: blocked " + quoted(x) + ": " + v.Reason + "\n"
+}
+
+// tellWaiting says that a process waits for a person, and why: where its own errors
+// are shown if that is a terminal, else on the agent's.
+func (e *Enforcer) tellWaiting(h *ebpf.Held, x *ebpf.Exec, m *mark, a *approval.Approval) {
+	e.tellTerminal(h, x, m, fmt.Sprintf("paddock: %s waits for your approval until %s (paddock approvals): %s\n",
+		quoted(x), a.Deadline.Local().Format("15:04:05"), a.Reason))
+}
+
+// tellTerminal writes one line to the terminal of a held process, else to that of
+// its agent. Where there is none, nobody is told here.
+func (e *Enforcer) tellTerminal(h *ebpf.Held, x *ebpf.Exec, m *mark, line string) {
+	fd, ok := terminalOf(h.FD(), 2)
+	if !ok {
+		fd, ok = e.agentTerminal(m)
+	}
+	if !ok {
+		return
+	}
+	defer unix.Close(fd)
+	// Beginning a line of its own, and ending it for a terminal in raw mode.
+	writeNow(fd, []byte("\r\n"+strings.TrimSuffix(clean(line), "\n")+"\r\n"), x)
+}
+
+// agentTerminal is the terminal of a session's first process, if that still runs.
+func (e *Enforcer) agentTerminal(m *mark) (int, bool) {
+	s, ok := e.Sessions.ByID(m.id)
+	if !ok {
+		return 0, false
+	}
+	pidfd, err := unix.PidfdOpen(s.Root.PID, 0)
+	if err != nil {
+		return 0, false
+	}
+	defer unix.Close(pidfd)
+	// After the handle was opened: its number may be another's by now.
+	if p, err := e.Kernel.Lookup(s.Root.PID); err != nil || p.Session != m.key {
+		return 0, false
+	}
+	// A shell that runs a command has its own streams aside meanwhile.
+	return terminalOf(pidfd, 2, 1, 0, 10, 11, 12, 255)
+}
+
+// terminalOf returns the first of a process's descriptors that is a pseudo-terminal.
+func terminalOf(pidfd int, fds ...int) (int, bool) {
+	for _, n := range fds {
+		fd, err := unix.PidfdGetfd(pidfd, n, 0)
+		if err != nil {
+			continue
+		}
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) == nil && pseudoTerminal(&st) {
+			return fd, true
+		}
+		unix.Close(fd)
+	}
+	return 0, false
+}
+
+func pseudoTerminal(st *unix.Stat_t) bool {
+	major := unix.Major(st.Rdev)
+	return st.Mode&unix.S_IFMT == unix.S_IFCHR && major >= 136 && major <= 143
 }
 
 // maxTold bounds the line, in bytes: a pipe takes that much whole or not at all.
@@ -84,7 +150,7 @@ func writeNow(fd int, b []byte, x *ebpf.Exec) {
 		return
 	case unix.S_IFIFO:
 	case unix.S_IFCHR:
-		if major := unix.Major(st.Rdev); major < 136 || major > 143 { // pseudo-terminals only
+		if !pseudoTerminal(&st) {
 			return
 		}
 	default:

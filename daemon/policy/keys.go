@@ -27,6 +27,13 @@ var (
 		{Name: "default", Shape: wordsShape(NetAllow.String(), NetDeny.String()), Meaning: "For what no rule is about. Left out: \"allow\"."},
 		{Name: "rules", Shape: &codex.Shape{Form: codex.List, Item: netRuleShape}, Meaning: "Rules by address. The most specific cidr decides; of equal ones, \"deny\"."},
 	}}
+	approvalsShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
+		{Name: "auto_review", Shape: someShape(reviewClasses...), Meaning: "Questions that the built-in reviewer answers in the person's place; never those of a rule \"prompt-user\", never of high risk. Left out: none."},
+		{Name: "high_risk", Shape: someShape(RiskClasses()...), Meaning: "Classes of commands that need proof of who allows them. Left out: \"credentials\" and \"privilege\"."},
+		{Name: "root_may_answer", Shape: &codex.Shape{Form: codex.Bool}, Meaning: "Whether root may answer for the user who is asked. Left out: false."},
+		{Name: "scopes", Shape: &codex.Shape{Form: codex.List, Item: wordsShape(approvalScopes...), MinItems: 1}, Meaning: "What a person may allow: this once, for the agent session, or always. Left out: \"once\" and \"session\"."},
+		{Name: "timeout", Shape: &codex.Shape{Form: codex.Integer, Max: maxTimeout}, Meaning: "Seconds a question waits, from 5; then it is denied. Left out: 120."},
+	}}
 	telemetryShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
 		{Name: "endpoint", Shape: textShape, Required: true, Meaning: "The http or https URL of an OTLP/HTTP receiver, without /v1/logs. No user name or password in it."},
 		{Name: "headers", Shape: &codex.Shape{Form: codex.Map, Item: textShape, Secret: true}, Meaning: "Sent with each request; never logged."},
@@ -41,6 +48,7 @@ var (
 	}}
 	paddockShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
 		{Name: "agents", Shape: &codex.Shape{Form: codex.List, Item: textShape, MinItems: 1}, Meaning: "Which agents to govern, by name. Left out: all that are known."},
+		{Name: "approvals", Shape: approvalsShape, Meaning: "How people are asked, and who may answer."},
 		{Name: "cohort", Shape: &codex.Shape{Form: codex.List, Item: cohortShape}, Meaning: "Machines or people for whom this file says something else."},
 		{Name: "mode", Shape: wordsShape(Observe.String(), Enforce.String()), Meaning: "\"observe\" records what would have been refused, and lets it through. Left out: \"enforce\"."},
 		{Name: "network", Shape: networkShape, Meaning: "What agents may reach, by address. Left out: everything."},
@@ -55,6 +63,10 @@ var (
 	textShape  = &codex.Shape{Form: codex.String}
 	textsShape = &codex.Shape{Form: codex.List, Item: textShape, MinItems: 1}
 )
+
+func someShape(all ...string) *codex.Shape {
+	return &codex.Shape{Form: codex.List, Item: wordsShape(all...)}
+}
 
 func wordsShape(all ...string) *codex.Shape {
 	s := &codex.Shape{Form: codex.Enum}

@@ -34,6 +34,9 @@ func Merge(layers ...*Requirements) *Requirements {
 	if len(parsed) > 0 {
 		out.Codex, out.CodexError = codex.Compose(codex.Current, parsed...)
 	}
+	if !out.AutoReview() { // Codex's own key says no
+		out.Approvals.AutoReview = nil
+	}
 	return out
 }
 
@@ -60,6 +63,7 @@ func mergeOwn(layers []*Requirements) *Requirements {
 		networks[i] = l.Network
 	}
 	out.Network = mergeNetworks(networks)
+	out.Approvals = mergeApprovals(layers)
 	return out
 }
 

@@ -53,6 +53,7 @@ func TestMerge(t *testing.T) {
 	want := &Requirements{
 		Mode: Enforce, Unmatched: Prompt, Rules: []PrefixRule{high.Rules[0], low.Rules[0], low.Rules[1]},
 		Agents: []string{"cursor", "codex"}, Warnings: []string{"high", "low"}, Network: Network{Default: NetAllow},
+		Approvals: DefaultApprovals(),
 		Telemetry: high.Telemetry, // not low's headers, which may be a secret between low and its receiver
 	}
 	layers := []*Requirements{low, nil, high}

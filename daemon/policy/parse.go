@@ -135,6 +135,11 @@ func (f *file) paddock(v *document.Value, req *Requirements) error {
 			return err
 		}
 	}
+	if v := t.Get("approvals"); v != nil {
+		if req.Approvals, err = f.approvals(key+".approvals", v); err != nil {
+			return err
+		}
+	}
 	if v := t.Get("require_provenance"); v != nil {
 		if req.Provenance, err = document.Enum(key+".require_provenance", v, "provenance", FileOnly, Manual, MDMVerified); err != nil {
 			return err

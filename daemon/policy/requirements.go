@@ -104,6 +104,8 @@ type Requirements struct {
 	Rules []PrefixRule
 	// Network says what may be reached.
 	Network Network
+	// Approvals says how people are asked.
+	Approvals Approvals
 	// Telemetry is where events are exported to.
 	Telemetry TelemetrySink
 	// Agents names the agents to govern. Empty: all that are known.
@@ -139,7 +141,7 @@ type TelemetrySink struct {
 // Defaults returns what holds on a machine where no source has any
 // requirements: everything is recorded, nothing is stopped.
 func Defaults() *Requirements {
-	return &Requirements{Mode: Observe, Unmatched: Allow, Network: Network{Default: NetAllow}}
+	return &Requirements{Mode: Observe, Unmatched: Allow, Network: Network{Default: NetAllow}, Approvals: DefaultApprovals()}
 }
 
 // Strictest returns the built-in requirements that hold when there is a source
@@ -148,6 +150,6 @@ func Defaults() *Requirements {
 func Strictest() *Requirements {
 	return &Requirements{
 		Mode: Enforce, ModeSet: true, Unmatched: Forbidden,
-		Network: Network{None: true, Default: NetDeny},
+		Network: Network{None: true, Default: NetDeny}, Approvals: DefaultApprovals(),
 	}
 }

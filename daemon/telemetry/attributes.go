@@ -73,6 +73,21 @@ const (
 	AttrKillReason       = "paddock.kill.reason"
 	AttrVersion          = "paddock.version"
 
+	AttrApprovalID      = "paddock.approval.id"      // of the question; of a revoked answer, its own
+	AttrApprovalKind    = "paddock.approval.kind"    // command, connection, file, tool
+	AttrApprovalState   = "paddock.approval.state"   // allowed, denied, expired, cancelled
+	AttrApprovalBy      = "paddock.approval.by"      // terminal, companion, review, memory, ...
+	AttrApprovalUser    = "paddock.approval.user"    // who answered
+	AttrApprovalRoot    = "paddock.approval.root"    // bool, root answered for the user
+	AttrApprovalScope   = "paddock.approval.scope"   // once, session, always
+	AttrApprovalRule    = "paddock.approval.rule"    // what scope always, or a revoked answer, allows
+	AttrApprovalProof   = "paddock.approval.proof"   // how the one who answered proved to be there
+	AttrApprovalReason  = "paddock.approval.reason"  // in the words of who answered
+	AttrApprovalRisk    = "paddock.approval.risk"    // high-risk class
+	AttrApprovalMerged  = "paddock.approval.merged"  // int64, actions that waited for the one answer
+	AttrApprovalSeconds = "paddock.approval.seconds" // float64, from question to answer
+	AttrApprovalTool    = "paddock.approval.tool"    // the agent's name of the tool
+
 	AttrGapCause    = "paddock.gap.cause"     // one of the Gap constants, or the hop of the kernel side
 	AttrGapCount    = "paddock.gap.count"     // int64, events missing; absent: unknown
 	AttrGapFirstSeq = "paddock.gap.first_seq" // int64

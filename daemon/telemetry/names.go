@@ -17,4 +17,12 @@ const (
 	NameDaemonStop      = "paddock.daemon.stop"      // Paddock stops in order
 	NameHoldKilled      = "paddock.hold.killed"      // a process was killed before it was judged
 	NameTamper          = "paddock.tamper"           // a governed process reached for Paddock, or for one it holds
+
+	NameApprovalRequested = "paddock.approval.requested" // somebody is asked, or a reviewer in the person's place
+	NameApprovalAnswered  = "paddock.approval.answered"  // there is an answer
+	NameApprovalExpired   = "paddock.approval.expired"   // nobody answered in time
+	NameApprovalCancelled = "paddock.approval.cancelled" // no answer is needed any more
+	NameApprovalOverflow  = "paddock.approval.overflow"  // a session asks too much: denied without asking, told once
+	NameApprovalRefused   = "paddock.approval.refused"   // somebody answered who may not
+	NameApprovalRevoked   = "paddock.approval.revoked"   // a remembered answer holds no more
 )

@@ -75,6 +75,21 @@ var attributes = []Attribute{
 	{AttrTamperTarget, Int, "the process it reached for", "", ""},
 	{AttrTamperSignal, Int, "the signal; 0: it wanted to trace it", "", ""},
 
+	{AttrApprovalID, String, "the question; of a revoked answer, its own", "", ""},
+	{AttrApprovalKind, String, "what the question is about: `command`, `connection`, `file`, `tool`", "", ""},
+	{AttrApprovalState, String, "`allowed`, `denied`, `expired`, `cancelled`", "status", ""},
+	{AttrApprovalBy, String, "`terminal`, `companion`: a person; `review`: automatic review; `memory`: an answer of before; `requirements`: they have changed; `deadline`; `limit`: too many questions; `process`: what waited has ended", "", ""},
+	{AttrApprovalUser, String, "who answered", "", ""},
+	{AttrApprovalRoot, Bool, "root answered, for the user", "", ""},
+	{AttrApprovalScope, String, "`once`, `session`, `always`", "", ""},
+	{AttrApprovalRule, String, "what an answer of scope `always`, or a revoked one, allows", "", ""},
+	{AttrApprovalProof, String, "how the person proved to be there: `polkit`, or the terminal", "", ""},
+	{AttrApprovalReason, String, "in the words of who answered", "", ""},
+	{AttrApprovalRisk, String, "the high-risk class, if the action is of one", "", ""},
+	{AttrApprovalMerged, Int, "actions that waited for the one answer", "", ""},
+	{AttrApprovalSeconds, Float, "from question to answer", "", ""},
+	{AttrApprovalTool, String, "the agent's name of the tool", "", ""},
+
 	{AttrGapCause, String, "`kernel ring ... full`, or one of the causes below", "status_detail", "event.reason"},
 	{AttrGapCount, Int, "how many; left out when nobody can know", "count", ""},
 	{AttrGapFirstSeq, Int, "number in the store of the first one", "", ""},
@@ -99,6 +114,14 @@ var (
 	whatWasDecided = []string{
 		AttrDecision, AttrDecisionReason, AttrDecisionSource, AttrDecisionEnforced, AttrRule, AttrGate, AttrTier, AttrMode,
 		AttrPolicyGeneration,
+	}
+	whichQuestion = []string{
+		AttrApprovalKind, AttrApprovalMerged, AttrApprovalRisk, AttrApprovalTool, AttrSurface, AttrProcessCommandArgs,
+		AttrProcessExecutablePath, AttrProcessWorkingDir, AttrDestinationAddress, AttrDestinationPort, AttrNetworkTransport, AttrFilePath,
+	}
+	whichAnswer = []string{
+		AttrApprovalID, AttrApprovalState, AttrApprovalBy, AttrApprovalUser, AttrApprovalRoot, AttrApprovalScope, AttrApprovalRule,
+		AttrApprovalProof, AttrApprovalReason, AttrApprovalSeconds,
 	}
 	whichProgram = []string{
 		AttrProcessParentPID, AttrProcessExecutablePath, AttrProcessExecutableName, AttrCalledAs, AttrProcessCommandArgs,

@@ -26,7 +26,7 @@ var kinds = []Kind{
 	},
 	{
 		Name: NameProcessExec, Meaning: "A process executed a program, or was kept from it.",
-		Attributes: all(whoAndWhy, whatWasDecided, whichProgram), OCSF: launch, Category: "process", Action: "start",
+		Attributes: all(whoAndWhy, whatWasDecided, whichProgram, whichAnswer), OCSF: launch, Category: "process", Action: "start",
 		Tally: []string{AttrAgent, AttrDecision, AttrDecisionEnforced, AttrRule},
 	},
 	{
@@ -52,6 +52,40 @@ var kinds = []Kind{
 		Name: NameTamper, Meaning: "A session reached for Paddock, or for a process that Paddock holds, and was refused.",
 		Attributes: all(whoAndWhy, whatWasDecided, []string{AttrTamperTarget, AttrTamperSignal}),
 		OCSF:       finding, Category: "intrusion_detection", Action: "denied", Tally: []string{AttrAgent, AttrGate},
+	},
+	{
+		Name: NameApprovalRequested, Meaning: "Somebody is asked, or a reviewer in the person's place. The same question of a session is asked once.",
+		Attributes: all(whoAndWhy, whatWasDecided, whichQuestion, []string{AttrApprovalID}), OCSF: finding, Category: "process", Action: "info",
+		Tally: []string{AttrAgent, AttrApprovalKind, AttrRule},
+	},
+	{
+		Name: NameApprovalAnswered, Meaning: "There is an answer, of a person or of what stands for one.",
+		Attributes: all(whoAndWhy, whatWasDecided, whichQuestion, whichAnswer), OCSF: finding, Category: "process", Action: "info",
+		Tally: []string{AttrAgent, AttrApprovalState, AttrApprovalBy, AttrRule},
+	},
+	{
+		Name: NameApprovalExpired, Meaning: "Nobody answered in time: denied.",
+		Attributes: all(whoAndWhy, whatWasDecided, whichQuestion, whichAnswer), OCSF: finding, Category: "process", Action: "denied",
+		Tally: []string{AttrAgent, AttrRule},
+	},
+	{
+		Name: NameApprovalCancelled, Meaning: "No answer is needed any more: what waited has ended, or the requirements have changed.",
+		Attributes: all(whoAndWhy, whatWasDecided, whichQuestion, whichAnswer), OCSF: finding, Category: "process", Action: "info",
+		Tally: []string{AttrAgent, AttrApprovalBy},
+	},
+	{
+		Name: NameApprovalOverflow, Meaning: "A session asks more than people can answer: denied without asking, told once.",
+		Attributes: all(whoAndWhy, whatWasDecided, whichQuestion, whichAnswer), OCSF: finding, Category: "process", Action: "denied",
+		Tally: []string{AttrAgent},
+	},
+	{
+		Name: NameApprovalRefused, Meaning: "Somebody answered who may not: an agent, another user, a program that speaks for nobody.",
+		Attributes: all(whoAndWhy, whatWasDecided, []string{AttrApprovalID}), OCSF: finding, Category: "intrusion_detection", Action: "denied",
+		Tally: []string{AttrProcessUserID},
+	},
+	{
+		Name: NameApprovalRevoked, Meaning: "An answer of scope `session` or `always` holds no more.",
+		Attributes: all(whoAndWhy, whichAnswer), OCSF: finding, Category: "process", Action: "change", Tally: []string{AttrAgent},
 	},
 	{
 		Name: NamePolicyApplied, Meaning: "Other requirements are in force.",

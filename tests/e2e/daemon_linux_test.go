@@ -48,6 +48,7 @@ type machine struct {
 	agent  string // path of the only program that is an agent here
 	detach bool   // the daemon takes the kernel side down when it stops
 
+	more  []string // options of the daemon
 	names []string // of events to follow; none: all
 
 	daemon *process // nil before start
@@ -153,7 +154,7 @@ func (m *machine) launch() (*process, <-chan struct{}) {
 	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: notify, Net: "unixgram"})
 	must(t, err)
 	ready := make(chan struct{})
-	p := newProcess(m.daemonCommand()...)
+	p := newProcess(m.daemonCommand(m.more...)...)
 	p.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+notify)
 	p.cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
 	go func() {

@@ -61,7 +61,7 @@ func (m *machine) stopped() []procInfo {
 func (m *machine) guards() []procInfo {
 	m.t.Helper()
 	return processes(m.t, func(p procInfo) bool {
-		return len(p.args) == 4 && p.args[1] == "helper" && p.args[2] == "guard" && p.args[3] == m.pins()
+		return len(p.args) == 6 && p.args[1] == "helper" && p.args[2] == "guard" && p.args[3] == m.pins()
 	})
 }
 

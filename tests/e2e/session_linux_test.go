@@ -19,6 +19,8 @@ prefix_rules = [
 ]
 [paddock]
 mode = "enforce"
+[paddock.approvals]
+timeout = 5
 `
 
 // One agent from its start to its end, and everything the command line tells.
@@ -48,7 +50,7 @@ func TestSession(t *testing.T) {
 	}{
 		{"echo", []string{"hello"}, "allow", "no rule matches"},
 		{"ls", nil, "forbidden", "use the file tool"},
-		{"git", []string{"push", "origin"}, "prompt", "nobody to ask"},
+		{"git", []string{"push", "origin"}, "prompt", "needs approval by rule"},
 		{"git", []string{"--version"}, "allow", "no rule matches"},
 	} {
 		e := m.events.exec(id, want.program, want.args...)

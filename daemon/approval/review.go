@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package approval
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Review is the answer of a reviewer program.
+type Review struct {
+	Class  string // of policy.ReviewClasses: what the answer goes by
+	Reason string // one sentence, for the history
+}
+
+// Reviewer may allow routine questions in the person's place. It says nothing about
+// others: only a person refuses. It is never asked what is for people only, or of
+// high risk, and must answer at once.
+type Reviewer interface {
+	// Review returns an answer of one of the classes, and whether it has one.
+	Review(a *Approval, classes []string) (Review, bool)
+}
+
+// review asks the reviewer, where requirements allow it.
+func (q *Queue) review(r *request) (Answer, bool) {
+	a := &r.approval
+	if q.options.Reviewer == nil || len(q.policy.AutoReview) == 0 || a.HumanOnly || a.Risk != "" || !slices.Contains(a.Scopes, Once) {
+		return Answer{}, false
+	}
+	review, ok := q.options.Reviewer.Review(a, q.policy.AutoReview)
+	if !ok || !slices.Contains(q.policy.AutoReview, review.Class) {
+		return Answer{}, false
+	}
+	return Answer{Allow: true, Scope: Once, By: ByReview, Reason: review.Reason, At: time.Now()}, true
+}
+
+// Deterministic is the reviewer that is built in: it knows what cannot change
+// anything, where packages come from, and what lies in the session's own project.
+type Deterministic struct{}
+
+// Classes the deterministic reviewer knows, as requirements name them.
+const (
+	ReviewReadOnly   = "read-only"  // commands that only read
+	ReviewRegistries = "registries" // connections to package registries
+	ReviewProject    = "project"    // files in the project directory
+)
+
+// Review answers.
+func (Deterministic) Review(a *Approval, classes []string) (Review, bool) {
+	for _, class := range classes {
+		reason := ""
+		switch class {
+		case ReviewReadOnly:
+			reason = readOnly(a)
+		case ReviewRegistries:
+			if a.Kind == Connection && a.Port == 443 && registries[strings.ToLower(strings.TrimSuffix(a.Host, "."))] {
+				reason = a.Host + " is a public package registry"
+			}
+		case ReviewProject:
+			if a.Kind == File && inside(a.Project, a.Path) {
+				reason = "the path is in the session's own project directory"
+			}
+		}
+		if reason != "" {
+			return Review{class, reason}, true
+		}
+	}
+	return Review{}, false
+}
+
+// readers are programs that change nothing and run nothing else, whatever their
+// arguments. git is not: a repository says what it runs (diff.external, fsmonitor).
+var readers = setOf(`cat head tail wc ls dir stat du df pwd basename dirname realpath readlink nl od cksum md5sum
+	sha1sum sha224sum sha256sum sha384sum sha512sum b2sum cmp diff comm cut paste tr grep egrep fgrep whoami id groups
+	uname arch nproc uptime printenv true false test tty expr seq echo printf`)
+
+// trusted are the directories in which a program is what its name says: an agent's
+// own "cat" is not.
+var trusted = []string{"/usr/bin", "/bin", "/usr/local/bin"}
+
+// readOnly says why a command changes nothing; empty: it may.
+func readOnly(a *Approval) string {
+	if a.Kind != Command || len(a.Argv) == 0 || a.Program == "" || !slices.Contains(trusted, filepath.Dir(a.Program)) {
+		return ""
+	}
+	name := filepath.Base(a.Program)
+	switch {
+	case name != filepath.Base(a.Argv[0]):
+		return "" // what is run by another name may be another program
+	case readers[name]:
+		return name + " only reads"
+	}
+	return ""
+}
+
+var registries = setOf(`registry.npmjs.org registry.yarnpkg.com pypi.org files.pythonhosted.org crates.io static.crates.io
+	index.crates.io proxy.golang.org sum.golang.org rubygems.org index.rubygems.org repo.maven.apache.org repo1.maven.org
+	plugins.gradle.org api.nuget.org packagist.org repo.packagist.org hex.pm repo.hex.pm deb.debian.org security.debian.org
+	archive.ubuntu.com security.ubuntu.com dl-cdn.alpinelinux.org`)
+
+// inside reports whether a path, as it is written, lies below a directory.
+func inside(dir, path string) bool {
+	if dir == "" || dir == "/" || !filepath.IsAbs(dir) || !filepath.IsAbs(path) {
+		return false
+	}
+	rel, err := filepath.Rel(dir, path)
+	if err != nil || !filepath.IsLocal(rel) {
+		return false
+	}
+	// What tools run by themselves is not routine.
+	for part := range strings.SplitSeq(rel, string(filepath.Separator)) {
+		if strings.HasPrefix(part, ".") && part != "." {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/seed-649e9bbc/paddock/daemon/approval"
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/ebpf"
+)
+
+// What a rule wants a person to decide stays held, for as long as that takes. Nobody
+// waits for it here: the queue of approvals calls back.
+
+// waiting is a hold of which a person is asked.
+type waiting struct {
+	exec    *ebpf.Exec
+	mark    *mark
+	under   *generation
+	verdict policy.Verdict
+	ticket  *approval.Ticket // nil until it is asked; guarded by asks
+	first   bool             // of those that wait for the same answer; guarded by asks
+}
+
+// asks are the holds of which people are asked, by process: each has one hold at most.
+type asks struct {
+	mu     sync.Mutex
+	byPID  map[int]*waiting
+	closed bool
+	file   *holdsFile
+}
+
+func (a *asks) init(path string) {
+	a.byPID = map[int]*waiting{}
+	a.file = newHoldsFile(path, a.execs)
+}
+
+func (a *asks) add(w *waiting) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return false
+	}
+	a.byPID[w.exec.PID] = w
+	a.file.soon()
+	return true
+}
+
+// take removes a hold, and reports whether it was still there: whoever takes it,
+// answers it.
+func (a *asks) take(w *waiting) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed || a.byPID[w.exec.PID] != w {
+		return false
+	}
+	delete(a.byPID, w.exec.PID)
+	a.file.soon()
+	return true
+}
+
+func (a *asks) all() []*waiting {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := make([]*waiting, 0, len(a.byPID))
+	for _, w := range a.byPID {
+		out = append(out, w)
+	}
+	return out
+}
+
+func (a *asks) execs() []*ebpf.Exec {
+	all := a.all()
+	out := make([]*ebpf.Exec, len(all))
+	for i, w := range all {
+		out[i] = w.exec
+	}
+	return out
+}
+
+// close ends asking, and returns what waits.
+func (a *asks) close() []*ebpf.Exec {
+	out := a.execs()
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	return out
+}
+
+// askAgain judges anew what an earlier daemon left waiting for people.
+func (e *Enforcer) askAgain(execs []*ebpf.Exec) {
+	e.work.Go(func() {
+		for _, x := range execs {
+			e.judge(x)
+		}
+		if e.Approvals != nil {
+			e.Approvals.Settle()
+		}
+	})
+}
+
+// Asked names the holds of which people are asked.
+func (e *Enforcer) Asked() ebpf.HoldSet {
+	out := ebpf.HoldSet{}
+	for _, x := range e.asks.execs() {
+		out.Add(x)
+	}
+	return out
+}
+
+// ask asks a person about a held exec. The answer may come before it returns.
+func (e *Enforcer) ask(h *ebpf.Held, x *ebpf.Exec, m *mark, g *generation, v policy.Verdict) {
+	w := &waiting{exec: x, mark: m, under: g, verdict: v}
+	if !e.asks.add(w) {
+		return // the daemon stops: the kernel kills what is left
+	}
+	q := e.question(x, m, v)
+	if before, ok := e.approvedBefore(x, &q); ok {
+		e.decided(w, before)
+		return
+	}
+	out, ticket := e.Approvals.Ask(q, func(o approval.Outcome) { e.decided(w, o) })
+	if ticket == nil {
+		e.decided(w, out)
+		return
+	}
+	first := out.Approval.Merged == 1
+	e.asks.mu.Lock()
+	w.ticket, w.first = ticket, first
+	e.asks.mu.Unlock()
+	if first {
+		e.tellWaiting(h, x, m, &out.Approval)
+	}
+	if !e.Kernel.IsHeld(x) { // it ended, and its end may have been seen before
+		e.gone(w)
+	}
+}
+
+// question puts a held exec into words.
+func (e *Enforcer) question(x *ebpf.Exec, m *mark, v policy.Verdict) approval.Question {
+	args := x.Args()
+	if x.Flags&(ebpf.ArgvCut|ebpf.ArgvUnread) != 0 {
+		if full, err := readCmdline(x.PID); err == nil && len(full) > 0 {
+			args = full
+		}
+	}
+	q := approval.Question{
+		Kind: approval.Command, Session: m.id, Agent: m.agent, UID: x.UID,
+		Subject: approval.Subject{Argv: args, Program: e.programOf(x), Cwd: readLink(x.PID, "cwd")},
+		Why:     approval.Why{Reason: v.Reason},
+		Names:   []string{x.Name, x.Path, readLink(x.PID, "exe")}, HumanOnly: v.Rule.HumanOnly,
+		Identity: fmt.Sprintf("%d:%d:%d:%d.%d", x.Exe.Dev, x.Exe.Ino, x.Exe.Size, x.Exe.CtimeSec, x.Exe.CtimeNsec),
+	}
+	if len(v.Prefix) > 0 {
+		q.Names = append(q.Names, v.Prefix[0]) // what it is by its content
+	}
+	if x.Flags.Has(ebpf.Script) {
+		q.Names = append(q.Names, "sh") // whatever the interpreter: the script says what it does
+		q.Program = ""
+	}
+	if v.Matched {
+		q.Rule, q.Source, q.Justification = v.Rule.String(), v.Rule.Origin(), v.Rule.Justification
+	}
+	if x.Cause != 0 {
+		if why, ok := e.why(&x.Head); ok {
+			q.ToolCall = why.ToolCallID
+		}
+	}
+	e.asker(&q, m)
+	return q
+}
+
+// asker notes whose question it is: who is asked is whose session it is, whoever a
+// command runs as.
+func (e *Enforcer) asker(q *approval.Question, m *mark) {
+	if s, ok := e.Sessions.ByID(m.id); ok {
+		q.UID, q.User, q.Project, q.Surface = s.UID, s.User, s.Root.Cwd, s.Surface
+	}
+	if q.User == "" {
+		q.User = e.users.name(q.UID)
+	}
+}
+
+// programOf is the path of a program, if it is that of the very file the kernel runs
+// as the daemon sees it: a session may have mounts of its own.
+func (e *Enforcer) programOf(x *ebpf.Exec) string {
+	path := readLink(x.PID, "exe")
+	if !filepath.IsAbs(path) || x.Flags&(ebpf.Foreign|ebpf.Unlinked) != 0 {
+		return ""
+	}
+	runs, err1 := os.Stat(procPath(x.PID, "exe"))
+	named, err2 := os.Lstat(path)
+	if err1 != nil || err2 != nil || !os.SameFile(runs, named) {
+		return ""
+	}
+	return path
+}
+
+// decided carries an answer out.
+func (e *Enforcer) decided(w *waiting, out approval.Outcome) {
+	if !e.asks.take(w) {
+		return // its process ended, or the daemon does
+	}
+	if out.Approval.State == approval.Cancelled && out.Approval.Answer.By == approval.ByProcess {
+		e.finish(w, out, false) // nobody is there to be told; a process that is held all the same dies
+		return
+	}
+	allow := out.Allow
+	if g := e.now.Load(); allow && g != w.under {
+		// What the requirements forbid by now, no answer of before allows.
+		if v, _ := e.evaluate(g, w.exec); v.Decision == policy.Forbidden && g.mode == policy.Enforce {
+			w.under, w.verdict, allow = g, v, false
+		}
+	}
+	e.finish(w, out, allow)
+}
+
+// finish releases or kills what was asked about, and records it.
+func (e *Enforcer) finish(w *waiting, out approval.Outcome, allow bool) {
+	h, err := e.Kernel.Hold(w.exec)
+	if err != nil {
+		return // its exit tells
+	}
+	defer h.Close()
+	if allow {
+		e.settle(h.Release(), h, w.exec)
+	} else {
+		v := w.verdict
+		if v.Decision == policy.Prompt {
+			v.Reason = refusal(&out) + ": " + v.Reason
+		}
+		e.tell(h, w.exec, v)
+		if err := h.Kill(); err != nil {
+			e.Log.Error("killing what was not approved", "pid", w.exec.PID, "error", err)
+		}
+		if w.first || out.First {
+			e.tellTerminal(h, w.exec, w.mark, blocked(w.exec, v))
+		}
+	}
+	e.stats.events.Add(1)
+	e.record(e.approvedEvent(w, &out, allow))
+}
+
+// refusal says in a few words why something was not approved.
+func refusal(out *approval.Outcome) string {
+	a := out.Approval.Answer
+	if a == nil {
+		return "not approved"
+	}
+	who := "not approved"
+	switch a.By {
+	case approval.ByTerminal, approval.ByCompanion:
+		who = "refused by " + a.User
+		if a.Reason == "" {
+			return who
+		}
+	case approval.ByLimit:
+		who = "nobody was asked"
+	}
+	return who + " (" + a.Reason + ")"
+}
+
+// gone takes back a question whose process has ended.
+func (e *Enforcer) gone(w *waiting) {
+	if !e.asks.take(w) {
+		return
+	}
+	if w.ticket != nil {
+		w.ticket.Withdraw(approval.ByProcess, "the process has ended")
+	}
+}
+
+// exited takes back what an ended process asked.
+func (e *Enforcer) exited(pid int) {
+	e.asks.mu.Lock()
+	w := e.asks.byPID[pid]
+	e.asks.mu.Unlock()
+	if w != nil && !e.Kernel.IsHeld(w.exec) {
+		e.gone(w)
+	}
+}
+
+// sweepAsks takes back what processes asked whose end was not seen.
+func (e *Enforcer) sweepAsks() {
+	for _, w := range e.asks.all() {
+		if !e.Kernel.IsHeld(w.exec) {
+			e.gone(w)
+		}
+	}
+}
+
+// reconsider judges what waits for people anew, under requirements that have
+// changed: what they allow or forbid by now is no question any more.
+func (e *Enforcer) reconsider(g *generation) {
+	for _, w := range e.asks.all() {
+		if g != e.now.Load() {
+			return // the next change sees to it
+		}
+		v, _ := e.evaluate(g, w.exec)
+		if v.Decision == policy.Prompt && g.mode == policy.Enforce && v.Rule.String() == w.verdict.Rule.String() && v.Rule.HumanOnly == w.verdict.Rule.HumanOnly {
+			continue
+		}
+		if !e.asks.take(w) {
+			continue
+		}
+		if w.ticket != nil && !w.ticket.Withdraw(approval.ByRequirements, "the requirements have changed: "+v.Reason) {
+			// The answer came meanwhile, and found nothing to answer.
+			e.Log.Debug("an answer came while the requirements changed", "pid", w.exec.PID)
+		}
+		e.judge(w.exec)
+	}
+}

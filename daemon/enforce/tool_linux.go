@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seed-649e9bbc/paddock/daemon/approval"
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	text "github.com/seed-649e9bbc/paddock/daemon/policy/shell"
+	"github.com/seed-649e9bbc/paddock/ebpf"
+)
+
+// An agent's hook asks before the tool call begins, so that the agent can show a
+// refusal instead of a killed process. What really runs is judged at exec all the
+// same; what was approved here is not asked about a second time there.
+
+// ToolCall is a call an agent is about to make.
+type ToolCall struct {
+	Tool     string   // the agent's name of the tool
+	Command  string   // shell text that it runs
+	Argv     []string // or a command without a shell
+	Input    string   // what else it is given
+	Cwd      string
+	ToolCall string // the agent's id of the call
+	Prompt   string // as the agent tells it
+	Ask      bool   // the agent wants a person asked
+}
+
+// ToolAnswer is the answer to a ToolCall.
+type ToolAnswer struct {
+	Decision string // allow, deny, none
+	Reason   string
+	Approval string // ID of the question; empty: nobody was asked
+}
+
+const (
+	toolAllow = "allow"
+	toolDeny  = "deny"
+	toolNone  = "none"
+)
+
+// JudgeTool answers for the session a process belongs to, and waits for a person
+// where one has to be asked.
+func (e *Enforcer) JudgeTool(ctx context.Context, pid int, call ToolCall) (ToolAnswer, error) {
+	p, err := e.Kernel.Lookup(pid)
+	if err != nil {
+		return ToolAnswer{}, &approval.RefusedError{Why: "the process belongs to no session"}
+	}
+	m, known := e.marks.await(p.Session)
+	if !known {
+		return ToolAnswer{}, &approval.RefusedError{Why: "the process belongs to no session"}
+	}
+	g := e.now.Load()
+	found := judgeCommands(g.rules, call)
+	switch {
+	case g.mode == policy.Observe:
+		return ToolAnswer{Decision: toolNone, Reason: "mode observe: " + found.worst.Reason}, nil
+	case found.worst.Decision == policy.Forbidden:
+		return ToolAnswer{Decision: toolDeny, Reason: found.worst.Reason}, nil
+	case found.worst.Decision == policy.Prompt, call.Ask && !found.allowed:
+	case found.allowed:
+		return ToolAnswer{Decision: toolAllow, Reason: found.worst.Reason}, nil
+	default:
+		return ToolAnswer{Decision: toolNone, Reason: found.worst.Reason}, nil
+	}
+	if e.Approvals == nil {
+		return ToolAnswer{Decision: toolDeny, Reason: "nobody to ask: " + found.worst.Reason}, nil
+	}
+	out := e.Approvals.Wait(ctx, e.toolQuestion(m, call, found))
+	answer := ToolAnswer{Decision: toolDeny, Approval: out.Approval.ID, Reason: refusal(&out) + ": " + found.worst.Reason}
+	if out.Allow {
+		e.vouchers.add(m.id, call.ToolCall, found.asked, out)
+		answer.Decision, answer.Reason = toolAllow, "approved by "+out.Decider()
+	}
+	return answer, nil
+}
+
+// judged is what the rules say of the commands of a tool call.
+type judged struct {
+	worst   policy.Verdict
+	allowed bool       // every command is known, and a rule allows it
+	all     [][]string // as far as they are known
+	asked   [][]string // of those, what rules want approved and is known whole
+}
+
+func judgeCommands(rules *policy.Rules, call ToolCall) judged {
+	out := judged{worst: policy.Verdict{Decision: policy.Allow, Reason: "the requirements have nothing against it"}}
+	var commands []text.Command
+	switch {
+	case len(call.Argv) > 0:
+		commands = []text.Command{{Kind: text.Program, Words: call.Argv}}
+	case call.Command != "":
+		var err error
+		if commands, err = text.Commands(call.Command); err != nil {
+			out.worst.Reason = "it cannot be read as shell, and is judged as it runs"
+			return out
+		}
+	}
+	out.allowed = len(commands) > 0
+	for _, c := range commands {
+		if c.Kind == text.Builtin || c.Kind == text.Function {
+			continue
+		}
+		if c.Kind == text.Hidden || len(c.Words) == 0 {
+			out.allowed = false
+			continue
+		}
+		out.all = append(out.all, c.Words)
+		v := rules.Decide(policy.Command{Names: []string{c.Words[0]}, Args: c.Words[1:]})
+		if c.Unknown != "" && !v.Matched {
+			out.allowed = false
+			continue // what it is is not known yet
+		}
+		out.allowed = out.allowed && v.Matched && v.Decision == policy.Allow && c.Unknown == ""
+		if v.Decision == policy.Prompt && c.Unknown == "" {
+			out.asked = append(out.asked, c.Words)
+		}
+		if v.Decision > out.worst.Decision || v.Decision == out.worst.Decision && v.Rule.HumanOnly && !out.worst.Rule.HumanOnly {
+			out.worst = v
+		}
+	}
+	return out
+}
+
+func (e *Enforcer) toolQuestion(m *mark, call ToolCall, found judged) approval.Question {
+	input := call.Input
+	if call.Command != "" {
+		input = call.Command
+	}
+	q := approval.Question{
+		Kind: approval.Tool, Session: m.id, Agent: m.agent,
+		Subject: approval.Subject{Tool: call.Tool, Input: input, Argv: call.Argv, Cwd: call.Cwd},
+		Why:     approval.Why{Reason: found.worst.Reason, ToolCall: call.ToolCall, Prompt: call.Prompt},
+		Within:  found.all, HumanOnly: found.worst.Rule.HumanOnly,
+	}
+	if v := found.worst; v.Matched && v.Decision == policy.Prompt {
+		q.Rule, q.Source, q.Justification = v.Rule.String(), v.Rule.Origin(), v.Rule.Justification
+	} else if v.Decision == policy.Allow {
+		q.Reason = m.agent + " asks for permission"
+	}
+	e.asker(&q, m)
+	return q
+}
+
+// voucher is a command that was approved as part of a tool call, and did not run yet.
+type voucher struct {
+	session, toolCall string
+	words             []string
+	until             time.Time
+	outcome           approval.Outcome
+}
+
+// vouchers are each good for one run.
+type vouchers struct {
+	mu  sync.Mutex
+	all []voucher
+}
+
+const (
+	// voucherTime is how long after the approval a command may begin.
+	voucherTime = 5 * time.Minute
+	maxVouchers = 1024
+)
+
+func (v *vouchers) add(session, toolCall string, commands [][]string, out approval.Outcome) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := time.Now()
+	v.all = slices.DeleteFunc(v.all, func(one voucher) bool { return now.After(one.until) })
+	for _, words := range commands {
+		v.all = append(v.all, voucher{session, toolCall, words, now.Add(voucherTime), out})
+	}
+	if n := len(v.all) - maxVouchers; n > 0 {
+		v.all = slices.Delete(v.all, 0, n)
+	}
+}
+
+// use takes the voucher for a command, if there is one.
+func (v *vouchers) use(session, toolCall string, argv []string) (approval.Outcome, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := time.Now()
+	i := slices.IndexFunc(v.all, func(one voucher) bool {
+		return one.session == session && now.Before(one.until) && (one.toolCall == "" || toolCall == "" || one.toolCall == toolCall) &&
+			len(argv) == len(one.words) && filepath.Base(argv[0]) == filepath.Base(one.words[0]) && slices.Equal(argv[1:], one.words[1:])
+	})
+	if i < 0 {
+		return approval.Outcome{}, false
+	}
+	out := v.all[i].outcome
+	v.all = slices.Delete(v.all, i, i+1)
+	return out, true
+}
+
+// approvedBefore finds the voucher of a held exec. It must be the program people
+// mean by its name: an agent's own of that name is asked about.
+func (e *Enforcer) approvedBefore(x *ebpf.Exec, q *approval.Question) (approval.Outcome, bool) {
+	if q.Program == "" || !slices.Contains(e.Directories(), filepath.Dir(q.Program)) || x.Flags.Has(ebpf.Script) || len(q.Argv) == 0 {
+		return approval.Outcome{}, false
+	}
+	return e.vouchers.use(q.Session, q.ToolCall, q.Argv)
+}
