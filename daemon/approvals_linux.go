@@ -96,10 +96,16 @@ func (d *Daemon) RevokeGrant(_ context.Context, of approval.Viewer, id string) e
 
 // RequestTool answers an agent's hook, for the session its process belongs to.
 func (d *Daemon) RequestTool(ctx context.Context, p api.Peer, r api.ToolRequest) (api.ToolAnswer, error) {
+	if s, _, known := d.enforcer.Whose(p.PID); known && r.Prompt == "" {
+		r.Prompt = d.prompts.of(s.ID)
+	}
 	answer, err := d.enforcer.JudgeTool(ctx, p.PID, enforce.ToolCall(r))
 	// Whatever was found out under its number was about the process that asked.
 	if err == nil && !p.Alive() {
 		err = &approval.RefusedError{Why: "the process that asked has ended"}
+	}
+	if err == nil {
+		d.recordTool(p, r, api.ToolAnswer(answer))
 	}
 	return api.ToolAnswer(answer), err
 }

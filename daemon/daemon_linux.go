@@ -35,6 +35,7 @@ type Daemon struct {
 	sessions  *session.Table
 	approvals *approval.Queue
 	answerers *approval.People
+	prompts   prompts
 	enforcer  *enforce.Enforcer
 	server    *api.Server
 
@@ -122,7 +123,7 @@ func (d *Daemon) up(ctx context.Context) error {
 	d.enforcer, err = enforce.New(enforce.Config{
 		Kernel: d.kernel, Profiles: profiles, Sessions: d.sessions, Events: d.store,
 		Directories: func() []string { return enforce.Directories("/") }, Helper: c.Helper, PinDir: c.PinDir, Log: c.Log,
-		Changed: d.sessionsChanged, Refreshed: d.refreshed,
+		Changed: d.sessionsChanged, Refreshed: d.refreshed, Prompt: d.prompts.of,
 		Approvals: d.approvals, HoldsFile: filepath.Join(c.StateDir, "holds"), HoldGrace: c.HoldGrace,
 	})
 	if err != nil {

@@ -40,4 +40,7 @@ type Backend interface {
 	// RequestTool answers a hook, for the session its process belongs to; it waits for
 	// a person until ctx ends.
 	RequestTool(ctx context.Context, p Peer, r ToolRequest) (ToolAnswer, error)
+	// RecordHook records what an agent told its hook, for the session its process
+	// belongs to.
+	RecordHook(ctx context.Context, p Peer, e HookEvent) error
 }

@@ -11,6 +11,8 @@
 //	GET  /v1/approvals/history?limit=
 //	POST /v1/approvals/{id}/answer
 //	POST /v1/approvals/request           for hooks of agents
+//	POST /v1/hooks                       for hooks of agents: what they were told
+//	GET  /v1/governed?pid=
 //	GET  /v1/grants, DELETE /v1/grants/{id}
 //
 // Root sees everything, another user the sessions of that user. A governed

@@ -41,6 +41,7 @@ type fake struct {
 	governed map[int]bool
 	adopted  []Peer
 	requests []RunRequest
+	hooks    []HookEvent
 	left     chan struct{} // a value when somebody stopped following
 }
 
@@ -245,4 +246,11 @@ func try(t *testing.T, c *Client, method, path string, body any) error {
 		res.Body.Close()
 	}
 	return err
+}
+
+func (f *fake) RecordHook(_ context.Context, p Peer, e HookEvent) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hooks = append(f.hooks, e)
+	return f.err
 }

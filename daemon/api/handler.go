@@ -23,6 +23,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/approvals/history", s.answer(s.approvalHistory))
 	mux.HandleFunc("POST /v1/approvals/request", s.waiting(s.requestTool))
 	mux.HandleFunc("POST /v1/approvals/{id}/answer", s.waiting(s.answerApproval))
+	mux.HandleFunc("POST /v1/hooks", s.answer(s.recordHook))
+	mux.HandleFunc("GET /v1/governed", s.answer(s.governed))
 	mux.HandleFunc("GET /v1/grants", s.answer(s.grants))
 	mux.HandleFunc("DELETE /v1/grants/{id}", s.answer(s.revokeGrant))
 	return mux

@@ -47,6 +47,9 @@ type fake struct {
 	eventErr error
 	adopt    func(api.Peer, api.RunRequest) error
 	governed bool
+	tool     func(api.ToolRequest) (api.ToolAnswer, error)
+	hooks    []api.HookEvent
+	hookErr  error
 }
 
 func (f *fake) Status(context.Context) (api.Status, error) { return f.status, nil }
@@ -101,8 +104,8 @@ func (f *fake) RevokeGrant(_ context.Context, of approval.Viewer, id string) err
 	return f.queue.Revoke(of, id)
 }
 
-func (f *fake) RequestTool(context.Context, api.Peer, api.ToolRequest) (api.ToolAnswer, error) {
-	return api.ToolAnswer{}, errors.New("no command asks this")
+func (f *fake) RequestTool(_ context.Context, _ api.Peer, r api.ToolRequest) (api.ToolAnswer, error) {
+	return f.tool(r)
 }
 
 func serve(t *testing.T, f *fake) (socket string) {
@@ -161,4 +164,9 @@ func golden(t *testing.T, name, got string) {
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s (-want +got; go test -update if it is to be so):\n%s", path, diff)
 	}
+}
+
+func (f *fake) RecordHook(_ context.Context, _ api.Peer, e api.HookEvent) error {
+	f.hooks = append(f.hooks, e)
+	return f.hookErr
 }

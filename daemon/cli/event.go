@@ -92,6 +92,14 @@ func (v view) what(name string) string {
 		return fmt.Sprintf("session ends: %s execs (%s denied), %s connects (%s denied)",
 			v.count(telemetry.AttrSessionExecs), v.count(telemetry.AttrSessionDenied),
 			v.count(telemetry.AttrSessionConnects), v.count(telemetry.AttrSessionNetDenied))
+	case telemetry.NameHookPrompt:
+		return "prompt: " + v.text(telemetry.AttrPrompt)
+	case telemetry.NameHookTool:
+		return "calls " + v.text(telemetry.AttrToolName) + ": " + v.text(telemetry.AttrToolArguments)
+	case telemetry.NameHookResult:
+		return "called " + v.text(telemetry.AttrToolName) + ": " + v.text(telemetry.AttrToolOutput)
+	case telemetry.NameHookEvent:
+		return "hook " + v.text(telemetry.AttrHookEvent) + ": " + v.text(telemetry.AttrHookDetail) + v.text(telemetry.AttrToolName)
 	case telemetry.NamePolicyApplied:
 		return fmt.Sprintf("requirements %s in force: %s, %s rules", v.text(telemetry.AttrPolicyGeneration), v.text(telemetry.AttrMode), v.count(telemetry.AttrPolicyRules))
 	case telemetry.NamePolicyRejected:

@@ -183,6 +183,9 @@ func (e *Enforcer) asker(q *approval.Question, m *mark) {
 	if q.User == "" {
 		q.User = e.users.name(q.UID)
 	}
+	if q.Prompt == "" && e.Prompt != nil {
+		q.Prompt = e.Prompt(m.id)
+	}
 }
 
 // programOf is the path of a program, if it is that of the very file the kernel runs

@@ -50,6 +50,8 @@ type Config struct {
 	// HoldGrace is how long what waits for people outlives the daemon without a
 	// successor.
 	HoldGrace time.Duration
+	// Prompt, if set, returns what the person had asked of a session last, by its ID.
+	Prompt func(session string) string
 	// Changed, if set, is called after a session began or ended.
 	Changed func()
 	// Managed, if set, says whether governed connections are sent to the listeners of

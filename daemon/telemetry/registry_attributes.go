@@ -99,6 +99,19 @@ var attributes = []Attribute{
 	{AttrGapSink, String, "who will not get them; left out: nobody", "", ""},
 	{AttrGapFile, String, "where a damaged store was set aside", "", ""},
 
+	{AttrHookEvent, String, "the agent's name of it: `PreToolUse`, `PermissionRequest`, `Stop`, ...", "", ""},
+	{AttrHookMode, String, "the agent's own permission mode", "", ""},
+	{AttrHookDetail, String, "why a session began or ended", "", ""},
+	{AttrHookMessage, String, "the agent's last words of a turn", "", ""},
+	{AttrHookCut, Strings, "what the hook told in more than 4 KiB: the rest is left out", "", ""},
+	{AttrTurnID, String, "from one prompt to the end of the answer", "", ""},
+	{AttrPrompt, String, "what the person asked for", "", ""},
+	{AttrToolName, String, "the agent's name of the tool", "", ""},
+	{AttrToolArguments, String, "what the tool is given: JSON, or the command", "", ""},
+	{AttrToolOutput, String, "what the tool answered", "", ""},
+	{AttrModel, String, "the model", "", ""},
+	{AttrSenderToolCall, String, "the tool call whose process called the hook: then it is not the agent who tells", "", ""},
+
 	{AttrErrorMessage, String, "what went wrong", "status_detail", "error.message"},
 	{AttrVersion, String, "Paddock's version", "", "agent.version"},
 }
@@ -122,6 +135,9 @@ var (
 	whichAnswer = []string{
 		AttrApprovalID, AttrApprovalState, AttrApprovalBy, AttrApprovalUser, AttrApprovalRoot, AttrApprovalScope, AttrApprovalRule,
 		AttrApprovalProof, AttrApprovalReason, AttrApprovalSeconds,
+	}
+	whatHooksTell = []string{
+		AttrHookEvent, AttrHookMode, AttrHookCut, AttrTurnID, AttrModel, AttrToolName, AttrToolArguments, AttrProcessWorkingDir, AttrSenderToolCall,
 	}
 	whichProgram = []string{
 		AttrProcessParentPID, AttrProcessExecutablePath, AttrProcessExecutableName, AttrCalledAs, AttrProcessCommandArgs,

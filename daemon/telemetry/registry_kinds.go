@@ -88,6 +88,23 @@ var kinds = []Kind{
 		Attributes: all(whoAndWhy, whichAnswer), OCSF: finding, Category: "process", Action: "change", Tally: []string{AttrAgent},
 	},
 	{
+		Name: NameHookPrompt, Meaning: "A person asked the agent for something; its hook tells.",
+		Attributes: all(whoAndWhy, whatHooksTell, []string{AttrPrompt}), OCSF: base, Category: "process", Action: "info", Tally: []string{AttrAgent},
+	},
+	{
+		Name: NameHookTool, Meaning: "An agent is about to call a tool, its hook asks, and this is the answer; no decision: the rules have nothing against it.",
+		Attributes: all(whoAndWhy, whatWasDecided, whatHooksTell), OCSF: base, Category: "process", Action: "info", Tally: []string{AttrAgent, AttrToolName, AttrDecision},
+	},
+	{
+		Name: NameHookResult, Meaning: "A tool call of an agent is over; its hook tells.",
+		Attributes: all(whoAndWhy, whatHooksTell, []string{AttrToolOutput}), OCSF: base, Category: "process", Action: "info", Tally: []string{AttrAgent, AttrToolName},
+	},
+	{
+		Name: NameHookEvent, Meaning: "Anything else an agent tells its hook: that it wants permission, that a session begins or ends, its last words of a turn.",
+		Attributes: all(whoAndWhy, whatWasDecided, whatHooksTell, []string{AttrHookDetail, AttrHookMessage, AttrToolOutput, AttrPrompt}),
+		OCSF:       base, Category: "process", Action: "info", Tally: []string{AttrAgent, AttrHookEvent},
+	},
+	{
 		Name: NamePolicyApplied, Meaning: "Other requirements are in force.",
 		Attributes: []string{
 			AttrPolicyGeneration, AttrMode, AttrPolicyRules, AttrPolicySources, AttrPolicyDigests, AttrPolicyProvenance,

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"github.com/seed-649e9bbc/paddock/daemon/session"
+	"github.com/seed-649e9bbc/paddock/ebpf"
+)
+
+// unknownCall stands for a tool call whose id is not known any more.
+const unknownCall = "unknown"
+
+// Whose returns the session a process belongs to, and the tool call it was started
+// in; that is empty for what the agent itself started.
+func (e *Enforcer) Whose(pid int) (*session.Session, session.Why, bool) {
+	p, err := e.Kernel.Lookup(pid)
+	if err != nil {
+		return nil, session.Why{}, false
+	}
+	m, known := e.marks.await(p.Session)
+	if !known {
+		return nil, session.Why{}, false
+	}
+	s, known := e.Sessions.ByID(m.id)
+	if !known {
+		return nil, session.Why{}, false
+	}
+	var why session.Why
+	if p.Cause != 0 {
+		if why, known = e.why(&ebpf.Head{PID: pid, Cause: p.Cause}); !known || why.ToolCallID == "" {
+			why.ToolCallID = unknownCall
+		}
+	}
+	return s, why, true
+}
