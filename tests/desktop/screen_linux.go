@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +40,24 @@ func (d *Desktop) Click(at image.Point, button int) {
 func (d *Desktop) Window() image.Rectangle {
 	d.t.Helper()
 	ids := strings.Fields(d.Xdotool("search", "--sync", "--onlyvisible", "--name", "."))
-	geometry := d.Xdotool("getwindowgeometry", "--shell", ids[len(ids)-1])
+	return d.geometry(ids[len(ids)-1])
+}
+
+// Larger waits until a larger window is the only one.
+func (d *Desktop) Larger(than image.Rectangle) {
+	d.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		ids := strings.Fields(d.Xdotool("search", "--sync", "--onlyvisible", "--name", "."))
+		if len(ids) == 1 && d.geometry(ids[0]).Dy() > than.Dy() {
+			return
+		}
+	}
+	d.t.Fatal("no larger window")
+}
+
+func (d *Desktop) geometry(id string) image.Rectangle {
+	d.t.Helper()
+	geometry := d.Xdotool("getwindowgeometry", "--shell", id)
 	var x, y, w, h int
 	for line := range strings.Lines(geometry) {
 		for name, into := range map[string]*int{"X": &x, "Y": &y, "WIDTH": &w, "HEIGHT": &h} {
@@ -55,9 +73,14 @@ func (d *Desktop) Window() image.Rectangle {
 // and returns the middle of each, from the left: a row of buttons.
 func (d *Desktop) Buttons(count int) []image.Point {
 	d.t.Helper()
-	var found []image.Point
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if found = lowestRow(d.Screen(), d.Window()); len(found) == count {
+	var found, before []image.Point
+	same := 0 // times in a row: a window is not painted at once
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(40 * time.Millisecond) {
+		before, found = found, lowestRow(d.Screen(), d.Window())
+		if same++; !slices.Equal(before, found) {
+			same = 0
+		}
+		if len(found) == count && same >= 3 {
 			return found
 		}
 	}

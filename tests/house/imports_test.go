@@ -35,10 +35,13 @@ var may = map[string][]string{
 	"daemon/enforce":          {"daemon/approval", "daemon/policy", "daemon/policy/shell", "daemon/session", "daemon/telemetry", "ebpf"},
 	"daemon/api":              {"daemon/approval", "daemon/session", "daemon/telemetry"},
 	"daemon/approval/show":    {},
+	"daemon/companion":        {"daemon/api", "daemon/approval", "daemon/approval/show", "daemon/companion/*"},
+	"daemon/companion/dialog": {"daemon/companion/notify"},
 	"daemon/companion/notify": {},
 	"daemon/hook":             {},
-	"daemon/cli":              {"daemon", "daemon/api", "daemon/approval", "daemon/policy", "daemon/policy/*", "daemon/session", "daemon/telemetry", "mdm"},
+	"daemon/cli":              {"daemon", "daemon/api", "daemon/approval", "daemon/companion", "daemon/hook", "daemon/policy", "daemon/policy/*", "daemon/session", "daemon/telemetry", "mdm"},
 	"ebpf":                    {},
+	"installer":               {},
 	"mdm":                     {"daemon/policy", "daemon/policy/codex", "daemon/policy/rulesfile"},
 }
 

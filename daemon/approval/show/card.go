@@ -11,7 +11,6 @@ import (
 // Question is what a person is asked about. Its texts are shown as they are
 // written here only after Exact or Prose.
 type Question struct {
-	ID      string // of the request; names it in `paddock approvals`
 	Agent   string // codex, claude-code, ...
 	Surface string // cli, exec, ide, desktop, mcp; may be empty
 	Project string // directory in which the agent was started
@@ -89,8 +88,8 @@ func (q *Question) Card(limit int) Card {
 			c.Lines = append(c.Lines, Line{label, text})
 		}
 	}
-	if !c.Whole && q.ID != "" {
-		add("All of it", exact("paddock approvals show "+q.ID))
+	if !c.Whole {
+		add("All of it", exact("paddock approvals"))
 	}
 	add("Program", exact(q.Program))
 	add("In", exact(q.Directory))

@@ -38,6 +38,7 @@ type Client struct {
 	again   bool      // look once more: the name changed hands meanwhile
 	shown   map[string]*entry
 	queue   []Event
+	early   []*dbus.Signal // about numbers that nothing has yet
 }
 
 // entry is one notification that is wanted on the screen.

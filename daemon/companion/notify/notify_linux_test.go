@@ -107,19 +107,19 @@ func TestRealClicks(t *testing.T) {
 // Any program of the user may send signals, also straight to one client.
 func TestForgedAnswersAreNotBelieved(t *testing.T) {
 	d := desktop.StartBus(t)
-	server := fakeServer(t, d)
+	server := d.Pretend()
 	c := start(t, d, anybody)
 	c.Show(question("a"))
 	want(t, c, Shown, "a")
 	other := d.Connect()
-	for _, to := range []string{"", server.clientName()} {
+	for _, to := range []string{"", server.Client()} {
 		for id := range uint32(5) {
 			forge(t, other, to, "ActionInvoked", id, "once")
 			forge(t, other, to, "NotificationClosed", id, uint32(2))
 		}
 	}
 	// The server itself is believed, and its signal comes after those.
-	server.invoke(t, 1, "deny")
+	server.Invoke(1, "deny")
 	if e := want(t, c, Invoked, "a"); e.Action != "deny" {
 		t.Errorf("%+v", e)
 	}
@@ -128,27 +128,27 @@ func TestForgedAnswersAreNotBelieved(t *testing.T) {
 // An action that was not offered, or of something not shown any more, is no answer.
 func TestServerCannotMakeUpAnswers(t *testing.T) {
 	d := desktop.StartBus(t)
-	server := fakeServer(t, d)
+	server := d.Pretend()
 	c := start(t, d, anybody)
 	n := question("a")
 	n.Actions = n.Actions[:1] // only Deny
 	c.Show(n)
 	want(t, c, Shown, "a")
-	server.invoke(t, 1, "once")
-	server.invoke(t, 2, "deny")
-	server.invoke(t, 0, "deny")
-	server.invoke(t, 1, "deny")
+	server.Invoke(1, "once")
+	server.Invoke(2, "deny")
+	server.Invoke(0, "deny")
+	server.Invoke(1, "deny")
 	if e := want(t, c, Invoked, "a"); e.Action != "deny" {
 		t.Errorf("%+v", e)
 	}
-	server.invoke(t, 1, "deny") // again
+	server.Invoke(1, "deny") // again
 	c.Show(question("b"))
 	want(t, c, Shown, "b")
 }
 
 func TestServerThatIsNotTrusted(t *testing.T) {
 	d := desktop.StartBus(t)
-	server := fakeServer(t, d)
+	server := d.Pretend()
 	calls := 0
 	c := start(t, d, func(pid int) error {
 		if calls++; calls == 1 {
@@ -163,20 +163,20 @@ func TestServerThatIsNotTrusted(t *testing.T) {
 	if e := want(t, c, Unshown, "a"); !strings.Contains(e.Err.Error(), "governed") {
 		t.Errorf("%v", e.Err)
 	}
-	if got := server.texts(); len(got) > 0 {
+	if got := server.Texts(); len(got) > 0 {
 		t.Errorf("it was shown %q all the same", got)
 	}
 }
 
 func TestBusThatIsNotTrusted(t *testing.T) {
 	d := desktop.StartBus(t)
-	server := fakeServer(t, d)
+	server := d.Pretend()
 	c := start(t, d, func(pid int) error { return errors.New("it is governed") })
 	c.Show(question("a"))
 	if e := want(t, c, Unshown, "a"); !strings.Contains(e.Err.Error(), "governed") {
 		t.Errorf("%v", e.Err)
 	}
-	if server.clientName() != "" {
+	if server.Client() != "" {
 		t.Error("it was joined all the same")
 	}
 }
@@ -185,16 +185,16 @@ func TestBusThatIsNotTrusted(t *testing.T) {
 // what the first one says does not count any more.
 func TestServerIsReplaced(t *testing.T) {
 	d := desktop.StartBus(t)
-	first := fakeServer(t, d)
+	first := d.Pretend()
 	c := start(t, d, anybody)
 	c.Show(question("a"))
 	want(t, c, Shown, "a")
-	first.leave(t)
+	first.Leave()
 	want(t, c, Unshown, "a")
-	second := fakeServer(t, d)
+	second := d.Pretend()
 	want(t, c, Shown, "a")
-	first.invoke(t, 1, "once")
-	second.invoke(t, 1, "deny")
+	first.Invoke(1, "once")
+	second.Invoke(1, "deny")
 	if e := want(t, c, Invoked, "a"); e.Action != "deny" {
 		t.Errorf("%+v", e)
 	}
@@ -233,8 +233,8 @@ func TestRealServerDiesAndHangs(t *testing.T) {
 func TestNoMarkup(t *testing.T) {
 	for _, markup := range []bool{true, false} {
 		d := desktop.StartBus(t)
-		server := fakeServer(t, d)
-		server.markup = markup
+		server := d.Pretend()
+		server.Markup = markup
 		c := start(t, d, anybody)
 		n := question("a")
 		n.Body = `a <b>bold</b> & "q" 'r'` + "\nline\x1b[2J\u202e"
@@ -245,7 +245,7 @@ func TestNoMarkup(t *testing.T) {
 		if markup {
 			wanted = "a &lt;b&gt;bold&lt;/b&gt; &amp; &quot;q&quot; &apos;r&apos;\nline\ufffd[2J\ufffd"
 		}
-		if got := server.texts(); len(got) != 1 || got[0] != "(i)+x(/i)|"+wanted {
+		if got := server.Texts(); len(got) != 1 || got[0] != "(i)+x(/i)|"+wanted {
 			t.Errorf("markup %v: %q", markup, got)
 		}
 	}
@@ -253,21 +253,21 @@ func TestNoMarkup(t *testing.T) {
 
 func TestServerWithoutButtons(t *testing.T) {
 	d := desktop.StartBus(t)
-	server := fakeServer(t, d)
-	server.buttons = false
+	server := d.Pretend()
+	server.Buttons = false
 	c := start(t, d, anybody)
 	c.Show(question("a"))
 	if e := want(t, c, Shown, "a"); e.Buttons {
 		t.Error("it is said to have buttons")
 	}
-	if got := server.texts(); !strings.HasSuffix(got[0], "\nAnswer with paddock approvals") {
+	if got := server.Texts(); !strings.HasSuffix(got[0], "\nAnswer with paddock approvals") {
 		t.Errorf("%q does not say where to answer", got)
 	}
 }
 
 func TestReplaceAndClose(t *testing.T) {
 	d := desktop.StartBus(t)
-	server := fakeServer(t, d)
+	server := d.Pretend()
 	c := start(t, d, anybody)
 	c.Show(question("a"))
 	want(t, c, Shown, "a")
@@ -276,12 +276,13 @@ func TestReplaceAndClose(t *testing.T) {
 	c.Close("a")
 	c.Show(question("b"))
 	want(t, c, Shown, "b")
-	did := server.did()
+	server.Wait("close1")
+	did := server.Did()
 	slices.Sort(did) // the server does them at the same time
 	if got := strings.Join(did, " "); got != "close1 replace1 show1 show2" {
 		t.Errorf("%s", got)
 	}
-	server.emit(t, "NotificationClosed", uint32(2), uint32(2))
+	server.Emit("NotificationClosed", uint32(2), uint32(2))
 	want(t, c, Gone, "b")
 }
 

@@ -15,8 +15,8 @@ var (
 	errEnded = errors.New("the notification server has ended")
 )
 
-// All of this runs in the goroutine of run. Calls to the server are made from others,
-// for a server that is stopped never answers.
+// All of this runs in the goroutine of run, which never waits for an answer of the
+// server: one that is stopped never gives it.
 
 // find looks for a server.
 func (c *Client) find() {
@@ -60,7 +60,7 @@ func (c *Client) adopt(s *serverAt) {
 
 // lost forgets the server; what it showed is shown again when there is one.
 func (c *Client) lost(err error) {
-	c.server = nil
+	c.server, c.early = nil, nil
 	c.owner.Store(nil)
 	for key, e := range c.shown {
 		if e.closed {
@@ -88,10 +88,12 @@ func (c *Client) present(e *entry) {
 	e.asks++
 	asks := e.asks
 	n, s, conn := e.Notification, c.server, c.conn
-	args := arguments(n, &s.Server, e.id)
+	// Sent here, so that questions come to the server in order.
+	call := conn.Object(s.owner, path).GoWithContext(c.stop, name+".Notify", 0, nil, arguments(n, &s.Server, e.id)...)
 	go func() {
 		var id uint32
-		err := conn.Object(s.owner, path).CallWithContext(c.stop, name+".Notify", 0, args...).Store(&id)
+		<-call.Done
+		err := call.Store(&id)
 		c.do(func() { c.presented(e, s, id, err) })
 	}()
 	time.AfterFunc(callTimeout, func() {
@@ -148,6 +150,23 @@ func (c *Client) presented(e *entry, s *serverAt, id uint32, err error) {
 			delete(c.shown, e.Key) // the server's own from here on
 		}
 	}
+	early := c.early
+	c.early = nil
+	for _, s := range early {
+		c.signal(s)
+	}
+}
+
+// maxEarly bounds the signals that are kept until it is known what they are about.
+const maxEarly = 64
+
+func (c *Client) asking() bool {
+	for _, e := range c.shown {
+		if e.asked {
+			return true
+		}
+	}
+	return false
 }
 
 // unshown tells, once, that an entry cannot be shown.
@@ -196,6 +215,10 @@ func (c *Client) signal(s *dbus.Signal) {
 		if candidate.id == id {
 			e = candidate
 		}
+	}
+	if e == nil && c.asking() && len(c.early) < maxEarly {
+		c.early = append(c.early, s) // it may be about what the server is just showing
+		return
 	}
 	if e == nil || e.closed {
 		return

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package installer
+
+import (
+	"bytes"
+	_ "embed" // the template below
+	"fmt"
+	"path"
+	"strings"
+	"text/template"
+
+	"howett.net/plist"
+)
+
+// CompanionLabel is what launchd knows the companion by.
+const CompanionLabel = "dev.paddock.companion"
+
+//go:embed companion.service.tmpl
+var companionUnit string
+
+// CompanionUnit is the systemd user unit of the companion, to be installed as
+// /usr/lib/systemd/user/paddock-companion.service. program is its file, an absolute
+// path.
+func CompanionUnit(program string) ([]byte, error) {
+	if err := checkProgram(program); err != nil {
+		return nil, err
+	}
+	t, err := template.New("companion.service").Parse(companionUnit)
+	if err != nil {
+		return nil, fmt.Errorf("writing the companion's unit: %w", err)
+	}
+	var out bytes.Buffer
+	// A percent sign begins a specifier of systemd's.
+	if err := t.Execute(&out, strings.ReplaceAll(program, "%", "%%")); err != nil {
+		return nil, fmt.Errorf("writing the companion's unit: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// launchAgent has the keys of launchd.plist(5).
+type launchAgent struct {
+	Label            string   `plist:"Label"`
+	ProgramArguments []string `plist:"ProgramArguments"`
+	RunAtLoad        bool     `plist:"RunAtLoad"`
+	KeepAlive        bool     `plist:"KeepAlive"`
+	// Aqua: in sessions with a screen only.
+	LimitLoadToSessionType string `plist:"LimitLoadToSessionType"`
+	ProcessType            string `plist:"ProcessType"`
+	ThrottleInterval       int    `plist:"ThrottleInterval"` // seconds
+}
+
+// CompanionAgent is the launchd agent of the companion, to be installed as
+// /Library/LaunchAgents/dev.paddock.companion.plist.
+func CompanionAgent(program string) ([]byte, error) {
+	if err := checkProgram(program); err != nil {
+		return nil, err
+	}
+	out, err := plist.MarshalIndent(launchAgent{
+		Label: CompanionLabel, ProgramArguments: []string{program, "companion"}, RunAtLoad: true, KeepAlive: true,
+		LimitLoadToSessionType: "Aqua", ProcessType: "Interactive", ThrottleInterval: 5,
+	}, plist.XMLFormat, "\t")
+	if err != nil {
+		return nil, fmt.Errorf("writing the companion's launch agent: %w", err)
+	}
+	return append(out, '\n'), nil
+}
+
+func checkProgram(program string) error {
+	if !path.IsAbs(program) || strings.ContainsAny(program, " \t\r\n\"'\\$;") {
+		return fmt.Errorf("the companion's program %q: must be an absolute path without spaces and quotes", program)
+	}
+	return nil
+}
