@@ -29,7 +29,7 @@ type Daemon struct {
 
 	lock      *os.File
 	store     *telemetry.Store
-	exporter  *telemetry.Exporter
+	exporters *telemetry.Exporters
 	loader    *mdm.Loader
 	kernel    *ebpf.Kernel
 	sessions  *session.Table
@@ -141,7 +141,7 @@ func (d *Daemon) up(ctx context.Context) error {
 	if err := d.kernel.DropOthers(); err != nil {
 		return err
 	}
-	d.startExporter(ctx)
+	d.startExporters(ctx)
 	d.server = api.NewServer(c.socket(), d, c.Log)
 	return d.server.Start(ctx)
 }
@@ -174,8 +174,8 @@ func (d *Daemon) down(ctx context.Context) error {
 	if d.store != nil {
 		d.record(d.stopEvent())
 		errs = append(errs, d.store.Flush(ctx))
-		if d.exporter != nil {
-			errs = append(errs, d.exporter.Shutdown(ctx))
+		if d.exporters != nil {
+			errs = append(errs, d.exporters.Shutdown(ctx))
 		}
 		errs = append(errs, d.store.Close())
 	}
@@ -239,16 +239,6 @@ func (d *Daemon) record(events ...telemetry.Event) {
 	if err := d.store.Record(context.Background(), events...); err != nil {
 		d.config.Log.Error("recording an event", "error", err)
 	}
-}
-
-func (d *Daemon) startExporter(ctx context.Context) {
-	d.mu.Lock()
-	sink := d.policy.applied.Telemetry
-	d.mu.Unlock()
-	d.exporter = telemetry.NewExporter(d.store, telemetry.ExporterOptions{
-		Endpoint: sink.Endpoint, Headers: sink.Headers, Resource: d.resource(), Log: d.config.Log,
-	})
-	d.exporter.Start(ctx)
 }
 
 func (d *Daemon) directories() error {

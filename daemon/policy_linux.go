@@ -31,7 +31,7 @@ func (d *Daemon) applyNext(ctx context.Context, r mdm.Result) {
 	if !d.applyInOrder(r) {
 		return
 	}
-	d.exporter.Reconfigure(r.Requirements.Telemetry.Endpoint, r.Requirements.Telemetry.Headers)
+	d.exporters.Configure(sinks(r.Requirements))
 	if err := d.enforcer.Prove(ctx); err != nil && ctx.Err() == nil {
 		d.config.Log.Error("a gate is not proven under the new policy", "error", err)
 	}
@@ -64,6 +64,7 @@ func (d *Daemon) apply(r mdm.Result, requirements *policy.Requirements) error {
 	// Programs may have changed since: then it is a newer one.
 	d.policy = inForce{result: r, applied: requirements, generation: max(generation, d.policy.generation), rejected: rejected}
 	d.mu.Unlock()
+	d.store.Redact(redaction(requirements))
 	for _, incident := range r.Incidents {
 		d.config.Log.Error("requirements cannot be used", "source", incident.Source, "error", incident.Err)
 		d.record(d.rejectedEvent(incident.Source, incident.Err))

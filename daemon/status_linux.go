@@ -44,6 +44,12 @@ func (d *Daemon) Status(ctx context.Context) (api.Status, error) {
 		s.Gates = append(s.Gates, api.Gate{Gate: g.Gate, Tier: g.Tier, Proven: g.Proven, Checked: g.Checked, Detail: g.Detail})
 	}
 	s.Agents = d.coverage(p)
+	for _, sink := range d.exporters.Status() {
+		s.Sinks = append(s.Sinks, api.SinkStatus{
+			Name: sink.Name, Type: string(sink.Format), Where: sink.Endpoint, State: string(sink.State), Error: sink.Error, Success: sink.Success,
+			Exported: sink.Exported, Waiting: sink.Waiting, Rejected: sink.Dead, Dropped: sink.Dropped,
+		})
+	}
 	var err error
 	s.Counters, s.Identities, err = d.account(ctx)
 	return s, err

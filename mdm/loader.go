@@ -189,7 +189,8 @@ func merge(r *Result, files *rulesfile.Policy) *policy.Requirements {
 	if r.Strictest {
 		// Not merged with the rest: a rule that says "prompt" is weaker than nothing.
 		strictest := policy.Strictest()
-		strictest.Telemetry, strictest.Warnings = merged.Telemetry, merged.Warnings
+		strictest.Telemetry, strictest.Sinks, strictest.Warnings = merged.Telemetry, merged.Sinks, merged.Warnings
+		strictest.Contents, strictest.Secrets = merged.Contents, merged.Secrets
 		return strictest
 	}
 	if merged.CodexError != nil {

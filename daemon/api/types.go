@@ -17,6 +17,7 @@ type Status struct {
 	Policy       PolicyStatus      `json:"policy"`
 	Gates        []Gate            `json:"gates"`
 	Agents       []AgentCoverage   `json:"agents"`
+	Sinks        []SinkStatus      `json:"sinks,omitempty"`
 	Counters     map[string]uint64 `json:"counters"`
 	Identities   []Identity        `json:"identities"`
 	SessionsLive int               `json:"sessions_live"`
@@ -81,6 +82,23 @@ type AgentCoverage struct {
 	Coverage string `json:"coverage"` // Enforced, Observed or NotCovered
 }
 
+// SinkStatus says how far a receiver of events has come. Counts are of events.
+type SinkStatus struct {
+	Name     string    `json:"name"`
+	Type     string    `json:"type"`    // otlp, ndjson, splunk_hec, ocsf
+	Where    string    `json:"where"`   // address or file, without secrets
+	State    string    `json:"state"`   // idle, sending, failing
+	Error    string    `json:"error"`   // why it fails
+	Success  time.Time `json:"success"` // the last one since the daemon started; zero: none
+	Exported uint64    `json:"exported"`
+	Waiting  uint64    `json:"waiting"`  // its lag
+	Rejected uint64    `json:"rejected"` // it will not have
+	Dropped  uint64    `json:"dropped"`  // lost before it got them
+}
+
+// SinkFailing is the state of a sink that takes nothing at present.
+const SinkFailing = "failing"
+
 // Identity is an equation between counters that holds when nothing was lost.
 type Identity struct {
 	Name  string `json:"name"`
@@ -91,7 +109,8 @@ type Identity struct {
 
 // Problems lists, a sentence each, what keeps the status from being good: a
 // gate that is not proven, an identity that does not hold, requirements that
-// could not be used, an agent that is not covered. None: all is well.
+// could not be used, a receiver of events that takes none, an agent that is not
+// covered. None: all is well.
 func (s *Status) Problems() []string {
 	var out []string
 	if s.Policy.Strictest {
@@ -116,6 +135,11 @@ func (s *Status) Problems() []string {
 	for _, i := range s.Identities {
 		if !i.Holds {
 			out = append(out, "records were lost: "+i.Name+" does not hold")
+		}
+	}
+	for _, k := range s.Sinks {
+		if k.State == SinkFailing {
+			out = append(out, "events do not reach "+k.Name+": "+k.Error)
 		}
 	}
 	for _, a := range s.Agents {

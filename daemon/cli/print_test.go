@@ -178,9 +178,12 @@ func TestSessions(t *testing.T) {
 func goodStatus() api.Status {
 	return api.Status{
 		Version: "1.2.3", PID: 42, Mode: "enforce", Started: noon, Kernel: "6.1.0-40-amd64", SessionsLive: 2,
-		Policy:     api.PolicyStatus{Generation: 3, Rules: 12, Layers: []api.PolicyLayer{{Source: "system", Path: "/etc/codex/requirements.toml", Digest: "9f86d081"}}},
-		Gates:      []api.Gate{{Gate: api.GateExecRefuse, Tier: api.TierFmodRet, Proven: true, Checked: noon}, {Gate: api.GateConnect, Tier: api.TierCgroup, Proven: true, Checked: noon, Detail: "below /sys/fs/cgroup"}},
-		Agents:     []api.AgentCoverage{{Name: "codex", Coverage: api.Enforced}, {Name: "qwen", Coverage: api.Observed}},
+		Policy: api.PolicyStatus{Generation: 3, Rules: 12, Layers: []api.PolicyLayer{{Source: "system", Path: "/etc/codex/requirements.toml", Digest: "9f86d081"}}},
+		Gates:  []api.Gate{{Gate: api.GateExecRefuse, Tier: api.TierFmodRet, Proven: true, Checked: noon}, {Gate: api.GateConnect, Tier: api.TierCgroup, Proven: true, Checked: noon, Detail: "below /sys/fs/cgroup"}},
+		Agents: []api.AgentCoverage{{Name: "codex", Coverage: api.Enforced}, {Name: "qwen", Coverage: api.Observed}},
+		Sinks: []api.SinkStatus{{
+			Name: "otlp", Type: "otlp", Where: "https://otel.example.com:4318/v1/logs", State: "sending", Success: noon, Exported: 1200, Waiting: 3,
+		}},
 		Counters:   map[string]uint64{"ring.holds.seen": 10, "ring.holds.full": 0},
 		Identities: []api.Identity{{Name: "seen = submitted + full", Left: 10, Right: 10, Holds: true}},
 	}
@@ -191,6 +194,7 @@ func TestStatus(t *testing.T) {
 	bad.Policy = api.PolicyStatus{Strictest: true, LastKnown: true, Incidents: []string{"/etc/paddock/requirements.toml: line 3\x1b[1m"}}
 	bad.Gates = append(bad.Gates, api.Gate{Gate: api.GateSignal, Tier: api.TierNone, Detail: "the kernel refuses it"})
 	bad.Agents = append(bad.Agents, api.AgentCoverage{Name: "cursor", Coverage: api.NotCovered})
+	bad.Sinks = []api.SinkStatus{{Name: "siem", Type: "splunk_hec", Where: "https://splunk", State: api.SinkFailing, Error: "503", Waiting: 9, Rejected: 1, Dropped: 2}}
 	bad.Identities = append(bad.Identities, api.Identity{Name: "stored = received", Left: 9, Right: 10})
 	for _, c := range []struct {
 		golden string
@@ -222,6 +226,7 @@ func TestStatusTellsEachProblem(t *testing.T) {
 		"identity":  func(s *api.Status) { s.Identities[0].Holds = false },
 		"incident":  func(s *api.Status) { s.Policy.Incidents = []string{"x"} },
 		"strictest": func(s *api.Status) { s.Policy.Strictest = true },
+		"sink":      func(s *api.Status) { s.Sinks[0].State = api.SinkFailing },
 		"agent":     func(s *api.Status) { s.Agents[0].Coverage = "what?" },
 	} {
 		s := goodStatus()

@@ -61,6 +61,7 @@ func (a *app) printStatus(w io.Writer, s *api.Status, counters bool) error {
 		{fmt.Sprintf("Requirements (generation %d, %d rules)", s.Policy.Generation, s.Policy.Rules), layerRows(&s.Policy)},
 		{"Gates", a.gateRows(s.Gates)},
 		{"Agents", agentRows(s.Agents)},
+		{"Events go to", a.sinkRows(s.Sinks)},
 		{"Records: what must be equal for nothing to be lost", identityRows(s.Identities)},
 		{"Problems", problemRows(s.Problems())},
 	}
@@ -69,8 +70,8 @@ func (a *app) printStatus(w io.Writer, s *api.Status, counters bool) error {
 		for _, name := range slices.Sorted(maps.Keys(s.Counters)) {
 			rows = append(rows, []string{name, strconv.FormatUint(s.Counters[name], 10)})
 		}
-		parts = slices.Insert(parts, 4, parts[0])
-		parts[4].title, parts[4].rows = "Counters", rows
+		parts = slices.Insert(parts, 5, parts[0])
+		parts[5].title, parts[5].rows = "Counters", rows
 	}
 	for _, part := range parts {
 		if len(part.rows) == 0 {
@@ -120,6 +121,21 @@ func agentRows(agents []api.AgentCoverage) [][]string {
 	var rows [][]string
 	for _, agent := range agents {
 		rows = append(rows, []string{agent.Name, agent.Coverage})
+	}
+	return rows
+}
+
+func (a *app) sinkRows(sinks []api.SinkStatus) [][]string {
+	var rows [][]string
+	for _, s := range sinks {
+		last := "no success yet"
+		if !s.Success.IsZero() {
+			last = "last success " + s.Success.In(a.zone).Format(timeFormat)
+		}
+		rows = append(rows, []string{
+			s.Name, s.Type, s.Where, s.State, fmt.Sprintf("%d waiting, %d sent, %d rejected, %d lost", s.Waiting, s.Exported, s.Rejected, s.Dropped),
+			last, s.Error,
+		})
 	}
 	return rows
 }

@@ -34,10 +34,29 @@ var (
 		{Name: "scopes", Shape: &codex.Shape{Form: codex.List, Item: wordsShape(approvalScopes...), MinItems: 1}, Meaning: "What a person may allow: this once, for the agent session, or always. Left out: \"once\" and \"session\"."},
 		{Name: "timeout", Shape: &codex.Shape{Form: codex.Integer, Max: maxTimeout}, Meaning: "Seconds a question waits, from 5; then it is denied. Left out: 120."},
 	}}
-	telemetryShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
-		{Name: "endpoint", Shape: textShape, Required: true, Meaning: "The http or https URL of an OTLP/HTTP receiver, without /v1/logs. No user name or password in it."},
+	telemetryShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: append([]codex.Field{
+		{Name: "sinks", Shape: &codex.Shape{Form: codex.List, Item: sinkShape}, Meaning: "Further receivers, each with a cursor of its own."},
+		{Name: "prompts", Shape: keepShape, Meaning: "What people ask: \"record\" or \"omit\". Left out: what Codex's otel.log_user_prompt says, and without that \"omit\"."},
+		{Name: "outputs", Shape: keepShape, Meaning: "What tools and models answer. Left out: \"record\"."},
+		{Name: "arguments", Shape: keepShape, Meaning: "What tools are called with. Left out: \"record\"."},
+		{Name: "commands", Shape: keepShape, Meaning: "The arguments of programs; their names are always recorded. Left out: \"record\"."},
+		{Name: "environment", Shape: keepShape, Meaning: "Values of environment variables. Left out: \"omit\"."},
+		{Name: "secrets", Shape: wordsShape("redact", "keep"), Meaning: "Whether what looks like a secret is replaced before it is stored. Left out: \"redact\"."},
+	}, receiverFields...)}
+	sinkShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: append([]codex.Field{
+		{Name: "name", Shape: textShape, Required: true, Meaning: "What the sink is called: the cursor belongs to that name. Lower-case letters, digits and dashes; not \"otlp\", which is the receiver above."},
+		{Name: "type", Shape: wordsShape(sinkTypes...), Required: true, Meaning: "\"otlp\": OTLP/HTTP; \"ndjson\": events as `paddock events --json` shows them, one a line; \"splunk_hec\": Splunk's HTTP Event Collector; \"ocsf\": OCSF 1.8, one a line."},
+		{Name: "file", Shape: textShape, Meaning: "Of ndjson and ocsf: the file to append to, with its whole path, or \"stdout\"."},
+	}, receiverFields...)}
+	receiverFields = []codex.Field{
+		{Name: "endpoint", Shape: textShape, Meaning: "The http or https URL of the receiver; of OTLP without /v1/logs, of Splunk without /services. No user name or password in it."},
 		{Name: "headers", Shape: &codex.Shape{Form: codex.Map, Item: textShape, Secret: true}, Meaning: "Sent with each request; never logged."},
-	}}
+		{Name: "headers_file", Shape: textShape, Meaning: "A file of more headers, \"Name: value\", one a line; only root may be able to read it."},
+		{Name: "ca_file", Shape: textShape, Meaning: "Certificates (PEM) that the receiver's must come from, instead of the machine's own."},
+		{Name: "cert_file", Shape: textShape, Meaning: "The certificate (PEM) to show the receiver."},
+		{Name: "key_file", Shape: textShape, Meaning: "The key (PEM) of cert_file; only root may be able to read it."},
+	}
+	keepShape   = wordsShape("record", "omit")
 	cohortShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
 		{Name: "name", Shape: textShape, Required: true, Meaning: "What the cohort is called; with it, machines are drawn for percent."},
 		{Name: "hosts", Shape: textsShape, Meaning: "Host names, with * and ?, whatever their case."},
@@ -53,7 +72,7 @@ var (
 		{Name: "mode", Shape: wordsShape(Observe.String(), Enforce.String()), Meaning: "\"observe\" records what would have been refused, and lets it through. Left out: \"enforce\"."},
 		{Name: "network", Shape: networkShape, Meaning: "What agents may reach, by address. Left out: everything."},
 		{Name: "require_provenance", Shape: wordsShape(FileOnly.String(), Manual.String(), MDMVerified.String()), Meaning: "How sure it must be that device management wrote managed preferences (macOS) for them to count. Left out: \"file_only\", anything root wrote."},
-		{Name: "telemetry", Shape: telemetryShape, Meaning: "Where events are exported to. Left out: nowhere."},
+		{Name: "telemetry", Shape: telemetryShape, Meaning: "Where events are exported to, and what of them is not kept. Left out: nowhere."},
 		{Name: "unmatched", Shape: wordsShape(Allow.String(), Prompt.String(), Forbidden.String()), Meaning: "What holds for a command that no rule matches. Left out: \"allow\"."},
 	}}
 

@@ -12,7 +12,8 @@ import (
 // its place: a mode that was written counts before a default, and "enforce"
 // before "observe"; every rule of every layer applies; a connection must be
 // allowed by every layer. Only what has no stricter side comes from the highest
-// layer that has it: where telemetry goes. Agents are governed if any layer with
+// layer that has it: where telemetry goes. Text is
+// recorded if every layer that speaks of it says so. Agents are governed if any layer with
 // a list names them. Layers that are nil are left out; of none, Merge makes
 // Defaults.
 //
@@ -54,6 +55,19 @@ func mergeOwn(layers []*Requirements) *Requirements {
 		out.Cohorts = append(out.Cohorts, l.Cohorts...)
 		if out.Telemetry.Endpoint == "" {
 			out.Telemetry = l.Telemetry
+		}
+		if len(out.Sinks) == 0 {
+			out.Sinks = l.Sinks
+		}
+		if out.Secrets != secretsRedact && l.Secrets != "" {
+			out.Secrets = l.Secrets
+		}
+		for content, record := range l.Contents {
+			if out.Contents == nil {
+				out.Contents = map[string]bool{}
+			}
+			before, said := out.Contents[content]
+			out.Contents[content] = record && (before || !said)
 		}
 		for _, a := range l.Agents {
 			if !slices.Contains(out.Agents, a) {

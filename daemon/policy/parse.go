@@ -146,7 +146,7 @@ func (f *file) paddock(v *document.Value, req *Requirements) error {
 		}
 	}
 	if v := t.Get("telemetry"); v != nil {
-		if req.Telemetry, err = telemetry(key+".telemetry", v); err != nil {
+		if err = telemetry(req, key+".telemetry", v); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,10 @@
 
 package policy
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // The gates know one policy for the whole machine. What a cohort of people says thus
 // holds for everybody while one of them is there, and so it may only make stricter:
@@ -38,6 +41,15 @@ func (r *Requirements) stricter(than *Requirements) *Requirements {
 	if len(than.Agents) == 0 {
 		out.Agents = nil // all are governed
 	}
-	out.Telemetry = TelemetrySink{}
+	out.Telemetry, out.Sinks = TelemetrySink{}, nil
+	out.Contents = maps.Clone(out.Contents)
+	for content, record := range out.Contents {
+		if record {
+			delete(out.Contents, content)
+		}
+	}
+	if out.Secrets != secretsRedact {
+		out.Secrets = ""
+	}
 	return &out
 }

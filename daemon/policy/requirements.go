@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy/codex"
+	"github.com/seed-649e9bbc/paddock/daemon/policy/document"
 )
 
 // Mode says whether decisions are carried out.
@@ -108,6 +109,13 @@ type Requirements struct {
 	Approvals Approvals
 	// Telemetry is where events are exported to.
 	Telemetry TelemetrySink
+	// Sinks are further receivers of events.
+	Sinks []TelemetrySink
+	// Contents says of kinds of text ("prompts", "outputs", "arguments", "commands",
+	// "environment") whether they are recorded. What is not in it was not said.
+	Contents map[string]bool
+	// Secrets is "redact", "keep", or empty when nothing was said.
+	Secrets string
 	// Agents names the agents to govern. Empty: all that are known.
 	Agents []string
 	// Provenance is the least that managed preferences must have to count.
@@ -129,13 +137,44 @@ type Requirements struct {
 	People []*Requirements
 }
 
-// TelemetrySink is the OTLP/HTTP receiver that events are exported to.
+// TelemetrySink is a receiver that events are exported to.
 type TelemetrySink struct {
-	// Endpoint is the base URL, without "/v1/logs". Empty: nothing is exported.
+	// Name is what its cursor is kept under. Empty: "otlp", the receiver of
+	// [paddock.telemetry] itself.
+	Name string
+	// Type is "otlp", "ndjson", "splunk_hec" or "ocsf". Empty: "otlp".
+	Type string
+	// Endpoint is the base URL, without "/v1/logs". Empty: nothing is exported, or
+	// to File.
 	Endpoint string
+	// File is the file to append to, or "stdout".
+	File string
 	// Headers are sent with every request. Their values may be secrets: never log
 	// them.
 	Headers map[string]string
+	// HeadersFile is the path of a file of more headers.
+	HeadersFile string
+	// CAFile, CertFile and KeyFile are paths of PEM files, for TLS.
+	CAFile, CertFile, KeyFile string
+}
+
+// Records says whether a kind of text, see Contents, is recorded. Of prompts,
+// Codex's otel.log_user_prompt says so when Paddock's own key does not.
+func (r *Requirements) Records(content string) bool {
+	if record, said := r.Contents[content]; said {
+		return record
+	}
+	switch content {
+	case "prompts":
+		if r.Codex == nil {
+			return false
+		}
+		v := r.Codex.Get("otel", "log_user_prompt")
+		return v != nil && v.Kind == document.KindBool && v.Text == "true"
+	case "environment":
+		return false
+	}
+	return true
 }
 
 // Defaults returns what holds on a machine where no source has any

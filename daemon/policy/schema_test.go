@@ -78,7 +78,7 @@ func TestSchemaRefusesWhatParseDoes(t *testing.T) {
 		"allowed_approval_policies = [{granular = {rules = true}}]", "otel.unknown = 1", "otel.exporter = {otlp-http = {endpoint = 'x'}}", "marketplaces.x = 1",
 		"mcp_servers.a.identity = {}", "mcp_servers.a = {}", "experimental_network.http_port = 65536", "network_proxy.domains.a = 'none'", "hooks.Stop = [{hooks = [{type = 'command'}]}]",
 		"rules.prefix_rules = []", "rules = {}", "rules.prefix_rules = [{pattern = [{token = 'a'}]}]", "paddock.moed = 'observe'", "paddock.mode = 'enfroce'",
-		"paddock.network.rules = [{decision = 'deny'}]", "paddock.network.rules = [{cidr = '::/0', decision = 'deny', ports = []}]", "paddock.telemetry = {}",
+		"paddock.network.rules = [{decision = 'deny'}]", "paddock.network.rules = [{cidr = '::/0', decision = 'deny', ports = []}]", "paddock.telemetry.endpiont = 'http://h'", "paddock.telemetry.prompts = 'no'", "paddock.telemetry.sinks = [{name = 'a', file = 'stdout'}]",
 		"paddock.cohort = [{name = 'a', percent = 101, requirements = {}}]", "paddock.cohort = [{name = 'a', percent = 1, requirements = {allow_appshots = 1}}]",
 	} {
 		if _, err := Parse("f", []byte(text)); err == nil && !strings.Contains(text, "[]") {

@@ -3,6 +3,8 @@
 package policy
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -134,6 +136,27 @@ func ownValues(merged *Requirements, layers []*Requirements) []Value {
 		for _, name := range sortedKeys(merged.Telemetry.Headers) {
 			out = add(out, document.Join("paddock.telemetry.headers", name), "[redacted]", written("telemetry", "headers", name), same)
 		}
+	}
+	for i := range merged.Sinks {
+		s := &merged.Sinks[i]
+		key := document.Element("paddock.telemetry.sinks", i)
+		same := func(l *Requirements) bool { return len(l.Sinks) > i && l.Sinks[i].Name == s.Name }
+		out = add(out, key, s.Name+": "+s.Type+" to "+cmp.Or(s.Endpoint, s.File), written("telemetry", "sinks"), same)
+	}
+	for _, content := range slices.Sorted(maps.Keys(merged.Contents)) {
+		word := contentOmit
+		if merged.Contents[content] {
+			word = contentRecord
+		}
+		same := func(l *Requirements) bool {
+			record, said := l.Contents[content]
+			return said && record == merged.Contents[content]
+		}
+		out = add(out, "paddock.telemetry."+content, word, written("telemetry", content), same)
+	}
+	if merged.Secrets != "" {
+		out = add(out, "paddock.telemetry.secrets", merged.Secrets, written("telemetry", "secrets"),
+			func(l *Requirements) bool { return l.Secrets == merged.Secrets })
 	}
 	return out
 }

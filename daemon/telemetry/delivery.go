@@ -43,7 +43,7 @@ func (d *delivery) begun() bool { return d.exported > 0 || len(d.rejected) > 0 }
 
 // send goes on until all is dealt with (no error) or something stands in the
 // way: a *setback or the end of ctx.
-func (d *delivery) send(ctx context.Context, r *receiver) error {
+func (d *delivery) send(ctx context.Context, r target) error {
 	for len(d.todo) > 0 {
 		part := d.todo[len(d.todo)-1]
 		events := d.events[part[0]:part[1]]

@@ -3,26 +3,24 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
-	"net/http"
+	"reflect"
 	"sync"
 	"time"
 )
 
-// SinkOTLP is the name of the exporter's sink in Counters.Sinks.
+// SinkOTLP is the name of the sink that is given none.
 const SinkOTLP = "otlp"
 
 // ExporterOptions say where events go and as whose. Zero values mean what the
 // comments say.
 type ExporterOptions struct {
-	Endpoint string            // http(s)://host:port; /v1/logs is added. Empty: export nothing
-	Headers  map[string]string // of each request; may be secret
+	Sink     SinkConfig        // without an endpoint or a file: export nothing
 	Resource map[string]string // attributes of the resource; service.name is "paddock" unless given
-	Client   *http.Client      // default: own, 10 s per request, no redirects
 	Log      *slog.Logger      // default slog.Default()
 
 	Linger     time.Duration // how long the first event after a silence waits for company; default 250 ms, negative: not
@@ -63,17 +61,18 @@ type ExporterStatus struct {
 	Success  time.Time // the last one; zero: none
 }
 
-// Exporter sends the events of a store to an OTLP/HTTP receiver, in their order,
-// each at least once. The store keeps how far it has come.
+// Exporter sends the events of a store to one sink, in their order, each at least
+// once. The store keeps how far it has come.
 type Exporter struct {
 	store    *Store
 	options  ExporterOptions
+	sink     string // its name, which stays the same
 	resource map[string]any
 
 	mu      sync.Mutex
-	target  *receiver // nil: none
-	invalid error     // why there is none, though one is wanted
-	wanted  bool
+	config  SinkConfig
+	target  target        // nil: none
+	invalid error         // why there is none, though one is wanted
 	renewed chan struct{} // closed when the above were replaced
 	status  ExporterStatus
 	stop    chan struct{} // closed by Shutdown
@@ -92,14 +91,14 @@ func NewExporter(store *Store, o ExporterOptions) *Exporter {
 	if o.LastRetry <= 0 {
 		o.LastRetry = time.Minute
 	}
-	if o.Client == nil {
-		o.Client = newClient()
-	}
 	if o.Linger == 0 {
 		o.Linger = defaultLinger
 	}
-	e := &Exporter{store: store, options: o, resource: resourceAttrs(o.Resource), renewed: make(chan struct{}), stop: make(chan struct{})}
-	e.set(o.Endpoint, o.Headers)
+	o.Sink.Name = cmp.Or(o.Sink.Name, SinkOTLP)
+	e := &Exporter{
+		store: store, options: o, sink: o.Sink.Name, resource: resourceAttrs(o.Resource), renewed: make(chan struct{}), stop: make(chan struct{}),
+	}
+	e.set(o.Sink)
 	return e
 }
 
@@ -111,18 +110,6 @@ func resourceAttrs(in map[string]string) map[string]any {
 		}
 	}
 	return cleanAttrs(out)
-}
-
-func newClient() *http.Client {
-	return &http.Client{
-		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConns: 2, IdleConnTimeout: time.Minute,
-			TLSHandshakeTimeout: requestTimeout, ResponseHeaderTimeout: requestTimeout,
-		},
-		Timeout: requestTimeout,
-		// Whoever we are sent on to would get our headers too.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
 }
 
 // Start begins to export. It goes on after ctx ends, until Shutdown: what is
@@ -156,38 +143,42 @@ func (e *Exporter) Shutdown(ctx context.Context) error {
 	}
 	cancel()
 	<-done
-	e.options.Client.CloseIdleConnections()
 	return nil
 }
 
-// Reconfigure changes where events go from now on. An empty endpoint ends the
-// export. An invalid one is reported by Status, and events are kept until there
-// is a valid one.
-func (e *Exporter) Reconfigure(endpoint string, headers map[string]string) {
+// Configure changes where events go from now on, and nothing if it is said again.
+// Without an endpoint or a file it ends the export. An invalid one is reported by
+// Status, and events are kept until there is a valid one. The name stays.
+func (e *Exporter) Configure(c SinkConfig) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.set(endpoint, headers)
+	c.Name = e.sink
+	if reflect.DeepEqual(c, e.config) {
+		return
+	}
+	e.set(c)
 	close(e.renewed)
 	e.renewed = make(chan struct{})
 }
 
 // set is called with e.mu held, or before anybody else knows e.
-func (e *Exporter) set(endpoint string, headers map[string]string) {
-	e.target, e.invalid, e.wanted = nil, nil, endpoint != ""
+func (e *Exporter) set(c SinkConfig) {
+	e.config, e.target, e.invalid = c, nil, nil
 	e.status = ExporterStatus{State: ExporterOff, Success: e.status.Success}
-	if !e.wanted {
+	if !c.wanted() {
 		return
 	}
-	address, redacted, err := logsURL(endpoint)
-	if err != nil {
-		e.invalid = err
-		return
+	e.status.State = ExporterIdle
+	e.target, e.invalid = newTarget(c, e.resource)
+	if e.target != nil {
+		e.status.Endpoint = e.target.name()
 	}
-	e.status.State, e.status.Endpoint = ExporterIdle, redacted
-	e.target = &receiver{
-		url: address, redacted: redacted, headers: maps.Clone(headers), resource: e.resource,
-		client: e.options.Client, now: time.Now,
-	}
+}
+
+func (e *Exporter) format() Format {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return cmp.Or(e.config.Format, FormatOTLP)
 }
 
 // Status returns whether it works.
@@ -202,9 +193,9 @@ func (e *Exporter) run(ctx context.Context, done chan struct{}) {
 	defer close(done)
 	for {
 		e.mu.Lock()
-		target, invalid, wanted, renewed := e.target, e.invalid, e.wanted, e.renewed
+		target, invalid, wanted, renewed := e.target, e.invalid, e.config.wanted(), e.renewed
 		e.mu.Unlock()
-		if err := e.store.activate(ctx, SinkOTLP, wanted); err != nil && ctx.Err() == nil {
+		if err := e.store.activate(ctx, e.sink, wanted); err != nil && ctx.Err() == nil {
 			e.options.Log.Error("the exporter cannot use its cursor", "error", err)
 		}
 		if target == nil {
@@ -220,7 +211,9 @@ func (e *Exporter) run(ctx context.Context, done chan struct{}) {
 				return
 			}
 		}
-		if !e.export(ctx, target, renewed) {
+		again := e.export(ctx, target, renewed)
+		target.close()
+		if !again {
 			return
 		}
 	}
@@ -228,7 +221,7 @@ func (e *Exporter) run(ctx context.Context, done chan struct{}) {
 
 // export sends until it shall end (false) or there is another configuration
 // (true).
-func (e *Exporter) export(ctx context.Context, target *receiver, renewed <-chan struct{}) bool {
+func (e *Exporter) export(ctx context.Context, target target, renewed <-chan struct{}) bool {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// A request to the old receiver must not keep events from the new one.
@@ -284,7 +277,7 @@ func (e *Exporter) export(ctx context.Context, target *receiver, renewed <-chan 
 }
 
 // deliver sends a batch and moves the cursor behind it.
-func (e *Exporter) deliver(ctx context.Context, target *receiver, batch *delivery) error {
+func (e *Exporter) deliver(ctx context.Context, target target, batch *delivery) error {
 	if err := batch.send(ctx, target); err != nil {
 		return err
 	}
@@ -292,12 +285,12 @@ func (e *Exporter) deliver(ctx context.Context, target *receiver, batch *deliver
 	booking, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(noteTimeout, cancel) })()
-	return e.store.advance(booking, SinkOTLP, batch.from, batch.last(), batch.exported, batch.rejected)
+	return e.store.advance(booking, e.sink, batch.from, batch.last(), batch.exported, batch.rejected)
 }
 
 // next reads the next batch, again after it failed; nil if there is nothing to send.
 func (e *Exporter) next(ctx context.Context, again bool) (*delivery, error) {
-	from := e.store.cursor(SinkOTLP)
+	from := e.store.cursor(e.sink)
 	var events []Event
 	size := 0
 	err := e.store.scan(ctx, Query{After: from, Limit: batchEvents}, func(event Event, n int) bool {
@@ -365,13 +358,13 @@ func (e *Exporter) report(of <-chan struct{}, err error) {
 	if err == nil {
 		e.status.State, e.status.Error, e.status.Success = ExporterSending, "", time.Now()
 		if before == ExporterFailing {
-			e.options.Log.Info("events are exported again", "endpoint", e.status.Endpoint)
+			e.options.Log.Info("events are exported again", "sink", e.sink, "endpoint", e.status.Endpoint)
 		}
 		return
 	}
 	e.status.State, e.status.Error = ExporterFailing, err.Error()
 	if before != ExporterFailing {
-		e.options.Log.Warn("events cannot be exported; they are kept", "endpoint", e.status.Endpoint, "error", err)
+		e.options.Log.Warn("events cannot be exported; they are kept", "sink", e.sink, "endpoint", e.status.Endpoint, "error", err)
 	}
 }
 

@@ -28,7 +28,7 @@ func TestExportInOrder(t *testing.T) {
 	sink := newSinkServer(t)
 	s := openStore(t, t.TempDir(), Options{})
 	record(t, s, numbered(1, 1200)...)
-	startExporter(t, s, ExporterOptions{Endpoint: sink.URL + "/"})
+	startExporter(t, s, ExporterOptions{Sink: SinkConfig{Endpoint: sink.URL + "/"}})
 	waitFor(t, s, "the backlog", exported(1200))
 	record(t, s, numbered(1201, 1210)...)
 	waitFor(t, s, "what came later", exported(1210))
@@ -50,7 +50,7 @@ func TestRequest(t *testing.T) {
 		return true
 	})
 	s := openStore(t, t.TempDir(), Options{})
-	startExporter(t, s, ExporterOptions{Endpoint: sink.URL + "/otlp", Headers: map[string]string{"X-Tenant": "t1"}})
+	startExporter(t, s, ExporterOptions{Sink: SinkConfig{Endpoint: sink.URL + "/otlp", Headers: map[string]string{"X-Tenant": "t1"}}})
 	record(t, s, Event{
 		ID: "01JDEFGHJKMNPQRSTVWXYZ0123", Time: time.Unix(5, 6), Name: NameTamper, Severity: Error, Session: "S",
 		Attrs: map[string]any{"n": 1, "list": []string{"a", "b"}, "yes": true, "half": 0.5, AttrEventName: "a lie"},
@@ -89,7 +89,7 @@ func TestFailuresThatMayPass(t *testing.T) {
 			sink.set(refuseWith(status))
 			s := openStore(t, t.TempDir(), Options{})
 			record(t, s, numbered(1, 3)...)
-			e := startExporter(t, s, ExporterOptions{Endpoint: sink.URL})
+			e := startExporter(t, s, ExporterOptions{Sink: SinkConfig{Endpoint: sink.URL}})
 			sink.waitForRequests(t, 3)
 			if got := e.Status(); got.State != ExporterFailing || !strings.Contains(got.Error, http.StatusText(status)) {
 				t.Errorf("status is %+v", got)
@@ -115,7 +115,7 @@ func TestAWebPageIsNoReceiver(t *testing.T) {
 	})
 	s := openStore(t, t.TempDir(), Options{})
 	record(t, s, numbered(1, 3)...)
-	startExporter(t, s, ExporterOptions{Endpoint: sink.URL})
+	startExporter(t, s, ExporterOptions{Sink: SinkConfig{Endpoint: sink.URL}})
 	sink.waitForRequests(t, 2)
 	if c := s.Counters().Sinks[SinkOTLP]; c.Exported != 0 {
 		t.Errorf("%d events count as exported", c.Exported)
@@ -136,7 +136,7 @@ func TestPoisonIsFoundAndReported(t *testing.T) {
 	})
 	s := openStore(t, t.TempDir(), Options{})
 	record(t, s, numbered(1, 500)...)
-	startExporter(t, s, ExporterOptions{Endpoint: sink.URL})
+	startExporter(t, s, ExporterOptions{Sink: SinkConfig{Endpoint: sink.URL}})
 	// 497, and the three reports of the others.
 	waitFor(t, s, "all that is not poison", exported(500))
 	got, _ := sink.got()
@@ -169,7 +169,7 @@ func TestRefusingEverythingLosesNothing(t *testing.T) {
 		sink.set(refuseWith(http.StatusBadRequest))
 		s := openStore(t, t.TempDir(), Options{})
 		record(t, s, numbered(1, n)...)
-		startExporter(t, s, ExporterOptions{Endpoint: sink.URL})
+		startExporter(t, s, ExporterOptions{Sink: SinkConfig{Endpoint: sink.URL}})
 		sink.waitForRequests(t, 3*refusalsInARow)
 		if c := s.Counters().Sinks[SinkOTLP]; c.Dead != 0 || c.Waiting != uint64(n) {
 			t.Errorf("counters are %+v", c)
@@ -196,7 +196,7 @@ func TestRejectedReportsEnd(t *testing.T) {
 	})
 	s := openStore(t, t.TempDir(), Options{})
 	record(t, s, numbered(1, 3)...)
-	startExporter(t, s, ExporterOptions{Endpoint: sink.URL})
+	startExporter(t, s, ExporterOptions{Sink: SinkConfig{Endpoint: sink.URL}})
 	waitFor(t, s, "the first rejection", func(c SinkCounters) bool { return c.Dead == 1 })
 	record(t, s, numbered(4, 4)...) // its company shows that the report is to blame
 	waitFor(t, s, "the report's rejection", func(c SinkCounters) bool { return c.Dead == 2 && c.Waiting == 0 })
@@ -229,7 +229,7 @@ func TestPartialSuccess(t *testing.T) {
 		})
 		s := openStore(t, t.TempDir(), Options{})
 		record(t, s, numbered(1, 10)...)
-		startExporter(t, s, ExporterOptions{Endpoint: sink.URL})
+		startExporter(t, s, ExporterOptions{Sink: SinkConfig{Endpoint: sink.URL}})
 		waitFor(t, s, "the rest and the report", exported(7))
 		if c := s.Counters().Sinks[SinkOTLP]; c.Dead != 4 || c.Exported != 7 {
 			t.Errorf("%s: counters are %+v", kind, c)
@@ -251,18 +251,18 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	})
 	s := openStore(t, t.TempDir(), Options{})
 	record(t, s, numbered(1, 1)...)
-	e := startExporter(t, s, ExporterOptions{Endpoint: sink.URL})
+	e := startExporter(t, s, ExporterOptions{Sink: SinkConfig{Endpoint: sink.URL}})
 	sink.waitForRequests(t, 1)
 	sink.set(nil)
 	// An hour has not passed, but another configuration does not owe the old one's patience.
-	e.Reconfigure(sink.URL, nil)
+	e.Configure(SinkConfig{Endpoint: sink.URL + "/"})
 	waitFor(t, s, "the new configuration", exported(1))
 	if _, requests := sink.got(); requests != 2 {
 		t.Errorf("%d requests, want 2", requests)
 	}
 }
 
-func TestReconfigure(t *testing.T) {
+func TestConfigure(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
 	record(t, s, numbered(1, 5)...)
 	e := startExporter(t, s, ExporterOptions{})
@@ -270,16 +270,16 @@ func TestReconfigure(t *testing.T) {
 		t.Errorf("status without an endpoint is %+v", got)
 	}
 	first, second := newSinkServer(t), newSinkServer(t)
-	e.Reconfigure(first.URL, nil)
+	e.Configure(SinkConfig{Endpoint: first.URL})
 	waitFor(t, s, "the first", exported(5))
-	e.Reconfigure("ftp://user:secret@host", nil)
+	e.Configure(SinkConfig{Endpoint: "ftp://user:secret@host"})
 	record(t, s, numbered(6, 7)...)
-	e.Reconfigure(second.URL, nil)
+	e.Configure(SinkConfig{Endpoint: second.URL})
 	waitFor(t, s, "the second", exported(7))
 	if got, _ := second.got(); !slices.Equal(got, sequence(6, 7)) {
 		t.Errorf("the second got %v, want what the first had not", got)
 	}
-	e.Reconfigure("", nil)
+	e.Configure(SinkConfig{Endpoint: ""})
 	waitFor(t, s, "being off", func(c SinkCounters) bool { return !c.Active })
 }
 
@@ -287,14 +287,14 @@ func TestAnInvalidEndpointIsTold(t *testing.T) {
 	for endpoint, want := range map[string]string{
 		"ftp://user:secret@host": "must begin with http", "localhost:4318": "must begin with http", "http://%zz": "no URL", "http:": "name a host",
 	} {
-		_, _, err := logsURL(endpoint)
+		_, _, err := address(endpoint, "v1", "logs")
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", endpoint, err)
 		}
 	}
 }
 
-func TestHungReceiverDoesNotHoldReconfigureOrShutdown(t *testing.T) {
+func TestHungReceiverDoesNotHoldConfigureOrShutdown(t *testing.T) {
 	sink := newSinkServer(t)
 	release, entered := make(chan struct{}), make(chan struct{}, 16)
 	t.Cleanup(func() { close(release) })
@@ -308,9 +308,9 @@ func TestHungReceiverDoesNotHoldReconfigureOrShutdown(t *testing.T) {
 	})
 	s := openStore(t, t.TempDir(), Options{})
 	record(t, s, numbered(1, 1)...)
-	e := startExporter(t, s, ExporterOptions{Endpoint: sink.URL})
+	e := startExporter(t, s, ExporterOptions{Sink: SinkConfig{Endpoint: sink.URL}})
 	<-entered
-	e.Reconfigure(sink.URL, nil)
+	e.Configure(SinkConfig{Endpoint: sink.URL + "/"})
 	<-entered // the new configuration got its turn
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -325,7 +325,7 @@ func TestHungReceiverDoesNotHoldReconfigureOrShutdown(t *testing.T) {
 func TestShutdownSendsTheRest(t *testing.T) {
 	sink := newSinkServer(t)
 	s := openStore(t, t.TempDir(), Options{})
-	e := NewExporter(s, ExporterOptions{Endpoint: sink.URL, Linger: time.Hour})
+	e := NewExporter(s, ExporterOptions{Sink: SinkConfig{Endpoint: sink.URL}, Linger: time.Hour})
 	e.Start(t.Context())
 	record(t, s, numbered(1, 700)...)
 	shutdown(t, e)
@@ -340,7 +340,7 @@ func TestRestartGoesOnWhereItWas(t *testing.T) {
 	for round := range 3 {
 		s := openStore(t, dir, Options{})
 		record(t, s, numbered(10*round+1, 10*round+10)...)
-		e := startExporter(t, s, ExporterOptions{Endpoint: sink.URL})
+		e := startExporter(t, s, ExporterOptions{Sink: SinkConfig{Endpoint: sink.URL}})
 		shutdown(t, e)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -362,7 +362,7 @@ func TestGzipIsDroppedForThoseWhoDoNotKnowIt(t *testing.T) {
 	})
 	s := openStore(t, t.TempDir(), Options{})
 	record(t, s, numbered(1, 2)...)
-	startExporter(t, s, ExporterOptions{Endpoint: sink.URL})
+	startExporter(t, s, ExporterOptions{Sink: SinkConfig{Endpoint: sink.URL}})
 	waitFor(t, s, "the plain request", exported(2))
 }
 

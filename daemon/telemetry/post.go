@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -24,15 +25,45 @@ import (
 // answerLimit is how much of an answer is read, in bytes.
 const answerLimit = 1 << 20
 
-// receiver is where events go: one configuration of an Exporter.
+// receiver takes events over HTTP: one configuration of an Exporter.
 type receiver struct {
+	config   SinkConfig
 	url      string
 	redacted string // without a password, for logs
-	headers  map[string]string
+	kind     string // Content-Type
 	resource map[string]any
-	client   *http.Client
+	encode   encoder
+	client   *http.Client // nil: not made yet
 	now      func() time.Time
 	plain    bool // it does not take gzip
+}
+
+func newReceiver(c SinkConfig, resource map[string]any, encode encoder) (target, error) {
+	r := &receiver{config: c, resource: resource, encode: encode, now: time.Now}
+	var err error
+	switch c.Format {
+	case FormatHEC:
+		r.kind = "application/json"
+		r.url, r.redacted, err = address(c.Endpoint, "services", "collector", "event")
+	case FormatNDJSON, FormatOCSF:
+		r.kind = "application/x-ndjson"
+		r.url, r.redacted, err = address(c.Endpoint)
+	default:
+		r.kind = "application/x-protobuf"
+		r.url, r.redacted, err = address(c.Endpoint, "v1", "logs")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *receiver) name() string { return r.redacted }
+
+func (r *receiver) close() {
+	if r.client != nil {
+		r.client.CloseIdleConnections()
+	}
 }
 
 // answer is what a receiver that took the request said.
@@ -55,9 +86,9 @@ type setback struct {
 func (s *setback) Error() string { return s.err.Error() }
 func (s *setback) Unwrap() error { return s.err }
 
-// logsURL makes the address that takes logs out of an endpoint, as
+// address makes the address that takes events out of an endpoint, as
 // OTEL_EXPORTER_OTLP_ENDPOINT has it.
-func logsURL(endpoint string) (full, redacted string, err error) {
+func address(endpoint string, path ...string) (full, redacted string, err error) {
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return "", "", fmt.Errorf("the telemetry endpoint is no URL: %w", err)
@@ -65,8 +96,8 @@ func logsURL(endpoint string) (full, redacted string, err error) {
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return "", "", fmt.Errorf("the telemetry endpoint %q must begin with http:// or https:// and name a host", u.Redacted())
 	}
-	if !strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/v1/logs") {
-		u = u.JoinPath("v1", "logs")
+	if len(path) > 0 && !strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/"+strings.Join(path, "/")) {
+		u = u.JoinPath(path...)
 	}
 	u.Fragment = ""
 	return u.String(), u.Redacted(), nil
@@ -75,9 +106,14 @@ func logsURL(endpoint string) (full, redacted string, err error) {
 // post sends events once. The error is a *refusal, a *setback, or the end of
 // ctx.
 func (r *receiver) post(ctx context.Context, events []Event) (answer, error) {
-	body, err := proto.Marshal(request(r.resource, events))
+	body, err := r.encode(r.resource, events)
 	if err != nil {
-		return answer{}, &refusal{fmt.Sprintf("it cannot be written as OTLP: %v", err)}
+		return answer{}, &refusal{err.Error()}
+	}
+	if r.client == nil {
+		if r.client, err = newClient(r.config); err != nil {
+			return answer{}, &setback{err: err}
+		}
 	}
 	a, status, err := r.try(ctx, body)
 	if status == http.StatusUnsupportedMediaType && !r.plain {
@@ -98,10 +134,17 @@ func (r *receiver) try(ctx context.Context, body []byte) (answer, int, error) {
 	if err != nil {
 		return answer{}, 0, &setback{err: err}
 	}
-	for name, value := range r.headers {
+	for name, value := range r.config.Headers {
 		req.Header.Set(name, value)
 	}
-	req.Header.Set("Content-Type", "application/x-protobuf")
+	if r.config.HeadersFile != "" {
+		more, err := readHeaders(r.config.HeadersFile)
+		if err != nil {
+			return answer{}, 0, &setback{err: err}
+		}
+		maps.Copy(req.Header, more)
+	}
+	req.Header.Set("Content-Type", r.kind)
 	if !r.plain {
 		req.Header.Set("Content-Encoding", "gzip")
 	}
@@ -124,9 +167,13 @@ func (r *receiver) try(ctx context.Context, body []byte) (answer, int, error) {
 func (r *receiver) understand(resp *http.Response, text []byte) (answer, error) {
 	switch code := resp.StatusCode; {
 	case code >= 200 && code < 300:
-		a, err := readAnswer(resp.Header.Get("Content-Type"), text)
+		read := readAnswer
+		if r.config.Format == FormatHEC {
+			read = readHEC
+		}
+		a, err := read(resp.Header.Get("Content-Type"), text)
 		if err != nil {
-			return answer{}, &setback{err: fmt.Errorf("%s does not answer like an OTLP receiver: %w", r.redacted, err)}
+			return answer{}, &setback{err: fmt.Errorf("%s does not answer like a receiver of events: %w", r.redacted, err)}
 		}
 		return a, nil
 	case code == http.StatusBadRequest, code == http.StatusRequestEntityTooLarge, code == http.StatusUnprocessableEntity:
@@ -177,6 +224,21 @@ func readAnswer(contentType string, text []byte) (answer, error) {
 	return answer{}, nil
 }
 
+// readHEC reads Splunk's answer to a success.
+func readHEC(_ string, text []byte) (answer, error) {
+	var in struct {
+		Text string `json:"text"`
+		Code *int   `json:"code"`
+	}
+	if err := json.Unmarshal(text, &in); err != nil || in.Code == nil {
+		return answer{}, errors.New("its answer has no code, as Splunk's has")
+	}
+	if *in.Code != 0 {
+		return answer{}, fmt.Errorf("code %d: %s", *in.Code, in.Text)
+	}
+	return answer{}, nil
+}
+
 // explain is what a receiver says of a failure, short enough for a log line.
 func explain(contentType string, text []byte) string {
 	const limit = 300
@@ -210,8 +272,9 @@ func retryAfter(header string, now time.Time) time.Duration {
 
 func compress(body []byte) []byte {
 	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	_, _ = w.Write(body) // a bytes.Buffer never fails
+	b.Grow(len(body) / 4)
+	w, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed) // which is a level
+	_, _ = w.Write(body)                            // a bytes.Buffer never fails
 	_ = w.Close()
 	return b.Bytes()
 }

@@ -33,7 +33,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b.exporter = telemetry.NewExporter(b.store, telemetry.ExporterOptions{
-		Endpoint:   b.endpoint(),
+		Sink:       telemetry.SinkConfig{Endpoint: b.endpoint()},
 		Resource:   map[string]string{"service.name": "paddock", "service.version": "1.2.3", "host.name": "test-host"},
 		FirstRetry: 10 * time.Millisecond, LastRetry: 100 * time.Millisecond, Linger: -1,
 		Log: slog.New(b.failures),

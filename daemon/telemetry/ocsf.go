@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// ocsfVersion is the version of OCSF that is written.
+const ocsfVersion = "1.8.0"
+
+// encodeOCSF writes events in the Open Cybersecurity Schema Framework. Kind.OCSF
+// says in which class, Attribute.OCSF where an attribute is; whatever has no
+// place of its own is below unmapped, under its own name.
+func encodeOCSF(resource map[string]any, events []Event) ([]byte, error) {
+	var out []byte
+	for i := range events {
+		line, err := json.Marshal(ocsf(resource, &events[i]))
+		if err != nil {
+			return nil, fmt.Errorf("event %s cannot be written as OCSF: %w", events[i].ID, err)
+		}
+		out = append(append(out, line...), '\n')
+	}
+	return out, nil
+}
+
+type object = map[string]any
+
+// Values of OCSF's enumerations.
+const (
+	severityInformational = 1
+	severityMedium        = 3
+	severityHigh          = 4
+
+	statusSuccess = 1
+	statusFailure = 2
+
+	actionAllowed  = 1
+	actionDenied   = 2
+	actionObserved = 3
+
+	dispositionAllowed = 1
+	dispositionBlocked = 2
+
+	deviceDesktop = 2
+)
+
+func ocsf(resource map[string]any, e *Event) object {
+	class := base
+	if k := kindsByName[e.Name]; k != nil {
+		class = k.OCSF
+	}
+	refused, decided := refusedBy(e)
+	activity := class.Activity
+	if refused {
+		activity = class.Refused
+	}
+	out := object{
+		"class_uid": class.UID, "class_name": class.Name, "category_uid": class.Category,
+		"activity_id": activity, "type_uid": class.UID*100 + activity, "time": e.Time.UnixMilli(),
+		"severity_id": ocsfSeverity(e.Severity), "severity": e.Severity.String(),
+		"metadata": object{
+			"version": ocsfVersion, "uid": e.ID, "sequence": e.Seq, "log_name": e.Name, "profiles": []string{"host", "security_control"},
+			"product": object{"name": "Paddock", "vendor_name": "Paddock", "version": resource["service.version"]},
+		},
+		"device": object{"hostname": resource["host.name"], "type_id": deviceDesktop, "os": object{"name": resource["os.type"], "version": resource["os.version"], "type_id": osType(resource["os.type"])}},
+	}
+	if activity == 99 {
+		out["activity_name"] = e.Name
+	}
+	if e.Session != "" {
+		put(out, "actor.session.uid", e.Session)
+	}
+	if decided {
+		verdict(out, e, refused)
+	}
+	unmapped := object{}
+	for name, value := range e.Attrs {
+		if a := attributesByName[name]; a == nil || !place(out, class, a, value) {
+			unmapped[name] = value
+		}
+	}
+	if len(unmapped) > 0 {
+		out["unmapped"] = unmapped
+	}
+	if class.UID == finding.UID {
+		out["finding_info"] = object{"uid": e.ID, "title": e.Name}
+	}
+	return out
+}
+
+// place puts an attribute where OCSF has it, and says whether it could.
+func place(out object, class Class, a *Attribute, value any) bool {
+	path := a.OCSF
+	switch path {
+	case "", "action", "metadata.uid":
+		return false
+	case "process.cmd_line":
+		list, _ := value.([]string)
+		value = strings.Join(list, " ")
+	}
+	first, _, _ := strings.Cut(path, ".")
+	if first == "process" && class.UID != launch.UID {
+		path = "actor." + path
+	}
+	if first == "file" && class.UID != 1001 || first == "query" && class.UID != 4003 || first == "firewall_rule" && class.UID != connection.UID {
+		return false
+	}
+	put(out, path, value)
+	return true
+}
+
+// put sets a value at a dotted path, unless something else is on the way.
+func put(out object, path string, value any) {
+	for {
+		first, rest, more := strings.Cut(path, ".")
+		if !more {
+			out[first] = value
+			return
+		}
+		inner, ok := out[first].(object)
+		if !ok {
+			inner = object{}
+			out[first] = inner
+		}
+		out, path = inner, rest
+	}
+}
+
+// refusedBy says whether an event tells of a decision, and whether that was to
+// refuse.
+func refusedBy(e *Event) (refused, decided bool) {
+	decision, decided := e.Attrs[AttrDecision].(string)
+	return decided && decision != "allow", decided
+}
+
+// verdict writes OCSF's profile security_control.
+func verdict(out object, e *Event, refused bool) {
+	enforced, said := e.Attrs[AttrDecisionEnforced].(bool)
+	action, disposition, status := actionAllowed, dispositionAllowed, statusSuccess
+	switch {
+	case refused && said && !enforced:
+		action = actionObserved
+	case refused:
+		action, disposition, status = actionDenied, dispositionBlocked, statusFailure
+	}
+	out["action_id"], out["disposition_id"], out["status_id"] = action, disposition, status
+	if rule, ok := e.Attrs[AttrRule].(string); ok {
+		put(out, "authorizations", []object{{"decision": e.Attrs[AttrDecision], "policy": object{"name": rule, "uid": e.Attrs[AttrDecisionSource]}}})
+	}
+}
+
+func ocsfSeverity(s Severity) int {
+	switch s {
+	case Warn:
+		return severityMedium
+	case Error:
+		return severityHigh
+	}
+	return severityInformational
+}
+
+// osType is OCSF's os.type_id.
+func osType(name any) int {
+	switch name {
+	case "linux":
+		return 200
+	case "darwin":
+		return 300
+	}
+	return 0
+}
