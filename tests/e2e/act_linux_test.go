@@ -22,6 +22,12 @@ func act(name string, args []string) int {
 		err = actStorm(args)
 	case "act-cling":
 		err = actCling(args[0], args[1:])
+	case "act-answer":
+		err = actAnswer(args[0], args[1])
+	case "act-trace":
+		err = actTrace(args[0])
+	case "act-relay":
+		err = actRelay(args[0], args[1:])
 	default:
 		err = fmt.Errorf("unknown act %s %q", name, args)
 	}

@@ -56,6 +56,7 @@ type terminal struct {
 func (m *machine) terminal() *terminal {
 	m.t.Helper()
 	p := newProcess(m.agent, "-c", "/bin/sh; true")
+	p.cmd.SysProcAttr.Credential = m.credential
 	p.cmd.Dir = m.dir
 	in, err := p.cmd.StdinPipe()
 	must(m.t, err)

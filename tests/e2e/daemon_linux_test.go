@@ -48,8 +48,9 @@ type machine struct {
 	agent  string // path of the only program that is an agent here
 	detach bool   // the daemon takes the kernel side down when it stops
 
-	more  []string // options of the daemon
-	names []string // of events to follow; none: all
+	more       []string            // options of the daemon
+	credential *syscall.Credential // of agents; nil: root
+	names      []string            // of events to follow; none: all
 
 	daemon *process // nil before start
 	events *follower

@@ -17,10 +17,13 @@ import (
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 )
 
+// nobody is a user who is neither root nor anybody else.
+const nobody = 65534
+
 // openTerminal makes a pseudo-terminal: what a terminal program holds, and what runs
 // in it.
 func openTerminal() (master, slave *os.File, err error) {
-	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -79,11 +82,9 @@ func (m *machine) onTerminal(uid int, line ...string) *person {
 			}
 		}
 	}()
-	m.t.Cleanup(func() { // a read of a terminal ends when nobody has its other end
-		_ = unix.Kill(-p.pid(), unix.SIGKILL)
-		<-p.ended
-		<-read
+	m.t.Cleanup(func() {
 		master.Close()
+		<-read
 	})
 	return &person{p, master, read}
 }
