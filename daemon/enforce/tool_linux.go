@@ -101,7 +101,7 @@ func judgeCommands(rules *policy.Rules, call ToolCall) judged {
 			return out
 		}
 	}
-	out.allowed = len(commands) > 0
+	out.allowed = slices.ContainsFunc(commands, func(c text.Command) bool { return c.Kind == text.Program })
 	for _, c := range commands {
 		if c.Kind == text.Builtin || c.Kind == text.Function {
 			continue

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seed-649e9bbc/paddock/daemon/api"
+	"github.com/seed-649e9bbc/paddock/daemon/approval"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+)
+
+// actTool asks as an agent's hook does.
+func actTool(socket, call, command string) error {
+	a, err := api.NewClient(socket).RequestTool(context.Background(), api.ToolRequest{Tool: "Bash", Command: command, ToolCall: call, Ask: call == "ask"})
+	fmt.Println(a.Decision, a.Reason)
+	return err
+}
+
+const toolAskRules = `
+[rules]
+prefix_rules = [
+  { pattern = [{ token = "touch" }, { token = "never" }], decision = "forbidden", justification = "never" },
+  { pattern = [{ token = "touch" }], decision = "prompt", justification = "it leaves files" },
+]
+[paddock]
+mode = "enforce"
+`
+
+// What an agent's hook asks about is answered before it runs, and what was approved
+// there is not asked about a second time, nor anything else with it.
+func TestToolCall(t *testing.T) {
+	m := started(t, toolAskRules)
+	hook := func(call, command string) *process {
+		t.Helper()
+		return m.begin(shared.self+" act-tool "+m.socket()+" "+call+" '"+command+"'", "PDK_TOOL_CALL="+call)
+	}
+	said := func(p *process) string {
+		t.Helper()
+		p.wait(t)
+		return p.out.String()
+	}
+	if out := said(hook("c1", "cd /tmp && echo x")); !strings.HasPrefix(out, "none ") {
+		t.Errorf("what no rule is about: %q", out)
+	}
+	if out := said(hook("c2", "cd x; FOO=1 touch never && true")); !strings.HasPrefix(out, "deny ") || !strings.Contains(out, "never") {
+		t.Errorf("what is forbidden: %q", out)
+	}
+	if n := len(m.pending()); n != 0 {
+		t.Errorf("%d questions about what is forbidden", n)
+	}
+	if out, _ := exec.Command(shared.self, "act-tool", m.socket(), "c3", "true").CombinedOutput(); !strings.Contains(string(out), "belongs to no session") {
+		t.Errorf("asked by nobody's process: %q", out)
+	}
+
+	// One process asks, runs what was approved, and something else.
+	p := m.begin(shared.self + " act-tool " + m.socket() + " c4 'echo a && touch one'; touch one; echo code-$?; touch one & wait; true")
+	e := m.events.wait("the question", func(e telemetry.Event) bool {
+		return e.Name == telemetry.NameApprovalRequested && text(e, telemetry.AttrApprovalKind) == "tool"
+	})
+	id := text(e, telemetry.AttrApprovalID)
+	if all := m.pending(); len(all) != 1 || all[0].Input != "echo a && touch one" || all[0].Tool != "Bash" || all[0].ToolCall != "c4" || all[0].Kind != approval.Tool {
+		t.Errorf("the question: %+v", all)
+	}
+	m.answers(0, "approve", id)
+	p.says(t, "allow approved by root (terminal)")
+	p.says(t, "code-0")
+	ran := m.events.wait("what was approved", func(e telemetry.Event) bool {
+		return e.Name == telemetry.NameProcessExec && text(e, telemetry.AttrApprovalID) == id
+	})
+	if !m.exists("one") || text(ran, telemetry.AttrApprovalState) != "allowed" {
+		t.Errorf("it did not run: %v", ran.Attrs)
+	}
+	// The second time it is a question of its own.
+	m.answers(0, "deny", m.question("one"))
+	p.wait(t)
+
+	// An agent's own program of that name was not what was approved.
+	copyFile(t, "/usr/bin/touch", filepath.Join(m.dir, "touch"))
+	q := m.begin(shared.self + " act-tool " + m.socket() + " c5 'touch two'; ./touch two; echo code-$?")
+	m.answers(0, "approve", text(m.events.wait("the question", func(e telemetry.Event) bool {
+		return text(e, telemetry.AttrToolCallID) == "c5" && e.Name == telemetry.NameApprovalRequested
+	}), telemetry.AttrApprovalID))
+	m.answers(0, "deny", m.question("two"))
+	q.says(t, "code-137")
+	if m.exists("two") {
+		t.Error("it ran")
+	}
+
+	// An agent that wants a person asked gets one, and an answer withdrawn with it.
+	asks := hook("ask", "true")
+	wanted := m.events.wait("the question", func(e telemetry.Event) bool {
+		return e.Name == telemetry.NameApprovalRequested && text(e, telemetry.AttrToolCallID) == "ask"
+	})
+	if !strings.Contains(text(wanted, telemetry.AttrDecisionReason), "asks for permission") {
+		t.Errorf("the question: %v", wanted.Attrs)
+	}
+	must(t, asks.cmd.Process.Kill())
+	must(t, exec.Command("kill", "-9", "--", fmt.Sprint(-asks.pid())).Run())
+	m.events.wait("its end", func(e telemetry.Event) bool {
+		return e.Name == telemetry.NameApprovalCancelled && text(e, telemetry.AttrApprovalID) == text(wanted, telemetry.AttrApprovalID)
+	})
+}
