@@ -51,7 +51,7 @@ func (q *Queue) grant(r *request, answer Answer) error {
 	}
 	q.grants = append(q.grants, g)
 	if answer.Scope == Always {
-		if err := q.saveNow(); err != nil {
+		if err := q.save(q.snapshot(), true); err != nil {
 			q.grants = q.grants[:len(q.grants)-1]
 			return fmt.Errorf("saving the rule: %w", err)
 		}
@@ -115,7 +115,7 @@ func (q *Queue) Revoke(of Viewer, id string) error {
 	}
 	g := q.grants[i]
 	q.grants = slices.Delete(q.grants, i, i+1)
-	err := q.saveNow()
+	err := q.save(q.snapshot(), true)
 	q.mu.Unlock()
 	q.record(telemetry.Event{Name: telemetry.NameApprovalRevoked, Time: time.Now(), Severity: telemetry.Info, Session: g.Session, Attrs: map[string]any{
 		telemetry.AttrApprovalID: g.ID, telemetry.AttrApprovalScope: string(g.Scope), telemetry.AttrApprovalRule: g.Rule,

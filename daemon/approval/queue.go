@@ -271,7 +271,7 @@ func (q *Queue) finish(r *request, state State, answer Answer) []telemetry.Event
 }
 
 // keepOver is how many questions that are over are kept for the history.
-const keepOver = 1000
+const keepOver = 500
 
 func (q *Queue) remember(a *Approval) {
 	copied := *a

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -18,6 +19,10 @@ type saver struct {
 	dirty chan struct{}
 	stop  chan struct{}
 	done  chan struct{}
+
+	taken   uint64 // snapshots so far; guarded by the queue
+	write   sync.Mutex
+	written uint64 // the latest snapshot in the file; guarded by write
 }
 
 // gather is how long changes are gathered before they are written.
@@ -42,9 +47,10 @@ func (q *Queue) startSaver() {
 			case <-s.dirty:
 			}
 			q.mu.Lock()
-			err := q.saveNow()
+			now := q.snapshot()
 			q.mu.Unlock()
-			if err != nil {
+			// Nobody waits for the disk, and holds do not outlive the machine.
+			if err := q.save(now, false); err != nil {
 				q.log.Error("saving the approvals", "error", err)
 			}
 			select {
@@ -60,8 +66,9 @@ func (q *Queue) stopSaver() error {
 	close(q.saver.stop)
 	<-q.saver.done
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.saveNow()
+	now := q.snapshot()
+	q.mu.Unlock()
+	return q.save(now, true)
 }
 
 // saved is the content of the file.
@@ -70,6 +77,8 @@ type saved struct {
 	Pending []savedRequest `json:"pending"`
 	Grants  []savedGrant   `json:"grants"`
 	Over    []*Approval    `json:"over"`
+
+	number uint64 // of the snapshot
 }
 
 type savedRequest struct {
@@ -88,29 +97,46 @@ type savedGrant struct {
 
 const savedVersion = 1
 
-// saveNow writes the file; it is whole or the one before, whatever happens.
-func (q *Queue) saveNow() error {
-	out := saved{Version: savedVersion, Over: q.over}
+// snapshot is what there is to save now; q is locked.
+func (q *Queue) snapshot() saved {
+	q.saver.taken++
+	out := saved{Version: savedVersion, Over: slices.Clone(q.over), number: q.saver.taken}
 	for _, r := range q.pending {
 		out.Pending = append(out.Pending, savedRequest{r.approval, r.intent, r.question.Names, r.question.Within, r.question.Identity})
 	}
 	for _, g := range q.grants {
 		out.Grants = append(out.Grants, savedGrant{g.Grant, g.key, g.answer})
 	}
-	data, err := json.Marshal(out)
+	return out
+}
+
+// save writes a snapshot, unless a later one is written already. The file is whole or
+// the one before, whatever happens; with sync it outlives the machine too.
+func (q *Queue) save(what saved, sync bool) error {
+	data, err := json.Marshal(what)
 	if err != nil {
 		return fmt.Errorf("writing the approvals: %w", err)
 	}
-	return replaceFile(q.options.File, data)
+	s := &q.saver
+	s.write.Lock()
+	defer s.write.Unlock()
+	if what.number <= s.written {
+		return nil
+	}
+	if err := replaceFile(q.options.File, data, sync); err != nil {
+		return err
+	}
+	s.written = what.number
+	return nil
 }
 
-func replaceFile(path string, data []byte) error {
+func replaceFile(path string, data []byte, sync bool) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new*") // mode 0600
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	_, err = f.Write(data)
-	if err == nil {
+	if err == nil && sync {
 		err = f.Sync()
 	}
 	err = errors.Join(err, f.Close())

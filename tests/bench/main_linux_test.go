@@ -45,6 +45,7 @@ func TestBench(t *testing.T) {
 		comeFirst(t)
 	}
 	t.Run("cost", func(t *testing.T) { testCost(t, binary) })
+	t.Run("approval", func(t *testing.T) { testApproval(t, binary) })
 	t.Run("storm", func(t *testing.T) { testStorm(t, binary) })
 }
 

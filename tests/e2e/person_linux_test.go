@@ -4,40 +4,19 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+	"github.com/seed-649e9bbc/paddock/tests/pty"
 )
 
 // nobody is a user who is neither root nor anybody else.
 const nobody = 65534
-
-// openTerminal makes a pseudo-terminal: what a terminal program holds, and what runs
-// in it.
-func openTerminal() (master, slave *os.File, err error) {
-	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	master = os.NewFile(uintptr(fd), "ptmx")
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		return nil, nil, err
-	}
-	n, err := unix.IoctlGetUint32(fd, unix.TIOCGPTN)
-	if err != nil {
-		return nil, nil, err
-	}
-	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	return master, slave, err
-}
 
 // person is somebody at a terminal of their own.
 type person struct {
@@ -60,7 +39,7 @@ func (m *machine) shell(uid int, script string) *person {
 
 func (m *machine) onTerminal(uid int, line ...string) *person {
 	m.t.Helper()
-	master, slave, err := openTerminal()
+	master, slave, err := pty.Open()
 	must(m.t, err)
 	p := newProcess(line...)
 	p.cmd.Dir = m.dir

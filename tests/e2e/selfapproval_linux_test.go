@@ -18,6 +18,7 @@ import (
 	"github.com/seed-649e9bbc/paddock/daemon/api"
 	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+	"github.com/seed-649e9bbc/paddock/tests/pty"
 )
 
 // An agent's process, of the same user as the person who is asked, tries each way to
@@ -206,7 +207,7 @@ func actRelay(address string, line []string) error {
 		}
 		defer conn.Close()
 	}
-	master, slave, err := openTerminal()
+	master, slave, err := pty.Open()
 	if err != nil {
 		return err
 	}
