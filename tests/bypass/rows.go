@@ -48,5 +48,6 @@ func Subjects() []Subject {
 		{"exec", execRows},
 		{"attribution", attributionRows},
 		{"network", networkRows},
+		{"approvals", approvalRows},
 	}
 }

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bypass
+
+const (
+	itself = "tests/e2e TestAgentCannotApproveItself/"
+	others = "tests/e2e TestOtherProgramsCannotApprove"
+)
+
+// Ways to a yes that no person has given.
+var approvalRows = []Row{
+	{
+		ID: "Q1", Attack: "answer with `paddock approve`, a copy of it, or a client of its own", Hook: "SO_PEERCRED, pidfd, the mark of the process", Core: "the same", Verdict: Stopped,
+		Tests: []string{itself + "the-command", itself + "a-copy-of-paddock", itself + "its-own-client"},
+	},
+	{
+		ID: "Q2", Attack: "the same from a new session, a namespace, a terminal of its own, or `paddock run`", Hook: "the mark is inherited", Core: "the same", Verdict: Stopped,
+		Tests: []string{
+			itself + "away-from-its-parent", itself + "in-a-pid-namespace", itself + "in-a-user-namespace", itself + "a-terminal-of-its-own", itself + "a-session-of-its-own",
+		},
+	},
+	{
+		ID: "Q3", Attack: "another program of the same user answers for it", Hook: "only the companion's file with its group, and paddock on a terminal, count", Core: "the same", Verdict: Stopped,
+		Tests: []string{others},
+	},
+	{
+		ID: "Q4", Attack: "ssh to this machine, and answer there", Hook: "the other end of the terminal has a connection from this machine", Core: "the same", Verdict: Stopped,
+		Tests: []string{others},
+	},
+	{
+		ID: "Q5", Attack: "type into the terminal somebody answers on", Hook: "an answer from a terminal that a session has open does not count", Core: "the same", Verdict: Partly,
+		Why:   "what makes the user's own tmux or terminal program type is not seen: the boundary keeps sessions from their sockets",
+		Tests: []string{"tests/e2e TestAgentCannotApproveItself", "tests/e2e TestAgentsTerminalIsTold"},
+	},
+	{
+		ID: "Q6", Attack: "trace, or write into, the process that answers", Hook: "it is not dumpable; a traced one is refused", Core: "the same", Verdict: Stopped,
+		Tests: []string{itself + "tracing-who-answers", itself + "writing-into-who-answers"},
+	},
+	{
+		ID: "Q7", Attack: "write the remembered answers, or read the questions' IDs", Hook: "files of root's; IDs cannot be guessed, and are told to who is asked", Core: "the same", Verdict: Stopped,
+		Tests: []string{itself + "the-remembered-answers", itself + "reading-them", itself + "reading-what-is-asked"},
+	},
+	{
+		ID: "Q8", Attack: "wake what is held (SIGCONT)", Hook: "refused (`task_kill`)", Core: "killed at its first system call", Verdict: Stopped,
+		Tests: []string{itself + "waking-the-process"},
+	},
+	{
+		ID: "Q9", Attack: "ask until the person clicks through", Hook: "the same is asked once; limits for each session and user; what was refused is not asked again for a minute", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/approval TestTooManyQuestions", "daemon/approval TestRefusedIsNotAskedAgainAtOnce", "tests/e2e TestAThousandAreOneQuestion"},
+	},
+	{
+		ID: "Q10", Attack: "get a harmless command allowed for ever that allows others (`bash -c`, `python`, a prefix)", Hook: "an answer is for exactly the command shown; not for what runs other things", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/approval TestAlwaysIsNarrow"},
+	},
+	{
+		ID: "Q11", Attack: "exchange the program while the person reads", Hook: "the file is open already; another file is another question", Core: "the same", Verdict: Partly,
+		Why:   "an interpreter reads its script after the answer; what the script runs is judged",
+		Tests: []string{"daemon/approval TestTheSameQuestionIsAskedOnce"},
+	},
+	{
+		ID: "Q12", Attack: "kill the daemon, or change the requirements, in the middle of a question", Hook: "held by the kernel, spared by the guard, judged anew", Core: "the same", Verdict: Stopped,
+		Tests: []string{"tests/e2e TestApprovalSurvivesRestart", "tests/e2e TestApprovalDiesWithoutADaemon", "tests/e2e TestRequirementsChangeWhileSomebodyIsAsked"},
+	},
+	{
+		ID: "Q13", Attack: "have the hook's question approved, and run something else", Hook: "what was approved may run once, if it is the program people mean by its name", Core: "the same", Verdict: Stopped,
+		Tests: []string{"tests/e2e TestToolCall"},
+	},
+}
