@@ -53,6 +53,9 @@ A time is RFC 3339. An attribute that does not apply is left out. *tallied* attr
 counted, hour by hour, for longer than the events are kept. OCSF is version 1.8: class and activity, the second one where
 something was refused. ECS is the Elastic Common Schema: ` + "`event.category`" + ` and ` + "`event.type`" + `.
 
+An event ` + "`paddock.agent.*`" + ` is what an agent reports of itself. It carries besides what the agent wrote, attribute by attribute, as
+it wrote it, below ` + "`paddock.record.`" + `: ` + "`paddock.record.event.name`" + ` is the agent's own name of the record.
+
 `
 
 // SchemaMarkdown returns the schema for people: docs/events.md.

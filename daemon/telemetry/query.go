@@ -13,7 +13,7 @@ import (
 )
 
 // Query chooses events: those that are all of what is set. The zero value
-// chooses all. Each field but the last three has an index, so that one event is
+// chooses all. Each field but the last four has an index, so that one event is
 // found among a million at once; see schema2 for the attributes they stand for.
 type Query struct {
 	Session string   // ID of the one session wanted
@@ -26,6 +26,7 @@ type Query struct {
 	Host    string   // AttrServerAddress or AttrDNSQuestionName
 	Address string   // AttrDestinationAddress
 	After   int64    // Seq greater than this
+	Before  int64    // Seq less than this; 0: no bound
 	Limit   int      // at most so many, the oldest of them; 0: DefaultLimit, for Follow no limit
 	Newest  bool     // the newest Limit instead of the oldest, in the same order; not for Follow
 }
@@ -127,6 +128,10 @@ func (q Query) sql() (string, []any) {
 			b.WriteString(` AND ` + c.column + ` = ?`)
 			args = append(args, c.value)
 		}
+	}
+	if q.Before != 0 {
+		b.WriteString(` AND seq < ?`)
+		args = append(args, q.Before)
 	}
 	if q.PID != 0 {
 		b.WriteString(` AND pid = ?`)

@@ -2,8 +2,13 @@
 
 package telemetry
 
-// attributes is every attribute an event may have: name, type, meaning, OCSF 1.8, ECS.
-var attributes = []Attribute{
+import "slices"
+
+// attributes is every attribute an event may have.
+var attributes = slices.Concat(ownAttributes, agentAttributes)
+
+// ownAttributes are those of what Paddock saw and did itself: name, type, meaning, OCSF 1.8, ECS.
+var ownAttributes = []Attribute{
 	{AttrEventName, String, "the name of the event, again: some backends drop OTLP's own field. Set on export", "", "event.action"},
 	{AttrRecordUID, String, "a ULID, the same on each delivery. Set on export", "metadata.uid", "event.id"},
 	{AttrSessionID, String, "the session. Set on export and in JSON", "actor.session.uid", "session.id"},

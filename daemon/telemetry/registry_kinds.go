@@ -2,6 +2,8 @@
 
 package telemetry
 
+import "slices"
+
 // Classes of OCSF 1.8, by what Paddock uses of them.
 var (
 	launch     = Class{1007, "Process Activity", 1, 1, 99}
@@ -14,7 +16,10 @@ var (
 )
 
 // kinds is every kind of event, in the order in which people read of them.
-var kinds = []Kind{
+var kinds = slices.Concat(ownKinds, agentKinds)
+
+// ownKinds are what Paddock saw and did itself.
+var ownKinds = []Kind{
 	{
 		Name: NameSessionStart, Meaning: "An agent started, or was found running.", Attributes: all(whoAndWhy, whichSession),
 		OCSF: launch, Category: "process", Action: "start", Tally: []string{AttrAgent, AttrSurface, AttrAgentVersion},

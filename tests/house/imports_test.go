@@ -21,7 +21,7 @@ const module = "github.com/seed-649e9bbc/paddock"
 // here does not exist: whoever adds one says here what it stands on.
 var may = map[string][]string{
 	".":                       {"daemon/cli"},
-	"daemon":                  {"daemon/*", "ebpf", "mdm"},
+	"daemon":                  {"daemon/*", "daemon/telemetry/*", "ebpf", "mdm"},
 	"daemon/policy":           {"daemon/policy/codex", "daemon/policy/document"},
 	"daemon/policy/codex":     {"daemon/policy/document"},
 	"daemon/policy/document":  {},
@@ -33,16 +33,20 @@ var may = map[string][]string{
 	"daemon/egress/resolver":  {"daemon/egress", "daemon/policy", "daemon/telemetry"},
 	"daemon/approval":         {"daemon/policy", "daemon/telemetry"},
 	"daemon/enforce":          {"daemon/approval", "daemon/policy", "daemon/policy/shell", "daemon/session", "daemon/telemetry", "ebpf"},
-	"daemon/api":              {"daemon/approval", "daemon/session", "daemon/telemetry"},
+	"daemon/api":              {"daemon/approval", "daemon/session", "daemon/telemetry", "daemon/telemetry/join"},
 	"daemon/approval/show":    {},
 	"daemon/companion":        {"daemon/api", "daemon/approval", "daemon/approval/show", "daemon/companion/*"},
 	"daemon/companion/dialog": {"daemon/companion/notify"},
 	"daemon/companion/notify": {},
 	"daemon/hook":             {},
-	"daemon/cli":              {"daemon", "daemon/api", "daemon/approval", "daemon/companion", "daemon/hook", "daemon/policy", "daemon/policy/*", "daemon/session", "daemon/telemetry", "mdm"},
+	"daemon/cli":              {"daemon", "daemon/api", "daemon/approval", "daemon/companion", "daemon/hook", "daemon/policy", "daemon/policy/*", "daemon/session", "daemon/telemetry", "daemon/telemetry/*", "mdm"},
 	"ebpf":                    {},
 	"installer":               {},
 	"mdm":                     {"daemon/policy", "daemon/policy/codex", "daemon/policy/rulesfile"},
+
+	"daemon/telemetry/join":     {"daemon/telemetry"},
+	"daemon/telemetry/receiver": {"daemon/telemetry"},
+	"daemon/telemetry/report":   {"daemon/telemetry/join"},
 }
 
 // topLevel is all that may lie at the top, besides files that begin with a dot.
