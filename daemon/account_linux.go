@@ -16,6 +16,11 @@ func (d *Daemon) counters() (map[string]uint64, telemetry.Counters, error) {
 	all := map[string]uint64{}
 	store := d.store.Counters()
 	addStore(all, store)
+	if d.receiver != nil {
+		for name, v := range d.receiver.Counters() {
+			all[name] = v
+		}
+	}
 	for name, v := range d.enforcer.Counters() {
 		all[name] = v
 	}

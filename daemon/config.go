@@ -34,6 +34,9 @@ type Config struct {
 	// HoldGrace is how long what a person is asked about waits for the next daemon when
 	// this one ends; then it is killed. Zero: DefaultHoldGrace.
 	HoldGrace time.Duration
+	// OTLPAddr is where agents' own telemetry is taken in, an address of loopback
+	// with its port. "off": nowhere, which is the default of a private instance.
+	OTLPAddr string
 	// DetachOnStop takes the kernel side down on an orderly stop. Without it,
 	// governed processes stay governed, and what would need an answer is killed.
 	DetachOnStop bool
@@ -46,6 +49,7 @@ type Config struct {
 const (
 	DefaultStateDir = "/var/lib/paddock"
 	DefaultRunDir   = "/run/paddock"
+	DefaultOTLPAddr = "127.0.0.1:4328" // not OTLP's own 4318, where a developer's collector may be
 	defaultPinRoot  = "/sys/fs/bpf"
 	// DefaultCompanion is where the companion's program is installed.
 	DefaultCompanion = "/usr/libexec/paddock/companion"
@@ -75,6 +79,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Cgroup == "" {
 		c.Cgroup = defaultCgroup()
+	}
+	if c.OTLPAddr == "" && filepath.Clean(c.RunDir) == DefaultRunDir {
+		c.OTLPAddr = DefaultOTLPAddr
+	}
+	if c.OTLPAddr == "off" {
+		c.OTLPAddr = ""
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

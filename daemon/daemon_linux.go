@@ -18,6 +18,7 @@ import (
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/daemon/session"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry/receiver"
 	"github.com/seed-649e9bbc/paddock/ebpf"
 	"github.com/seed-649e9bbc/paddock/mdm"
 )
@@ -38,6 +39,7 @@ type Daemon struct {
 	prompts   prompts
 	enforcer  *enforce.Enforcer
 	server    *api.Server
+	receiver  *receiver.Receiver
 
 	saving   sync.Mutex // of the file the sessions are in
 	applying sync.Mutex // one result of the loader after the other, in their order
@@ -45,6 +47,7 @@ type Daemon struct {
 	people   people
 	mu       sync.Mutex // guards what follows
 	policy   inForce
+	intake   api.Intake // of agents' telemetry
 }
 
 // inForce is what status says of the requirements.
@@ -142,6 +145,7 @@ func (d *Daemon) up(ctx context.Context) error {
 		return err
 	}
 	d.startExporters(ctx)
+	d.startReceiver(ctx)
 	d.server = api.NewServer(c.socket(), d, c.Log)
 	return d.server.Start(ctx)
 }
@@ -156,6 +160,11 @@ func (d *Daemon) down(ctx context.Context) error {
 		if err := d.server.Shutdown(short); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			errs = append(errs, err)
 		}
+		cancel()
+	}
+	if d.receiver != nil {
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		errs = append(errs, d.receiver.Shutdown(short))
 		cancel()
 	}
 	if d.enforcer != nil {

@@ -20,6 +20,7 @@ func (d *Daemon) sessionsChanged() {
 		d.config.Log.Error("saving the sessions", "error", err)
 	}
 	d.meet()
+	d.forgetEnded()
 }
 
 func (d *Daemon) savedPath() string { return filepath.Join(d.config.StateDir, "sessions.json") }

@@ -21,11 +21,11 @@ var _ api.Backend = (*Daemon)(nil)
 // Status says what is in force and whether anything was lost.
 func (d *Daemon) Status(ctx context.Context) (api.Status, error) {
 	d.mu.Lock()
-	p := d.policy
+	p, intake := d.policy, d.intake
 	d.mu.Unlock()
 	s := api.Status{
 		Version: d.config.Version, PID: os.Getpid(), Mode: p.applied.Mode.String(), Started: d.started,
-		Kernel: ebpf.KernelRelease(), SessionsLive: d.sessions.Live(),
+		Kernel: ebpf.KernelRelease(), SessionsLive: d.sessions.Live(), Intake: intake,
 		Policy: api.PolicyStatus{
 			Generation: uint64(p.generation), Rules: len(p.applied.Rules),
 			LastKnown: p.result.LastKnownGood, Strictest: p.result.Strictest || p.applied != p.result.Requirements,

@@ -83,6 +83,12 @@ func (s *Server) whole(ctx context.Context, peer Peer, id string) (string, error
 		}
 		found = sessions[i].ID
 	}
+	if found == "" && len(id) == ulidLen {
+		// One that the daemon remembers no more, perhaps.
+		if uid, known, err := s.backend.Owner(ctx, id); err != nil || known && uid == peer.UID {
+			return id, err
+		}
+	}
 	if found == "" {
 		return "", refused(http.StatusNotFound, "there is no session %q of yours", id)
 	}
@@ -119,7 +125,12 @@ func (o *owners) sees(ctx context.Context, id string) (bool, error) {
 		o.mine[sessions[i].ID] = true
 	}
 	if !o.mine[id] {
-		o.mine[id] = false
+		// One that the daemon remembers no more, perhaps.
+		uid, known, err := o.server.backend.Owner(ctx, id)
+		if err != nil {
+			return false, err
+		}
+		o.mine[id] = known && uid == o.peer.UID
 	}
 	return o.mine[id], nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry/join"
 )
 
 // childEnv makes the test program be another process of a test: its value says
@@ -45,6 +46,8 @@ type seen struct {
 	First    string // with a limit of one
 	Newest   string // one
 	Errors   map[string]int
+
+	Explained, Account string
 }
 
 func child(what string) error {
@@ -102,6 +105,14 @@ func look(path string) error {
 	note("root's", err)
 	_, err = collect(c.Events(ctx, telemetry.Query{Session: sessionRoot[20:]}, false))
 	note("root's suffix", err)
+	story, err := c.Explain(ctx, join.Subject{Kind: join.KindPID, Value: "1"})
+	note("explain", err)
+	s.Explained = story.Session.ID
+	_, err = c.Account(ctx, sessionRoot, join.Page{})
+	note("root's account", err)
+	account, err := c.Account(ctx, sessionForgot, join.Page{Before: 7, Limit: 3})
+	note("forgotten account", err)
+	s.Account = fmt.Sprint(account.Session.ID, account.Last, account.Events)
 	_, err = c.Run(ctx, RunRequest{Argv: []string{"x"}})
 	note("run", err)
 	return json.NewEncoder(os.Stdout).Encode(s)
@@ -137,7 +148,8 @@ func TestUserSeesOwnSessionsOnly(t *testing.T) {
 	path, _ := serve(t, f, nil)
 	want := seen{
 		UID: nobody, Sessions: []string{sessionNobody}, Events: "cd", First: "c", Newest: "d",
-		Errors: map[string]int{"root's": 404, "root's suffix": 404},
+		Errors:    map[string]int{"root's": 404, "root's suffix": 404, "root's account": 404},
+		Explained: sessionForgot, Account: sessionForgot + "7 3",
 	}
 	if diff := cmp.Diff(want, askAs(t, nobody, path)); diff != "" {
 		t.Errorf("user %d (-want +got):\n%s", nobody, diff)
@@ -146,6 +158,7 @@ func TestUserSeesOwnSessionsOnly(t *testing.T) {
 		t.Errorf("adopted %+v; want the user's process", got)
 	}
 	want = seen{Sessions: []string{sessionNobody, sessionRoot}, Events: "abcde", First: "a", Newest: "e", Errors: map[string]int{}}
+	want.Explained, want.Account = sessionRoot, sessionForgot+"7 3"
 	if diff := cmp.Diff(want, askAs(t, 0, path)); diff != "" {
 		t.Errorf("root (-want +got):\n%s", diff)
 	}
@@ -162,6 +175,10 @@ func TestGovernedMayAskForTheStatusOnly(t *testing.T) {
 	_, err := c.Sessions(t.Context())
 	wantError(t, err, 403)
 	_, err = collect(c.Events(t.Context(), telemetry.Query{}, true))
+	wantError(t, err, 403)
+	_, err = c.Explain(t.Context(), join.Subject{Kind: join.KindPID, Value: "1"})
+	wantError(t, err, 403)
+	_, err = c.Account(t.Context(), sessionRoot, join.Page{})
 	wantError(t, err, 403)
 	_, err = c.Run(t.Context(), RunRequest{Argv: []string{"x"}})
 	wantError(t, err, 403)

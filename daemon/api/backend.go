@@ -9,6 +9,7 @@ import (
 	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/session"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry/join"
 )
 
 // Backend is the daemon behind the API. The server decides who may ask; the
@@ -23,6 +24,13 @@ type Backend interface {
 	// Adopt makes the peer the root of a session. When it returns, the peer is
 	// governed.
 	Adopt(context.Context, Peer, RunRequest) (RunResponse, error)
+	// Owner returns the user whose a session is, also of one that ended long ago;
+	// false when nothing is stored of it.
+	Owner(ctx context.Context, session string) (uid uint32, known bool, err error)
+	// Explain tells why something ran, from the sessions that sees allows.
+	Explain(ctx context.Context, subjects []join.Subject, sees func(session string) bool) (*join.Story, error)
+	// Account puts together what is stored of a session.
+	Account(ctx context.Context, session string, p join.Page) (*join.Account, error)
 	// Governed reports whether the process belongs to a session.
 	Governed(pid int) bool
 

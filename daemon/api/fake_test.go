@@ -18,6 +18,7 @@ import (
 	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/session"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry/join"
 )
 
 // nobody is a user who is neither root nor anybody else.
@@ -26,6 +27,7 @@ const nobody = 65534
 const (
 	sessionRoot   = "01JZ0000000000000000000ABC"
 	sessionNobody = "01JZ0000000000000000000XYZ"
+	sessionForgot = "01JZ000000000000000FRGTTN1" // of nobody, remembered by the store alone
 )
 
 // fake is a daemon that is not one.
@@ -102,6 +104,26 @@ func (f *fake) Events(ctx context.Context, q telemetry.Query, follow bool) iter.
 		<-ctx.Done()
 		yield(telemetry.Event{}, ctx.Err())
 	}
+}
+
+func (f *fake) Owner(_ context.Context, id string) (uint32, bool, error) {
+	if id == sessionForgot {
+		return nobody, true, nil
+	}
+	return 0, false, f.err
+}
+
+func (f *fake) Explain(_ context.Context, subjects []join.Subject, sees func(string) bool) (*join.Story, error) {
+	for _, id := range []string{sessionRoot, sessionForgot} {
+		if sees(id) && subjects[0].Value != "404" {
+			return &join.Story{Subject: subjects[0], Session: join.Session{ID: id}}, f.err
+		}
+	}
+	return nil, join.ErrNothing
+}
+
+func (f *fake) Account(_ context.Context, id string, p join.Page) (*join.Account, error) {
+	return &join.Account{Session: join.Session{ID: id}, Last: p.Before, Events: p.Limit}, f.err
 }
 
 func (f *fake) Adopt(_ context.Context, p Peer, r RunRequest) (RunResponse, error) {

@@ -27,6 +27,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/governed", s.answer(s.governed))
 	mux.HandleFunc("GET /v1/grants", s.answer(s.grants))
 	mux.HandleFunc("DELETE /v1/grants/{id}", s.answer(s.revokeGrant))
+	mux.HandleFunc("POST /v1/explain", s.answer(s.explain))
+	mux.HandleFunc("GET /v1/sessions/{id}", s.answer(s.account))
 	return mux
 }
 

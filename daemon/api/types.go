@@ -21,6 +21,13 @@ type Status struct {
 	Counters     map[string]uint64 `json:"counters"`
 	Identities   []Identity        `json:"identities"`
 	SessionsLive int               `json:"sessions_live"`
+	Intake       Intake            `json:"agent_telemetry"`
+}
+
+// Intake is where agents' own telemetry is taken in.
+type Intake struct {
+	Address string `json:"address,omitempty"` // of loopback; empty: nowhere
+	Problem string `json:"problem,omitempty"` // why nowhere, though it should be
 }
 
 // PolicyStatus says which requirements are in force, and what is wrong with
@@ -131,6 +138,9 @@ func (s *Status) Problems() []string {
 			text += ": " + g.Detail
 		}
 		out = append(out, text)
+	}
+	if s.Intake.Problem != "" {
+		out = append(out, s.Intake.Problem)
 	}
 	for _, i := range s.Identities {
 		if !i.Holds {

@@ -21,6 +21,7 @@ import (
 	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/session"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry/join"
 )
 
 var update = flag.Bool("update", false, "write testdata/*.golden anew")
@@ -50,6 +51,9 @@ type fake struct {
 	tool     func(api.ToolRequest) (api.ToolAnswer, error)
 	hooks    []api.HookEvent
 	hookErr  error
+	story    *join.Story
+	account  *join.Account
+	asked    []join.Subject
 }
 
 func (f *fake) Status(context.Context) (api.Status, error) { return f.status, nil }
@@ -106,6 +110,23 @@ func (f *fake) RevokeGrant(_ context.Context, of approval.Viewer, id string) err
 
 func (f *fake) RequestTool(_ context.Context, _ api.Peer, r api.ToolRequest) (api.ToolAnswer, error) {
 	return f.tool(r)
+}
+
+func (f *fake) Owner(context.Context, string) (uint32, bool, error) { return 0, false, nil }
+
+func (f *fake) Explain(_ context.Context, subjects []join.Subject, _ func(string) bool) (*join.Story, error) {
+	f.asked = subjects
+	if f.story == nil {
+		return nil, join.ErrNothing
+	}
+	return f.story, nil
+}
+
+func (f *fake) Account(context.Context, string, join.Page) (*join.Account, error) {
+	if f.account == nil {
+		return nil, join.ErrNothing
+	}
+	return f.account, nil
 }
 
 func serve(t *testing.T, f *fake) (socket string) {

@@ -58,6 +58,7 @@ instance that must leave nothing behind.`,
 	flags.StringVar(&c.PinDir, "pin-dir", "", "directory in a BPF file system for the kernel side (default: by --run-dir)")
 	flags.StringVar(&c.Companion, "companion", daemon.DefaultCompanion, "program of the companion: root's, setgid, of a group of its own")
 	flags.DurationVar(&c.HoldGrace, "hold-grace", daemon.DefaultHoldGrace, "how long what a person is asked about waits for the next daemon")
+	flags.StringVar(&c.OTLPAddr, "otlp-address", "", "where agents' own telemetry is taken in, or \"off\" (default "+daemon.DefaultOTLPAddr+"; with --run-dir: off)")
 	flags.BoolVar(&c.DetachOnStop, "detach-on-stop", false, "take the kernel side down on an orderly stop")
 	flags.BoolVar(&debug, "debug", false, "log more")
 	return cmd

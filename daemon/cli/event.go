@@ -71,7 +71,12 @@ func (v view) decision() string {
 }
 
 func (v view) what(name string) string {
+	if strings.HasPrefix(name, "paddock.agent.") {
+		return v.said(name)
+	}
 	switch name {
+	case telemetry.NameTelemetryRefused:
+		return v.count(telemetry.AttrRefusedCount) + " records of telemetry refused: " + v.text(telemetry.AttrRefusedCause)
 	case telemetry.NameProcessExec:
 		return v.command()
 	case telemetry.NameProcessExit:
@@ -154,6 +159,35 @@ func (v view) subject() string {
 	case approval.Command:
 	}
 	return v.command()
+}
+
+// said is what an agent reports of itself.
+func (v view) said(name string) string {
+	tool := strings.TrimSpace(v.text(telemetry.AttrMCPServer) + " " + v.text(telemetry.AttrToolName))
+	decided := strings.TrimSpace(v.text(telemetry.AttrAgentDecision) + " by " + v.text(telemetry.AttrAgentDecidedBy))
+	switch name {
+	case telemetry.NameAgentSession:
+		return "the agent begins: approvals " + v.text(telemetry.AttrApprovalPolicy) + ", sandbox " + v.text(telemetry.AttrSandboxPolicy)
+	case telemetry.NameAgentPrompt:
+		return "asked: " + brief(v.text(telemetry.AttrPrompt))
+	case telemetry.NameAgentToolDecision:
+		return "the agent's decision on " + tool + ": " + decided
+	case telemetry.NameAgentToolResult:
+		return "the agent's tool " + tool + ": " + brief(v.text(telemetry.AttrToolArguments))
+	case telemetry.NameAgentReview:
+		return "the agent's reviewer: " + v.text(telemetry.AttrAgentDecision) + ", risk " + v.text(telemetry.AttrReviewRisk)
+	case telemetry.NameAgentNetwork:
+		return "the agent's proxy: " + v.text(telemetry.AttrServerAddress) + " " + decided
+	case telemetry.NameAgentSandbox:
+		return "the agent's sandbox: " + v.text(telemetry.AttrAgentDecision)
+	case telemetry.NameAgentModel:
+		return "the agent's model " + v.text(telemetry.AttrModel) + ": " + v.text(telemetry.AttrRecordName)
+	case telemetry.NameAgentMetric:
+		return "the agent's metric " + v.text(telemetry.AttrMetricName)
+	case telemetry.NameAgentSpan:
+		return "the agent's span " + v.text(telemetry.AttrRecordName)
+	}
+	return "the agent says: " + brief(v.text(telemetry.AttrRecordName)+" "+v.text(telemetry.AttrRecordBody))
 }
 
 func (v view) why(name string) string {

@@ -40,6 +40,7 @@ all of them, another user those of that user.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "also those that ended")
+	cmd.AddCommand(a.sessionsShowCommand())
 	return cmd
 }
 

@@ -53,6 +53,9 @@ not proven, records were lost, an agent is not covered, or requirements could no
 func (a *app) printStatus(w io.Writer, s *api.Status, counters bool) error {
 	fmt.Fprintf(w, "paddock %s: mode %s, process %d, kernel %s, since %s\n", plain(s.Version), plain(s.Mode), s.PID, plain(s.Kernel), s.Started.In(a.zone).Format(timeFormat))
 	fmt.Fprintf(w, "%d sessions live\n", s.SessionsLive)
+	if s.Intake.Address != "" {
+		fmt.Fprintf(w, "agents' telemetry is taken in at %s (OTLP over HTTP and gRPC)\n", plain(s.Intake.Address))
+	}
 
 	parts := []struct {
 		title string
