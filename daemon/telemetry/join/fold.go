@@ -242,7 +242,7 @@ func (f *folding) result(v view, c *Call) {
 
 // approval is a question Paddock asked a person, and its answer.
 func (f *folding) approval(v view) {
-	state := v.text(attrApprovalState)
+	state := v.text(telemetry.AttrApprovalState)
 	switch {
 	case strings.HasSuffix(v.Name, ".requested"):
 		state = "asked"
@@ -253,11 +253,11 @@ func (f *folding) approval(v view) {
 		return
 	}
 	d := Decision{
-		At: v.Time, By: ByPerson, What: state, Who: v.text(attrApprovalUser), Reason: v.text(attrApprovalReason),
+		At: v.Time, By: ByPerson, What: state, Who: v.text(telemetry.AttrApprovalUser), Reason: v.text(telemetry.AttrApprovalReason),
 		Rule: v.text(telemetry.AttrRule), Source: v.text(telemetry.AttrDecisionSource), Held: true, Event: v.ID,
 		About: strings.Join(v.list(telemetry.AttrProcessCommandArgs), " "),
 	}
-	if by := v.text(attrApprovalBy); by == "review" {
+	if by := v.text(telemetry.AttrApprovalBy); by == "review" {
 		d.By = ByReviewer
 	} else if by == "memory" {
 		d.Who = strings.TrimSpace(d.Who + " (remembered)")
@@ -278,11 +278,5 @@ func (f *folding) approval(v view) {
 	f.note(v, false, "Paddock asked: "+d.About+": "+d.What+" "+d.Who)
 }
 
-// Attributes of the boundary and of approvals.
-const (
-	attrFileOperation  = "paddock.file.operation"
-	attrApprovalState  = "paddock.approval.state"
-	attrApprovalBy     = "paddock.approval.by"
-	attrApprovalUser   = "paddock.approval.user"
-	attrApprovalReason = "paddock.approval.reason"
-)
+// attrFileOperation is of the boundary.
+const attrFileOperation = "paddock.file.operation"
