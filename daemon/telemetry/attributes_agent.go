@@ -16,18 +16,7 @@ const (
 	AttrRecordService = RecordPrefix + "service"    // service.name of its resource
 	AttrRecordDropped = RecordPrefix + "dropped"    // int64, attributes beyond the limits
 
-	// AttrSenderToolCall is the tool call whose process sent the record, as the
-	// kernel knows it. Absent: the agent itself. Such a record speaks for its own
-	// tool call only.
-	AttrSenderToolCall = "paddock.sender.tool_call.id"
-
-	AttrTurnID          = "paddock.turn.id"               // from one prompt to the end of the answer
-	AttrPrompt          = "paddock.prompt"                // text
 	AttrPromptLength    = "paddock.prompt.length"         // int64, as the agent counts
-	AttrToolName        = "gen_ai.tool.name"              // OpenTelemetry's GenAI conventions
-	AttrToolArguments   = "gen_ai.tool.call.arguments"    // JSON text, mostly
-	AttrToolOutput      = "gen_ai.tool.call.result"       // text
-	AttrModel           = "gen_ai.request.model"          //
 	AttrInputTokens     = "gen_ai.usage.input_tokens"     // int64
 	AttrOutputTokens    = "gen_ai.usage.output_tokens"    // int64
 	AttrMCPServer       = "paddock.mcp.server"            // name of the MCP server a tool belongs to

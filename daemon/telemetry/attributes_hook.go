@@ -19,11 +19,14 @@ const (
 	AttrHookMessage = "paddock.hook.message" // the agent's last words of a turn
 	AttrHookCut     = "paddock.hook.cut"     // []string, the fields of the hook's that are not whole
 
-	AttrTurnID         = "paddock.turn.id"             // from one prompt to the end of the answer
-	AttrPrompt         = "paddock.prompt"              // text
-	AttrToolName       = "gen_ai.tool.name"            // OpenTelemetry's GenAI conventions
-	AttrToolArguments  = "gen_ai.tool.call.arguments"  // JSON text, mostly
-	AttrToolOutput     = "gen_ai.tool.call.result"     // text
-	AttrModel          = "gen_ai.request.model"        //
-	AttrSenderToolCall = "paddock.sender.tool_call.id" // the tool call whose process sent it; absent: the agent itself
+	AttrTurnID        = "paddock.turn.id"            // from one prompt to the end of the answer
+	AttrPrompt        = "paddock.prompt"             // text
+	AttrToolName      = "gen_ai.tool.name"           // OpenTelemetry's GenAI conventions
+	AttrToolArguments = "gen_ai.tool.call.arguments" // JSON text, mostly
+	AttrToolOutput    = "gen_ai.tool.call.result"    // text
+	AttrModel         = "gen_ai.request.model"       //
+
+	// AttrSenderToolCall is the tool call whose process sent it, as the kernel knows
+	// it. Absent: the agent itself. Such a record speaks for its own tool call only.
+	AttrSenderToolCall = "paddock.sender.tool_call.id"
 )

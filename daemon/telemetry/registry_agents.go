@@ -4,14 +4,7 @@ package telemetry
 
 // agentAttributes are those of what agents report: name, type, meaning, OCSF 1.8, ECS.
 var agentAttributes = []Attribute{
-	{AttrSenderToolCall, String, "the tool call whose process sent it, as the kernel knows; left out: the agent itself", "", ""},
-	{AttrTurnID, String, "from one prompt to the end of the answer", "", ""},
-	{AttrPrompt, String, "the text", "message_context.prompt_text", ""},
 	{AttrPromptLength, Int, "its length, as the agent counts", "", ""},
-	{AttrToolName, String, "the agent's name of the tool", "api.operation", "event.action"},
-	{AttrToolArguments, String, "what the tool was given, mostly JSON", "", ""},
-	{AttrToolOutput, String, "what the tool answered", "", ""},
-	{AttrModel, String, "the model", "ai_model.name", ""},
 	{AttrInputTokens, Int, "tokens the model was given", "message_context.prompt_tokens", ""},
 	{AttrOutputTokens, Int, "tokens the model wrote", "message_context.completion_tokens", ""},
 	{AttrMCPServer, String, "the MCP server the tool belongs to", "api.service.name", ""},

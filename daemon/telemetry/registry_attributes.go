@@ -115,7 +115,7 @@ var ownAttributes = []Attribute{
 	{AttrToolArguments, String, "what the tool is given: JSON, or the command", "", ""},
 	{AttrToolOutput, String, "what the tool answered", "", ""},
 	{AttrModel, String, "the model", "", ""},
-	{AttrSenderToolCall, String, "the tool call whose process called the hook: then it is not the agent who tells", "", ""},
+	{AttrSenderToolCall, String, "the tool call whose process sent it, as the kernel knows: then it is not the agent who tells", "", ""},
 
 	{AttrErrorMessage, String, "what went wrong", "status_detail", "error.message"},
 	{AttrVersion, String, "Paddock's version", "", "agent.version"},

@@ -145,7 +145,7 @@ func (f *folding) said(v view) {
 		s.Approval, s.Sandbox = v.text(telemetry.AttrApprovalPolicy), v.text(telemetry.AttrSandboxPolicy)
 		s.MCPServers = v.list(telemetry.AttrMCPServers)
 	}
-	if _, there := v.Attrs[telemetry.AttrPrompt]; there || v.Name == telemetry.NameAgentPrompt {
+	if v.Name == telemetry.NameAgentPrompt || v.Name == telemetry.NameHookPrompt {
 		f.prompt(v)
 		return
 	}
@@ -174,7 +174,7 @@ func (f *folding) said(v view) {
 	if d, told := f.agentDecision(v); told {
 		c.Decisions = append(c.Decisions, d)
 	}
-	if v.Name == telemetry.NameAgentToolResult {
+	if v.Name == telemetry.NameAgentToolResult || v.Name == telemetry.NameHookResult && c.Result == nil {
 		f.result(v, c)
 	}
 }

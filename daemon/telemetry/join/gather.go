@@ -62,13 +62,10 @@ func (g *gathering) around(anchor telemetry.Event) {
 		g.neighbours(anchor, first)
 	}
 	// An agent tells of a prompt seconds after it acted on it.
-	prompts := []string{telemetry.NameAgentPrompt, nameHookPrompt}
+	prompts := []string{telemetry.NameAgentPrompt, telemetry.NameHookPrompt}
 	g.add(telemetry.Query{Session: session, Names: prompts, Before: first.Seq, Newest: true, Limit: maxPrompts})
 	g.add(telemetry.Query{Session: session, Names: prompts, After: first.Seq, Limit: maxPrompts})
 }
-
-// nameHookPrompt is a prompt that a hook told of.
-const nameHookPrompt = "paddock.hook.prompt"
 
 // ancestors reads the way up to the agent. It returns the outermost ancestor
 // that is recorded, and the tool call of the first one that has any.

@@ -50,7 +50,7 @@ func Show(ctx context.Context, from Events, session string, p Page) (*Account, e
 	g.add(telemetry.Query{Session: session, Names: []string{telemetry.NameSessionStart}, Limit: 1})
 	if len(newest) == p.Limit {
 		// What was asked before the page begins is what its first tool calls were for.
-		g.add(telemetry.Query{Session: session, Names: []string{telemetry.NameAgentPrompt, nameHookPrompt}, Before: newest[0].Seq, Newest: true, Limit: maxPrompts})
+		g.add(telemetry.Query{Session: session, Names: []string{telemetry.NameAgentPrompt, telemetry.NameHookPrompt}, Before: newest[0].Seq, Newest: true, Limit: maxPrompts})
 		g.add(telemetry.Query{Session: session, Names: []string{telemetry.NameAgentSession}, Before: newest[0].Seq, Newest: true, Limit: 1})
 	}
 	if g.err != nil {
