@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/daemon/policy/codex"
@@ -125,12 +126,12 @@ func sign(payload []byte) string {
 func (b *Bundle) layers() []codex.Layer {
 	var out []codex.Layer
 	for _, f := range slices.Backward(b.Requirements) {
-		name := f.Name
-		if strings.TrimSpace(name) == "" {
-			name = f.ID
+		// As Codex calls it. What the server says may hold anything.
+		name := fmt.Sprintf("enterprise-managed requirements %s (%s)", f.Name, f.ID)
+		if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			name = fmt.Sprintf("enterprise-managed requirements %q (%q)", f.Name, f.ID)
 		}
-		// The name is the server's: it may hold anything.
-		out = append(out, codex.Layer{Name: fmt.Sprintf("%s %q", bundleName, name), Kind: codex.Cloud, Data: []byte(f.Contents)})
+		out = append(out, codex.Layer{Name: name, Kind: codex.Cloud, Data: []byte(f.Contents)})
 	}
 	return out
 }

@@ -37,7 +37,7 @@ func TestReadBundle(t *testing.T) {
 		names = append(names, l.Name)
 	}
 	// The name that the server gave holds a line separator: it is shown as what it is.
-	if diff := cmp.Diff([]string{`cloud requirements "Low"`, "cloud requirements \"High <&> é \\u2028\""}, names); diff != "" {
+	if diff := cmp.Diff([]string{"enterprise-managed requirements Low (req_low)", "enterprise-managed requirements \"High <&> é \\u2028\" (\"req_high\")"}, names); diff != "" {
 		t.Errorf("layers from low to high (-want +got):\n%s", diff)
 	}
 	for name, tt := range map[string]struct{ old, new, want string }{

@@ -88,7 +88,7 @@ var wording = map[string]string{
 var refused = map[string]bool{"409_T_int_x_T_1": true}
 
 func TestExecpolicy(t *testing.T) {
-	for _, file := range []string{"execpolicy.json", "execpolicy_more.json"} {
+	for _, file := range []string{"execpolicy.json", "execpolicy_more.json", "execpolicy_unseen.json"} {
 		for _, v := range execVectors(t, file) {
 			t.Run(v.Name, func(t *testing.T) {
 				code, stdout, stderr := runCheck(t, v)

@@ -103,6 +103,16 @@ func TestRequirements(t *testing.T) {
 	}
 }
 
+// Answers to what was put together at random after all the rest had passed: values
+// where others belong, tables written as lists, several layers.
+func TestRequirementsUnseen(t *testing.T) {
+	for _, file := range []string{"requirements_unseen.json", "requirements_unseen_layers.json"} {
+		for _, v := range requirementsVectors(t, file, 60) {
+			t.Run(v.Name, v.test)
+		}
+	}
+}
+
 // How layers combine, by a real config_server.
 func TestRequirementsLayers(t *testing.T) {
 	for _, v := range requirementsVectors(t, "requirements_layers.json", 39) {

@@ -28,6 +28,18 @@ func (c *Reader) absolute(p string) string {
 	return path.Join("/", c.dir, p)
 }
 
+// readFullPath reads a path that is absolute as it is written.
+func readFullPath(c *Reader, at spot, v *document.Value) error {
+	if v.Kind != document.KindString {
+		return at.wrongType(v, "path string", "a path")
+	}
+	if !strings.HasPrefix(v.Text, "/") && v.Text != "~" && !strings.HasPrefix(v.Text, "~/") {
+		return at.fail(v, "path is not absolute: "+v.Text, "%s is not absolute: begin it with / or ~/", document.Quoted(v.Text))
+	}
+	v.Text = c.absolute(v.Text)
+	return nil
+}
+
 const globCharacters = "*?["
 
 // checkDenyRead makes the part of a pattern before its first wildcard absolute.
@@ -75,7 +87,7 @@ func checkReserved(_ *Reader, at spot, v *document.Value) error {
 func readPermissionsNetwork(c *Reader, at spot, v *document.Value) error {
 	if v.Kind == document.KindTable {
 		for _, name := range []string{"description", "extends", "workspace_roots", "filesystem", "network"} {
-			if v.Table.Has(name) {
+			if v.Table.Has(name) || len(v.Table.Keys) == 0 {
 				return at.fail(v, "`permissions.network` in requirements.toml is reserved for shared network constraints; rename the managed profile (for example, to `network-access`) and update `default_permissions`, `allowed_permission_profiles`, and `extends`; check saved session profile references. Profiles named `network` in config.toml remain valid",
 					"the name is reserved for the network of every profile: give the profile another one (it has %q)", name)
 			}
@@ -219,7 +231,7 @@ func checkConfigServer(_ *Reader, at spot, v *document.Value) error {
 // checkGateway wants one way to get at a credential.
 func checkGateway(_ *Reader, at spot, v *document.Value) error {
 	if v.Kind != document.KindTable {
-		return at.wrongType(v, "struct GatewayOAuthToml", "a table")
+		return at.fail(v, "choose one gateway credential source: credential_export or OAuth settings (authorization_url, token_url, and client_id)", "expected a table, found %s", document.Found(v))
 	}
 	t := v.Table
 	settings := t.Has("authorization_url") && t.Has("token_url") && t.Has("client_id")

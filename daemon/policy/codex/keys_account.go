@@ -171,7 +171,7 @@ var accountKeys = []Key{
 	{
 		Field: Field{
 			Name: "otel", JSON: "otel", Shape: closed("OtelRequirementsToml",
-				field("tool_result", tableOf("OtelToolResultConfig", Field{Name: "max_bytes", Shape: usize, Default: 2048, Meaning: "How much of a result is recorded, in bytes."}), "What is recorded of the results of tools."),
+				field("tool_result", tableOf("ToolResultLogConfig", Field{Name: "max_bytes", Shape: usize, Default: 2048, Meaning: "How much of a result is recorded, in bytes."}), "What is recorded of the results of tools."),
 				field("log_sse_deltas", boolean, "Record the pieces of answers."),
 				field("log_user_prompt", boolean, "Record what people ask."),
 				field("log_agent_responses", boolean, "Record what agents answer."),

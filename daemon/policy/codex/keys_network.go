@@ -3,7 +3,8 @@
 package codex
 
 var (
-	domainAccess = &Shape{Form: Map, Item: access, Flat: true}
+	domainAccess = &Shape{Form: Map, Item: buffered(access), Flat: true, Rust: "struct NetworkDomainPermissionsToml"}
+	socketAccess = &Shape{Form: Map, Item: buffered(access), Flat: true, Rust: "struct NetworkUnixSocketPermissionsToml"}
 
 	headerInjection = tableOf("NetworkHeaderInjectionToml",
 		needed("host", text, "The host of the requests."),
@@ -24,7 +25,7 @@ var (
 		field("managed_allowed_domains_only", boolean, "What users allow does not count."),
 		field("allowed_domains", texts, "The old way to write domains with \"allow\"."),
 		field("denied_domains", texts, "The old way to write domains with \"deny\"."),
-		field("unix_sockets", domainAccess, "Unix sockets by path, and what holds for them."),
+		field("unix_sockets", socketAccess, "Unix sockets by path, and what holds for them."),
 		field("allow_unix_sockets", texts, "The old way to write unix_sockets with \"allow\"."),
 		field("allow_local_binding", boolean, "Loopback and private addresses may be reached."),
 		field("header_injections", listOf(headerInjection), "Headers the proxy adds to requests."),
@@ -46,9 +47,9 @@ var networkKeys = []Key{
 					{Name: "enabled", Shape: boolean, Default: true, Meaning: "Restricts what the desktop app itself reaches."},
 					{Name: "domains", Shape: mapOf(access), Default: map[string]any{}, Meaning: "Exact host names, and what holds for them."},
 				}}, "What the desktop app itself may reach, besides what it must."),
-				field("storage", tableOf("ApplicationStorageRequirementsToml",
-					field("default_project_parent", absPath, "Where new projects are made."),
-					field("projectless_workspace_root", absPath, "Where work without a project is kept.")), "Where the desktop app keeps things.")),
+				field("storage", closed("ApplicationStorageRequirementsToml",
+					field("default_project_parent", fullPath, "Where new projects are made. Absolute, or below ~/."),
+					field("projectless_workspace_root", fullPath, "Where work without a project is kept. Absolute, or below ~/.")), "Where the desktop app keeps things.")),
 			Meaning: "What the desktop app itself may do.",
 		},
 		Example: "[application.network]\nenabled = true\n\n[application.network.domains]\n\"intranet.example.com\" = \"allow\"\n",

@@ -30,9 +30,10 @@ var (
 		{Name: "prompt", Meaning: "Kept, but Codex does nothing with it.", Shape: tableOf("HookHandlerConfig", typeField)},
 		{Name: "agent", Meaning: "Kept, but Codex does nothing with it.", Shape: tableOf("HookHandlerConfig", typeField)},
 	}
-	hookGroup = tableOf("MatcherGroup",
+	hookGroup = &Shape{Form: Table, Rust: "struct MatcherGroup", Lax: true, Fields: []Field{
 		field("matcher", text, "A regular expression for the name of the tool. Left out: every tool."),
-		Field{Name: "hooks", Shape: listOf(&Shape{Form: Tagged, Tag: "type", Rust: "HookHandlerConfig", Variants: handlers}), Default: []any{}, Meaning: "What is run, one after the other."})
+		{Name: "hooks", Shape: listOf(&Shape{Form: Tagged, Tag: "type", Rust: "HookHandlerConfig", Variants: handlers}), Default: []any{}, Meaning: "What is run, one after the other."},
+	}}
 
 	matchField      = needed("match", text, "How it is compared.")
 	argumentMatcher = &Shape{Form: Tagged, Tag: "match", Rust: "McpServerValueMatcher", Variants: []Field{
@@ -109,7 +110,7 @@ var toolKeys = []Key{
 	},
 	{
 		Field: Field{
-			Name: "plugins", JSON: "-", Shape: mapOf(tableOf("PluginRequirementsToml",
+			Name: "plugins", JSON: "-", Shape: mapOf(tableOf("PluginMcpRequirements",
 				field("mcp_servers", mapOf(serverRequirement), "The only MCP servers the plugin may bring."))),
 			Meaning: "The only MCP servers that plugins may bring, by plugin.",
 		},

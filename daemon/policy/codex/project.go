@@ -3,6 +3,7 @@
 package codex
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -23,7 +24,7 @@ func (e *Effective) JSON() map[string]any {
 			continue
 		}
 		out[k.JSON] = nil
-		if v := e.Get(k.Name); v != nil && (k.Name == "otel" || !hollow(k.Shape, v)) {
+		if v := e.Get(k.Name); v != nil && e.visible(k, v) {
 			out[k.JSON] = e.projected(k, v)
 		}
 	}
@@ -36,6 +37,39 @@ func (e *Effective) JSON() map[string]any {
 		out["network"] = network(v)
 	}
 	return out
+}
+
+// visible reports whether a key that is set is shown: a table that is there is, even
+// if it says nothing, but for a few.
+func (e *Effective) visible(k Key, v *document.Value) bool {
+	switch k.Name {
+	case "hooks":
+		return !hollowHooks(k.Shape, v)
+	case "otel":
+		return !hollowOtel(k.Shape, v)
+	case "auto_review":
+		return v.Table.Has("ignore_rules") || len(v.Table.Get("required_on_models").ItemsOf()) > 0
+	}
+	return true
+}
+
+// hollowHooks reports whether there is neither a hook nor a directory of hooks.
+func hollowHooks(s *Shape, v *document.Value) bool {
+	return !slices.ContainsFunc(s.Fields, func(f Field) bool {
+		inner := v.Table.Get(f.Name)
+		return inner != nil && (inner.Kind != document.KindArray || len(inner.Items) > 0)
+	})
+}
+
+// hollowOtel reports whether a table otel says nothing.
+func hollowOtel(s *Shape, v *document.Value) bool {
+	return !slices.ContainsFunc(s.Fields, func(f Field) bool {
+		inner := v.Table.Get(f.Name)
+		if f.Name == "span_attributes" || f.Name == "tracestate" {
+			return !hollow(f.Shape, inner)
+		}
+		return inner != nil
+	})
 }
 
 // projected is one key as Codex's API shows it, which for some is not what the
@@ -54,7 +88,18 @@ func (e *Effective) projected(k Key, v *document.Value) any {
 	case "sqlite_home", "log_dir", "model_catalog_json":
 		return fileURL(v.Text)
 	case "otel":
-		return shown(k.Shape, v, verbatim)
+		out, _ := shown(k.Shape, v, verbatim).(map[string]any)
+		for _, name := range []string{"span_attributes", "tracestate"} {
+			inner, _ := out[name].(map[string]any)
+			maps.DeleteFunc(inner, func(_ string, v any) bool {
+				members, ok := v.(map[string]any)
+				return ok && len(members) == 0
+			})
+			if len(inner) == 0 {
+				out[name] = nil
+			}
+		}
+		return out
 	case "model_providers":
 		return shown(k.Shape, v, verbatim|secrets)
 	}
@@ -230,20 +275,28 @@ func (e *Effective) empty() bool {
 		key, ok := Lookup(Keys(), name)
 		switch {
 		case !ok:
-		case name == "experimental_network", name == "mcp_servers", name == "permissions" && len(v.Table.Keys) > 0:
+		case name == "experimental_network", name == "mcp_servers":
 			return false
+		case name == "permissions":
+			if slices.ContainsFunc(v.Table.Keys, func(name string) bool {
+				return name != "filesystem" || len(v.Table.Get(name).Table.Keys) > 0
+			}) {
+				return false
+			}
 		case name == "marketplaces":
 			if len(v.Table.Keys) > 0 && !hollow(mapOf(text), v.Table.Get("allowed_sources")) || v.Table.Has("restrict_to_allowed_sources") {
 				return false
 			}
 		case name == "hooks":
-			if !hollow(key.Shape, v) {
+			if !hollowHooks(key.Shape, v) {
 				return false
 			}
 		case name == "otel":
-			if slices.ContainsFunc(v.Table.Keys, func(k string) bool {
-				return k != "span_attributes" && k != "tracestate" || len(v.Table.Get(k).Table.Keys) > 0
-			}) {
+			if !hollowOtel(key.Shape, v) {
+				return false
+			}
+		case name == "application":
+			if v.Table.Has("network") || !hollow(key.Shape, v) {
 				return false
 			}
 		case name == "auto_review":
@@ -260,8 +313,10 @@ func (e *Effective) empty() bool {
 // hollow reports whether v, of shape s, sets nothing.
 func hollow(s *Shape, v *document.Value) bool {
 	switch {
-	case v == nil:
+	case v == nil || s.Ignored:
 		return true
+	case s.Form == List && s.Lax:
+		return len(v.Items) == 0
 	case v.Kind != document.KindTable:
 		return false
 	case s.Form == Table:

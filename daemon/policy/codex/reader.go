@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy/document"
 )
@@ -99,7 +100,7 @@ func kindName(v *document.Value) string {
 	case document.KindArray:
 		return "sequence"
 	case document.KindString:
-		return fmt.Sprintf("string %q", v.Text)
+		return "string " + debug(v.Text)
 	case document.KindBool:
 		return "boolean `" + v.Text + "`"
 	case document.KindInteger:
@@ -112,6 +113,33 @@ func kindName(v *document.Value) string {
 		return fmt.Sprintf("string %q", v.Text)
 	}
 	return v.Text
+}
+
+// debug quotes text as Codex's messages do.
+func debug(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == 0:
+			b.WriteString(`\0`)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case r == '\r':
+			b.WriteString(`\r`)
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case !unicode.IsPrint(r) || unicode.In(r, unicode.Mn, unicode.Me):
+			fmt.Fprintf(&b, `\u{%x}`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
 }
 
 func (s spot) wrongType(v *document.Value, expected, ours string) error {
@@ -212,14 +240,10 @@ func (c *Reader) mapping(s *Shape, at spot, v *document.Value) error {
 }
 
 func (c *Reader) table(s *Shape, at spot, v *document.Value) error {
+	if v.Kind == document.KindArray && !s.open() && !s.NoList {
+		return c.sequence(s, at, v)
+	}
 	if v.Kind != document.KindTable {
-		if v.Kind == document.KindArray && len(v.Items) == 0 && !s.open() {
-			elements := fmt.Sprintf("%d elements", len(s.Fields))
-			if len(s.Fields) == 1 {
-				elements = "1 element"
-			}
-			return at.fail(v, fmt.Sprintf("invalid length 0, expected %s with %s", s.Rust, elements), "expected a table, found an array")
-		}
 		return at.wrongType(v, s.Rust, "a table")
 	}
 	if err := c.fields(s, at, v); err != nil {
@@ -230,6 +254,31 @@ func (c *Reader) table(s *Shape, at spot, v *document.Value) error {
 			return at.fail(v, "missing field `"+f.Name+"`", "%q is missing: %s", f.Name, f.Meaning)
 		}
 	}
+	return nil
+}
+
+// sequence reads a table that is written as a list of all its values, in the order of
+// its fields, which Codex allows.
+func (c *Reader) sequence(s *Shape, at spot, v *document.Value) error {
+	fields := s.Fields
+	table := &document.Table{}
+	for i, item := range v.Items[:min(len(v.Items), len(fields))] {
+		if err := c.read(fields[i].Shape, at.item(i), item); err != nil {
+			return err
+		}
+		table.Add(fields[i].Name, item.At, item)
+	}
+	switch n := len(v.Items); {
+	case n > len(fields):
+		return at.fail(v, fmt.Sprintf("invalid length %d, expected fewer elements in array", n), "expected a table, found an array of %d elements", n)
+	case n < len(fields) && !s.Lax:
+		elements := fmt.Sprintf("%d elements", len(fields))
+		if len(fields) == 1 {
+			elements = "1 element"
+		}
+		return at.fail(v, fmt.Sprintf("invalid length %d, expected %s with %s", n, s.Rust, elements), "expected a table, found an array")
+	}
+	v.Kind, v.Items, v.Table = document.KindTable, nil, table
 	return nil
 }
 
@@ -343,6 +392,9 @@ func (c *Reader) enum(s *Shape, at spot, v *document.Value) error {
 	case document.KindString:
 	case document.KindTable:
 		if n := len(v.Table.Keys); n != 1 {
+			if s.Buffered {
+				return at.fail(v, "invalid value: map, expected map with a single key", "expected one of %s", strings.Join(Names(s.Variants), ", "))
+			}
 			many := "more than 1 element"
 			if n == 0 {
 				many = "found 0 elements"
@@ -351,6 +403,9 @@ func (c *Reader) enum(s *Shape, at spot, v *document.Value) error {
 		}
 		name, inner = v.Table.Keys[0], v.Table.Vals[0]
 	case document.KindArray, document.KindInteger, document.KindFloat, document.KindBool, document.KindTime:
+		if s.Buffered {
+			return at.wrongType(v, "string or map", "one of "+strings.Join(Names(s.Variants), ", "))
+		}
 		return at.fail(v, "invalid type: unit variant, expected string only", "expected one of %s, found %s", strings.Join(Names(s.Variants), ", "), document.Found(v))
 	}
 	variant := named(s.Variants, name)
@@ -358,6 +413,8 @@ func (c *Reader) enum(s *Shape, at spot, v *document.Value) error {
 	case variant == nil:
 		all := Names(s.Variants)
 		return at.fail(v, "unknown variant `"+name+"`, expected "+alternatives(all), "unknown value %s%s", document.Quoted(name), document.Among("one of", name, all))
+	case s.Buffered && inner != nil:
+		return at.wrongType(inner, "unit", "nothing: write "+document.Quoted(name)+" alone")
 	case variant.Shape != nil && inner == nil:
 		return at.fail(v, "invalid type: unit variant, expected newtype variant", "%q needs a table: { %s = { ... } }", name, name)
 	case variant.Shape != nil:
@@ -418,7 +475,7 @@ func (c *Reader) tagged(s *Shape, at spot, v *document.Value) error {
 		return at.fail(v, "missing field `"+s.Tag+"`", "%q is missing (one of: %s)", s.Tag, strings.Join(all, ", "))
 	}
 	if tag.Kind != document.KindString {
-		return at.down(s.Tag).wrongType(tag, "a string", "a string")
+		return at.down(s.Tag).wrongType(tag, "variant identifier", "a string")
 	}
 	variant := named(s.Variants, tag.Text)
 	if variant == nil {

@@ -28,13 +28,13 @@ type Rule struct {
 var (
 	patternElement = tableOf("RequirementsExecPolicyPatternTokenToml",
 		field("token", text, "The word."),
-		field("any_of", texts, "The words it may be."))
+		field("any_of", texts, "The words it may be.")).noList()
 	ruleDecision = words("allow", "prompt", "prompt-user", "forbidden")
 	ruleShape    = tableOf("RequirementsExecPolicyPrefixRuleToml",
 		needed("pattern", listOf(patternElement), "One element for each word: { token = \"x\" } or { any_of = [\"x\", \"y\"] }."),
 		needed("decision", ruleDecision, "\"prompt\" asks, \"prompt-user\" asks a person, \"forbidden\" refuses. \"allow\" is not possible here."),
 		field("justification", text, "Why; shown to whoever meets the rule. Not blank."),
-		field("canonical_matching", boolean, "Compare without regard to case."))
+		field("canonical_matching", boolean, "Compare without regard to case.")).noList()
 	rulesTable = tableOf("RequirementsExecPolicyToml",
 		needed("prefix_rules", &Shape{Form: List, Item: ruleShape, MinItems: 1}, "The rules. Of all that match a command, the strictest decides. Cannot be empty."))
 	rulesShape = &Shape{Form: Table, Rust: rulesTable.Rust, Fields: rulesTable.Fields, Read: readRules}
@@ -45,7 +45,10 @@ var (
 // so that an administrator who knows one message knows the other.
 func readRules(c *Reader, at spot, v *document.Value) error {
 	if v.Kind != document.KindTable {
-		return c.table(rulesTable, at, v) // which says what is wrong
+		// Which says what is wrong, unless it is a list of the one value.
+		if err := c.table(rulesTable, at, v); err != nil {
+			return err
+		}
 	}
 	list := v.Table.Get("prefix_rules")
 	if list == nil {

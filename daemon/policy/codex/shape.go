@@ -50,6 +50,17 @@ type Shape struct {
 	Closed bool
 	// Flat says that Codex's messages name no key below this one.
 	Flat bool
+	// Buffered says that Codex reads an Enum from a copy, and then says other things
+	// about it.
+	Buffered bool
+	// Lax says that a Table may be written as a list of only its first values, and that
+	// an empty List says nothing.
+	Lax bool
+	// NoList says that a Table cannot be written as a list. In Codex it can, with its
+	// values in an order of Codex's own.
+	NoList bool
+	// Ignored says that Codex no longer reads the value.
+	Ignored bool
 	// Secret says that values below this one are not for printing.
 	Secret bool
 	// Check looks at a value that has the shape. nil: it is good.
@@ -86,14 +97,16 @@ var (
 	text    = &Shape{Form: String}
 	absPath = &Shape{Form: Path}
 	rawPath = &Shape{Form: RawPath}
-	texts   = listOf(text)
-	textMap = mapOf(text)
-	flags   = mapOf(boolean)
-	u16     = &Shape{Form: Integer, Max: math.MaxUint16, Rust: "u16"}
-	u64     = &Shape{Form: Integer, Max: math.MaxInt64, Rust: "u64"}
-	nonzero = &Shape{Form: Integer, Max: math.MaxInt64, Rust: "u64", Check: checkNonzero}
-	usize   = &Shape{Form: Integer, Max: math.MaxInt64, Rust: "usize"}
-	access  = words("allow", "deny")
+	// fullPath is a path that must not begin at the layer's directory.
+	fullPath = &Shape{Form: Path, Read: readFullPath}
+	texts    = listOf(text)
+	textMap  = mapOf(text)
+	flags    = mapOf(boolean)
+	u16      = &Shape{Form: Integer, Max: math.MaxUint16, Rust: "u16"}
+	u64      = &Shape{Form: Integer, Max: math.MaxInt64, Rust: "u64"}
+	nonzero  = &Shape{Form: Integer, Max: math.MaxInt64, Rust: "u64", Check: checkNonzero}
+	usize    = &Shape{Form: Integer, Max: math.MaxInt64, Rust: "usize"}
+	access   = words("allow", "deny")
 )
 
 func listOf(item *Shape) *Shape { return &Shape{Form: List, Item: item} }
@@ -108,8 +121,20 @@ func words(all ...string) *Shape {
 	return s
 }
 
+// buffered returns an Enum that Codex reads from a copy.
+func buffered(enum *Shape) *Shape {
+	s := *enum
+	s.Buffered = true
+	return &s
+}
+
 func tableOf(rust string, fields ...Field) *Shape {
 	return &Shape{Form: Table, Rust: "struct " + rust, Fields: fields}
+}
+
+func (s *Shape) noList() *Shape {
+	s.NoList = true
+	return s
 }
 
 // closed returns a table that has no other keys.

@@ -33,12 +33,21 @@ func (e *Error) Error() string {
 }
 
 // fault is an error that does not know its place yet.
-type fault struct{ cause, fix string }
+type fault struct {
+	cause, fix string
+	bound      bool // more than is read: nothing before it is looked at again
+}
 
 func (f *fault) Error() string { return f.cause }
 
 func faultf(fix, format string, args ...any) *fault {
 	return &fault{cause: fmt.Sprintf(format, args...), fix: fix}
+}
+
+func boundf(fix, format string, args ...any) *fault {
+	f := faultf(fix, format, args...)
+	f.bound = true
+	return f
 }
 
 // nearest returns the name most like name, or "" when none is like it: one

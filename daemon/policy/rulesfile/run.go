@@ -60,18 +60,22 @@ func read(name string, data []byte) (*run, error) {
 		return fail(1+strings.Count(string(data[:valid]), "\n"), faultf("save it as UTF-8", "stream did not contain valid UTF-8"))
 	}
 	translated, bad := translate(string(data))
-	if bad != nil {
+	if bad != nil && translated.end == (spot{}) {
 		bad.File = name
 		return nil, bad
 	}
 	options := &syntax.FileOptions{TopLevelControl: true, GlobalReassign: true, Recursion: true}
 	file, err := options.Parse(name, translated.text, 0)
-	if err != nil {
-		var at syntax.Error
-		if !errors.As(err, &at) {
-			return fail(0, faultf("", "Parse error: %s", err))
-		}
+	var at syntax.Error
+	parsed := errors.As(err, &at)
+	switch {
+	case bad != nil && !(parsed && translated.end.after(at.Pos)):
+		bad.File = name
+		return nil, bad
+	case parsed: // or what is wrong before it
 		return fail(int(at.Pos.Line), parseFault(at.Msg, upTo(translated.text, at.Pos)))
+	case err != nil:
+		return fail(0, faultf("", "Parse error: %s", err))
 	}
 	g := &guard{file: file, types: translated}
 	file.Stmts = g.stmts(file.Stmts, "")

@@ -86,7 +86,7 @@ func (t *translator) str(prefix string) *fault {
 // expression translates what stands in the braces of an f-string.
 func (t *translator) expression() (text, conversion string, _ *fault) {
 	if t.nest+len(t.opens) >= maxNesting {
-		return "", "", faultf("use variables", "Parse error: more than %d brackets within each other", maxNesting)
+		return "", "", boundf("use variables", "Parse error: more than %d brackets within each other", maxNesting)
 	}
 	sub := &translator{
 		src: t.src, at: t.at + 1, line: t.line, chain: []int{0}, nest: t.nest + len(t.opens) + 1, result: t.result,

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"go.starlark.net/syntax"
 )
 
 // Bounds of a file's text. They keep the parser's recursion, which has no bound
@@ -40,6 +42,8 @@ type translation struct {
 	// types holds the annotations that were taken out, by the place of the name
 	// they are about; returns those of functions, by the place of their def.
 	types, returns map[spot]string
+	// end is where the text ends, if what follows is wrong.
+	end spot
 }
 
 // translator goes over the text once, copying what both dialects share.
@@ -62,15 +66,23 @@ type translator struct {
 	depth int  // of its parameters
 }
 
+func (s spot) after(at syntax.Position) bool {
+	return at.Line < s.line || at.Line == s.line && at.Col < s.col
+}
+
 func translate(src string) (*translation, *Error) {
 	t := &translator{
 		src: src, line: 1, place: spot{1, 1}, start: true, chain: []int{0},
 		result: &translation{types: map[spot]string{}, returns: map[spot]string{}},
 	}
-	if f := t.tokens(false); f != nil {
-		return nil, &Error{Line: t.line, Cause: f.cause, Fix: f.fix}
-	}
+	f := t.tokens(false)
 	t.result.text = t.out.String()
+	if f != nil { // the text is what was there before
+		if t.result.end = t.place; f.bound {
+			t.result.end = spot{}
+		}
+		return t.result, &Error{Line: t.line, Cause: f.cause, Fix: f.fix}
+	}
 	return t.result, nil
 }
 
@@ -106,7 +118,7 @@ func (t *translator) tokens(expression bool) *fault {
 			return f
 		}
 		if t.chain[len(t.chain)-1]++; t.chain[len(t.chain)-1] > maxChain {
-			return faultf("split it with variables", "Parse error: an expression of more than %d words", maxChain)
+			return boundf("split it with variables", "Parse error: an expression of more than %d words", maxChain)
 		}
 	}
 	return nil
@@ -185,7 +197,7 @@ func (t *translator) spaces() *fault {
 		n++
 	}
 	if t.start && n > maxIndent {
-		return faultf("use functions", "Parse error: indented by more than %d spaces", maxIndent)
+		return boundf("use functions", "Parse error: indented by more than %d spaces", maxIndent)
 	}
 	t.emit(t.src[t.at : t.at+n])
 	t.at += n
@@ -213,7 +225,7 @@ func (t *translator) number() *fault {
 	}
 	s := t.src[t.at : t.at+n]
 	if n > maxDigits {
-		return faultf("", "Parse error: a number of more than %d digits", maxDigits)
+		return boundf("", "Parse error: a number of more than %d digits", maxDigits)
 	}
 	if len(s) > 1 && s[0] == '0' && strings.Trim(s, "0123456789") == "" {
 		return faultf("write 0o for octal numbers", "Parse error: integer cannot have leading 0, got `%s`", s)
@@ -227,7 +239,7 @@ func (t *translator) number() *fault {
 
 func (t *translator) open(c byte) *fault {
 	if len(t.opens)+t.nest >= maxNesting {
-		return faultf("use variables", "Parse error: more than %d brackets within each other", maxNesting)
+		return boundf("use variables", "Parse error: more than %d brackets within each other", maxNesting)
 	}
 	t.opens = append(t.opens, c)
 	t.chain = append(t.chain, 0)
@@ -310,7 +322,7 @@ func (t *translator) word() *fault {
 		t.def, t.head = here, 1
 	case w == "elif":
 		if t.elifs++; t.elifs > maxElif {
-			return faultf("use a dictionary", "Parse error: more than %d elif", maxElif)
+			return boundf("use a dictionary", "Parse error: more than %d elif", maxElif)
 		}
 	case keywords[w]:
 	case t.head == 2 && len(t.opens) == t.depth:
