@@ -80,7 +80,9 @@ type sourceFlags struct {
 
 func (f *sourceFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.root, "root", "/", "read the files below this directory, as if it were /")
+	offer(cmd, "root", directories)
 	cmd.Flags().StringSliceVar(&f.as, "as", nil, "show what would hold for host=NAME, user=NAME, group=NAME, machine-id=ID; several with commas")
+	offer(cmd, "as", asWhom)
 }
 
 // subject is this machine and user, unless the flags say another.

@@ -35,9 +35,7 @@ such key.`,
 			}
 			return nil
 		},
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return codex.KeyNames(policy.Keys()), cobra.ShellCompDirectiveNoFileComp
-		},
+		ValidArgsFunction: oneKey,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			subject, err := from.subject(cmd)
 			if err != nil {

@@ -38,6 +38,7 @@ Exit codes: 0 clean, or only warnings; 1 warnings, with --strict; 2 errors, a fi
 cannot be read, or a wrong command line.`,
 		Example: `  paddock requirements lint --strict requirements.toml
   paddock requirements lint base.toml team-fragment.toml`,
+		ValidArgsFunction: filesOf("toml"),
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage(cmd, errors.New("give at least one file"))

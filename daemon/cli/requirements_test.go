@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -236,5 +237,26 @@ func TestRequirementsSchema(t *testing.T) {
 	}
 	if schema.Schema != "https://json-schema.org/draft/2020-12/schema" || schema.Properties["paddock"].Description == "" || len(schema.Properties) != 49 {
 		t.Errorf("%s with %d keys", schema.Schema, len(schema.Properties))
+	}
+}
+
+// What a shell offers: keys level by level, what --as takes, files that fit.
+func TestCompletion(t *testing.T) {
+	for line, want := range map[string][]string{
+		"requirements explain allowed_san":                     {"allowed_sandbox_modes"},
+		"requirements explain experimental_network.un":         {"experimental_network.unix_sockets"},
+		"requirements explain paddock.network.rules.p":         {"paddock.network.rules.ports", "paddock.network.rules.protocol"},
+		"requirements explain nothing.":                        nil,
+		"requirements explain allowed_sandbox_modes paddock.m": nil,
+		"requirements show --as us":                            {"user="},
+		"requirements show --as user=alice,gr":                 {"user=alice,group="},
+		"rules check --rules ":                                 {"rules"},
+		"requirements lint ":                                   {"toml"},
+	} {
+		out, _, _, _ := paddock(t, "", append([]string{"__complete"}, strings.Split(line, " ")...)...)
+		lines := strings.Split(strings.TrimSpace(out), "\n")
+		if got := lines[:len(lines)-1]; !slices.Equal(got, want) {
+			t.Errorf("%s: offered %q, want %q", line, got, want)
+		}
 	}
 }

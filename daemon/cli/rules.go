@@ -83,6 +83,7 @@ command line is wrong.`,
 
 func rulesFlag(cmd *cobra.Command, files *[]string) {
 	cmd.Flags().StringArrayVarP(files, "rules", "r", nil, "a .rules `FILE`; may be given several times")
+	offer(cmd, "rules", filesOf("rules"))
 }
 
 // loadRules reads rules files from disk. Names of programs in them are relative to

@@ -84,6 +84,7 @@ Exit codes: 0 the files and the text could be read, whatever is decided; 1 they 
 	}
 	rulesFlag(cmd, &ruleFiles)
 	cmd.Flags().StringArrayVar(&requirementFiles, "requirements", nil, "a requirements.toml `FILE`; may be given several times, low to high")
+	offer(cmd, "requirements", filesOf("toml"))
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().SetInterspersed(false)
 	return cmd

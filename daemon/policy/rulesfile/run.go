@@ -69,7 +69,7 @@ func read(name string, data []byte) (*run, error) {
 	var at syntax.Error
 	parsed := errors.As(err, &at)
 	switch {
-	case bad != nil && !(parsed && translated.end.after(at.Pos)):
+	case bad != nil && (!parsed || !translated.end.after(at.Pos)):
 		bad.File = name
 		return nil, bad
 	case parsed: // or what is wrong before it
