@@ -46,6 +46,8 @@ func TestBench(t *testing.T) {
 	}
 	t.Run("cost", func(t *testing.T) { testCost(t, binary) })
 	t.Run("approval", func(t *testing.T) { testApproval(t, binary) })
+	t.Run("hook", func(t *testing.T) { testHook(t, binary) })
+	t.Run("visible", testVisible)
 	t.Run("storm", func(t *testing.T) { testStorm(t, binary) })
 }
 

@@ -65,4 +65,43 @@ var approvalRows = []Row{
 		ID: "Q13", Attack: "have the hook's question approved, and run something else", Hook: "what was approved may run once, if it is the program people mean by its name", Core: "the same", Verdict: Stopped,
 		Tests: []string{"tests/e2e TestToolCall"},
 	},
+	{
+		ID: "Q14", Attack: "send the answer of the notification server in its name, from any client of the bus", Hook: "only the server's own connection is believed", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/companion/notify TestForgedAnswersAreNotBelieved", "tests/e2e TestCompanion"},
+	},
+	{
+		ID: "Q15", Attack: "be the notification server, or the bus", Hook: "the companion asks the daemon whose process it is", Core: "the same", Verdict: Stopped,
+		Tests: []string{
+			"tests/e2e TestCompanion", "daemon/companion/notify TestServerThatIsNotTrusted", "daemon/companion/notify TestBusThatIsNotTrusted",
+			"daemon/companion/notify TestServerIsReplaced",
+		},
+	},
+	{
+		ID: "Q16", Attack: "press the button: `xdotool`, `dunstctl action`", Verdict: NotCovered,
+		Why: "every client of the display or the bus can; the boundary keeps sessions from their sockets where it is in force, and what is of high risk wants polkit",
+	},
+	{
+		ID: "Q17", Attack: "show something else than what runs: invisible characters, letters that look alike, right to left, markup, padding", Hook: "written as numbers; what was not shown whole cannot be allowed by a click", Core: "the same", Verdict: Stopped,
+		Tests: []string{
+			"daemon/approval/show TestExact", "daemon/approval/show TestCutKeepsBothEnds", "daemon/companion TestDetailsAllowNothing",
+			"daemon/companion/notify TestNoMarkup",
+		},
+	},
+	{
+		ID: "Q18", Attack: "have a question appear under the mouse as it clicks", Hook: "a yes within half a second is not taken", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/companion TestTooFastToBeRead"},
+	},
+	{
+		ID: "Q19", Attack: "have the companion's program say yes (`companion approve`), or look at another bus", Hook: "it has one command, and takes no address", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/cli TestCompanionsProgramHasOneCommand"},
+	},
+	{
+		ID: "Q20", Attack: "break the hook: no daemon, input that cannot be read, no answer", Hook: "denied, in words the agent understands", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/cli TestHookFailsClosed", "daemon/cli TestHookDoesNotWaitForEver", "tests/hook TestRealCodexAsksTheRealHook"},
+	},
+	{
+		ID: "Q21", Attack: "call the hook with a prompt of its own, to be shown with a question", Hook: "what a tool call's process tells is marked, and not shown", Core: "the same", Verdict: Partly,
+		Why:   "an agent whose tool calls cannot be told apart (no id in their environment) can",
+		Tests: []string{"tests/e2e TestHookTells"},
+	},
 }

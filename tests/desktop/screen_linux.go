@@ -167,6 +167,27 @@ func (d *Desktop) Screen() *image.RGBA {
 	return img
 }
 
+// Blank waits until nothing is on the screen.
+func (d *Desktop) Blank() { d.pixels("not blank", func(white bool) bool { return !white }) }
+
+// Drawn waits until something is.
+func (d *Desktop) Drawn() { d.pixels("blank", func(white bool) bool { return white }) }
+
+func (d *Desktop) pixels(what string, done func(drawn bool) bool) {
+	d.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		img, drawn := d.Screen(), false
+		for i := 0; i < len(img.Pix) && !drawn; i += 4 {
+			drawn = img.Pix[i] > 100 // red: enough for a light window, and dunst's is red
+		}
+		if done(drawn) {
+			return
+		}
+	}
+	d.Screenshot("failed")
+	d.t.Fatalf("the screen stays %s", what)
+}
+
 // Screenshot keeps what is on the screen as NAME.png where PADDOCK_SCREENSHOTS says.
 func (d *Desktop) Screenshot(name string) {
 	d.t.Helper()
