@@ -44,13 +44,14 @@ type Client struct {
 // entry is one notification that is wanted on the screen.
 type entry struct {
 	Notification
-	id     uint32 // the server's; 0: not shown
-	since  time.Time
-	asked  bool // the server was asked to show it and has not answered
-	asks   int  // how often
-	told   bool // that it cannot be shown
-	stale  bool // what was asked is not what is wanted any more
-	closed bool // it is not wanted any more
+	id      uint32 // the server's; 0: not shown
+	since   time.Time
+	asked   bool // the server was asked to show it and has not answered
+	asks    int  // how often
+	told    bool // that it cannot be shown
+	stale   bool // what was asked is not what is wanted any more
+	closed  bool // it is not wanted any more
+	invoked bool // it was answered there
 }
 
 // Start makes a client that joins the bus, and joins it again when it is lost, until

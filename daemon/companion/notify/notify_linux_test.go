@@ -104,6 +104,22 @@ func TestRealClicks(t *testing.T) {
 	})
 }
 
+// What is answered elsewhere leaves the screens of real servers.
+func TestRealServersClose(t *testing.T) {
+	for server := range desktop.Servers {
+		t.Run(server, func(t *testing.T) {
+			d := desktop.Start(t)
+			d.Serve(server)
+			c := start(t, d, anybody)
+			c.Show(question("a"))
+			want(t, c, Shown, "a")
+			d.Drawn()
+			c.Close("a")
+			d.Blank()
+		})
+	}
+}
+
 // Any program of the user may send signals, also straight to one client.
 func TestForgedAnswersAreNotBelieved(t *testing.T) {
 	d := desktop.StartBus(t)

@@ -177,6 +177,11 @@ func (c *Client) unshown(e *entry, err error) {
 	}
 }
 
+// lingering is a server (3.20, of GNOME's old desktops) that takes a closed notification
+// off its books and leaves its window on the screen, unless it was about to go by
+// itself.
+const lingering = "Notification Daemon"
+
 // remove takes an entry off the screen, now or when the server has answered.
 func (c *Client) remove(e *entry) {
 	e.closed = true
@@ -188,6 +193,12 @@ func (c *Client) remove(e *entry) {
 	}
 	if e.id == 0 || c.server == nil {
 		return
+	}
+	if !e.invoked && c.server.Name == lingering {
+		over := Notification{Key: e.Key, Summary: e.Summary, Body: "This is over.", Passive: true}
+		args := arguments(over, &c.server.Server, e.id)
+		args[len(args)-1] = int32(1) // milliseconds
+		c.conn.Object(c.server.owner, path).GoWithContext(context.WithoutCancel(c.stop), name+".Notify", dbus.FlagNoReplyExpected, nil, args...)
 	}
 	// Without a reply to wait for: what a stopped server makes of it does not matter.
 	call := c.conn.Object(c.server.owner, path).CallWithContext(context.WithoutCancel(c.stop), name+".CloseNotification", dbus.FlagNoReplyExpected, e.id)
@@ -231,6 +242,7 @@ func (c *Client) signal(s *dbus.Signal) {
 		}
 		since := time.Since(e.since)
 		// Some servers leave it on the screen, some do not: it is off either way.
+		e.invoked = true
 		c.remove(e)
 		c.tell(Event{Kind: Invoked, Key: e.Key, Action: key, Since: since})
 	case name + ".NotificationClosed":
