@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/mattn/go-isatty"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/seed-649e9bbc/paddock/daemon/api"
 	"github.com/seed-649e9bbc/paddock/daemon/approval"
+	"github.com/seed-649e9bbc/paddock/daemon/approval/show"
 )
 
 func (a *app) approvalsCommand() *cobra.Command {
@@ -104,7 +104,12 @@ func (a *app) printApproval(w io.Writer, number string, q *api.Approval) error {
 	}
 	rows := [][2]string{{"", subjectOf(q)}, {"why", q.Reason}}
 	for _, row := range [][2]string{
-		{"program", q.Program}, {"directory", q.Cwd}, {"project", q.Project}, {"tool call", q.ToolCall}, {"prompt", q.Prompt}, {"risk", q.Risk},
+		{"program", show.Exact(q.Program)},
+		{"directory", show.Exact(q.Cwd)},
+		{"project", show.Exact(q.Project)},
+		{"tool call", q.ToolCall},
+		{"prompt", show.Prose(q.Prompt)},
+		{"risk", q.Risk},
 	} {
 		if row[1] != "" {
 			rows = append(rows, row)
@@ -147,17 +152,13 @@ func verb(q *api.Approval) string {
 func subjectOf(q *api.Approval) string {
 	switch q.Kind {
 	case approval.Command:
-		words := make([]string, len(q.Argv))
-		for i, arg := range q.Argv {
-			words[i] = word(arg)
-		}
-		return strings.Join(words, " ")
+		return show.Argv(q.Argv)
 	case approval.Connection:
-		return fmt.Sprintf("%s port %d (%s)", q.Host, q.Port, q.Protocol)
+		return fmt.Sprintf("%s port %d (%s)", show.Exact(q.Host), q.Port, q.Protocol)
 	case approval.File:
-		return q.Access + " " + word(q.Path)
+		return q.Access + " " + show.Argv([]string{q.Path})
 	case approval.Tool:
-		return q.Input
+		return show.Exact(q.Input)
 	}
 	return ""
 }

@@ -48,11 +48,11 @@ func TestApprovals(t *testing.T) {
 		t.Errorf("without questions: %d, %q", code, out)
 	}
 	// What an agent may choose must neither act on a terminal nor hide.
-	nasty := "a\x1b[2Jb\u202ec\nd"
+	nasty := "a\x1b[2Jb\u202ec\nd p\u0430y"
 	id, answer := ask(t, q, "git", "push", nasty, strings.Repeat("long ", 400)+"end")
 	out, _, code, _ := paddock(t, socket, "approvals")
 	for _, want := range []string{
-		id, "codex (cli) of alice wants to run", `git push $'a\x1b[2Jb\u202ec\nd'`, "long end'", "use the CI", "/usr/bin/git", "/p/sub", "call_1",
+		id, "codex (cli) of alice wants to run", `git push $'a\x1b[2Jb\u202ec\nd p\u0430y'`, "long end'", "use the CI", "/usr/bin/git", "/p/sub", "call_1",
 		`release\x1b]0;it\x07`, "exactly the command git push", "1m59s left",
 	} {
 		if want == "1m59s left" && strings.Contains(out, "2m0s left") {

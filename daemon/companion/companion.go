@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -63,6 +64,7 @@ type Companion struct {
 type question struct {
 	approval.Approval
 	shown     notify.Notification // as it was asked to be on the screen; Key is empty: it is not
+	changed   bool                // since then: writing a question of megabytes anew takes a while
 	closed    bool                // the person closed it: it is not shown again
 	details   bool                // the person wants to see more
 	answering bool
@@ -130,6 +132,9 @@ func (c *Companion) step(s step) {
 		q = &question{}
 		c.asked[a.ID] = q
 	}
+	before := q.Approval
+	before.Merged = a.Merged // not shown, and it may change a thousand times
+	q.changed = q.changed || !reflect.DeepEqual(before, *a)
 	q.Approval = *a
 }
 
@@ -160,12 +165,13 @@ func (c *Companion) show() {
 		return strings.Compare(a.ID, b.ID)
 	})
 	for _, q := range open {
-		if q.shown.Key == "" {
-			if room == 0 {
-				continue
-			}
+		switch {
+		case q.shown.Key != "" && !q.changed, q.shown.Key == "" && room == 0:
+			continue
+		case q.shown.Key == "":
 			room--
 		}
+		q.changed = false
 		if n := notice(q); !same(n, q.shown) {
 			q.shown = n
 			c.options.Screen.Show(n)
@@ -241,7 +247,7 @@ func (c *Companion) answered(t told) {
 		return
 	}
 	c.options.Log.Warn("an answer was not taken", "id", t.id, "error", t.err)
-	q.answering = false
+	q.answering, q.changed = false, true
 	q.problem = "The answer was not taken: " + t.err.Error()
 }
 

@@ -39,7 +39,7 @@ var may = map[string][]string{
 	"daemon/companion/dialog": {"daemon/companion/notify"},
 	"daemon/companion/notify": {},
 	"daemon/hook":             {},
-	"daemon/cli":              {"daemon", "daemon/api", "daemon/approval", "daemon/companion", "daemon/hook", "daemon/policy", "daemon/policy/*", "daemon/session", "daemon/telemetry", "daemon/telemetry/*", "mdm"},
+	"daemon/cli":              {"daemon", "daemon/api", "daemon/approval", "daemon/approval/show", "daemon/companion", "daemon/hook", "daemon/policy", "daemon/policy/*", "daemon/session", "daemon/telemetry", "daemon/telemetry/*", "mdm"},
 	"ebpf":                    {},
 	"installer":               {},
 	"mdm":                     {"daemon/policy", "daemon/policy/codex", "daemon/policy/rulesfile"},
