@@ -9,6 +9,7 @@ import (
 	"iter"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -256,6 +257,32 @@ func TestNobodyAnswers(t *testing.T) {
 	if h := q.History(approval.Viewer{UID: uid}, 1); h[0].State != approval.Expired {
 		t.Errorf("%+v", h[0])
 	}
+}
+
+// A server that keeps everything from the screen says nothing of it. The time goes on.
+func TestDoNotDisturb(t *testing.T) {
+	d := desktop.Start(t)
+	d.Serve("dunst")
+	q := newQueue(t, 1)
+	begin(t, d, q, 0)
+	pause := func(yes string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "dunstctl", "set-paused", yes)
+		cmd.Env = d.Env()
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("dunstctl: %v\n%s", err, out)
+		}
+	}
+	pause("true")
+	if o := outcome(t, ask(t, q, push())); o.Allow || o.Approval.State != approval.Expired {
+		t.Errorf("%+v", o.Approval)
+	}
+	d.Blank()
+	pause("false")
+	// What is over does not come up now; what is asked now does, alone.
+	ask(t, q, approval.Question{Kind: approval.Connection, Session: "s", Agent: "codex", UID: uid, Subject: approval.Subject{Host: "example.com", Port: 443}})
+	d.Drawn()
+	d.Blank()
 }
 
 // A thousand of the same are one question.

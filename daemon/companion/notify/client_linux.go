@@ -150,6 +150,7 @@ func (c *Client) run() {
 			conn.Close()
 			c.conn, c.looking, c.again = nil, false, false
 			c.lost(errLost)
+			c.forgetSignals()
 			continue
 		}
 		c.log.Debug("notifications", "error", err)
@@ -158,6 +159,18 @@ func (c *Client) run() {
 		c.serve(retry.Done())
 		cancel()
 		wait = min(2*wait, retryLast)
+	}
+}
+
+// forgetSignals drops what a bus that is gone had still to say: on the next one another
+// may have the same unique name.
+func (c *Client) forgetSignals() {
+	for {
+		select {
+		case <-c.signals:
+		default:
+			return
+		}
 	}
 }
 
