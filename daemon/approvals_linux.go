@@ -46,9 +46,14 @@ func (d *Daemon) Approvals(ctx context.Context, of approval.Viewer, follow bool)
 func (d *Daemon) AnswerApproval(ctx context.Context, p api.Peer, id string, r approval.Reply) (api.Approval, error) {
 	a, err := d.answer(ctx, p, id, r)
 	if err != nil && !errors.Is(err, approval.ErrOver) {
-		d.approvals.Refused(id, p.PID, p.UID, err)
+		d.AnswerRefused(p, id, err)
 	}
 	return a, err
+}
+
+// AnswerRefused records that somebody answered who may not.
+func (d *Daemon) AnswerRefused(p api.Peer, id string, err error) {
+	d.approvals.Refused(id, p.PID, p.UID, d.enforcer.SessionOf(p.PID), err)
 }
 
 func (d *Daemon) answer(ctx context.Context, p api.Peer, id string, r approval.Reply) (api.Approval, error) {

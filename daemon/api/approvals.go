@@ -62,6 +62,7 @@ func (s *Server) viewer(r *http.Request) approval.Viewer {
 
 func (s *Server) answerApproval(r *http.Request) (any, error) {
 	if err := s.ungoverned(r); err != nil {
+		s.backend.AnswerRefused(connOf(r).peer, r.PathValue("id"), err)
 		return nil, err
 	}
 	var reply approval.Reply

@@ -43,6 +43,11 @@ func TestGovernedProcessAsksAndNeverAnswers(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	f.mu.Lock()
+	if len(f.tried) != 2 || f.tried[0] != id || f.tried[1] != id {
+		t.Errorf("the backend was told of %v", f.tried)
+	}
+	f.mu.Unlock()
 	// Asking waits for the answer, and ends with whoever waits.
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -40,6 +40,8 @@ type Backend interface {
 	// AnswerApproval answers for the peer, if it may: it is not governed, but that is
 	// all that was made sure of.
 	AnswerApproval(ctx context.Context, p Peer, id string, r approval.Reply) (Approval, error)
+	// AnswerRefused is told of an answer of a peer that may not even ask.
+	AnswerRefused(p Peer, id string, err error)
 	// ApprovalHistory returns those that are over, the newest first; limit 0: all.
 	ApprovalHistory(ctx context.Context, of approval.Viewer, limit int) ([]Approval, error)
 	// Grants returns the answers that hold on, the newest first.

@@ -42,6 +42,7 @@ type fake struct {
 	mu       sync.Mutex
 	governed map[int]bool
 	adopted  []Peer
+	tried    []string // questions answered by who may not
 	requests []RunRequest
 	hooks    []HookEvent
 	left     chan struct{} // a value when somebody stopped following
@@ -158,6 +159,12 @@ func (f *fake) Approvals(ctx context.Context, of approval.Viewer, follow bool) i
 
 func (f *fake) AnswerApproval(_ context.Context, p Peer, id string, r approval.Reply) (Approval, error) {
 	return f.queue.Answer(id, approval.Answerer{UID: p.UID, By: approval.ByTerminal}, r)
+}
+
+func (f *fake) AnswerRefused(_ Peer, id string, _ error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tried = append(f.tried, id)
 }
 
 func (f *fake) ApprovalHistory(_ context.Context, of approval.Viewer, limit int) ([]Approval, error) {

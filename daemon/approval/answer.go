@@ -101,17 +101,45 @@ func (q *Queue) Answer(id string, who Answerer, reply Reply) (Approval, error) {
 	return a, nil
 }
 
-// Refused records that somebody tried to answer who may not.
-func (q *Queue) Refused(id string, pid int, uid uint32, err error) {
-	attrs := map[string]any{
-		telemetry.AttrApprovalID: id, telemetry.AttrProcessPID: int64(pid), telemetry.AttrProcessUserID: int64(uid),
-		telemetry.AttrDecisionReason: err.Error(),
-	}
+// maxRefusals bounds the events of refused answers, for each user in rateTime: who
+// answers in a loop must not fill the store.
+const maxRefusals = 30
+
+// refusals are the tries of one user to answer that did not count.
+type refusals struct {
+	since time.Time
+	told  int // since then
+	more  int // that were not told
+}
+
+// Refused records that somebody tried to answer who may not: a process of a session
+// (its ID), or of none.
+func (q *Queue) Refused(id string, pid int, uid uint32, session string, err error) {
 	q.mu.Lock()
-	session := ""
-	if r := q.pending[id]; r != nil {
-		session = r.approval.Session
+	r := q.refusals[uid]
+	now := time.Now()
+	if r == nil || now.Sub(r.since) > rateTime {
+		more := 0
+		if r != nil {
+			more = r.more
+		}
+		r = &refusals{since: now, more: more}
+		q.refusals[uid] = r
+	}
+	tries := 1 + r.more
+	tell := r.told < maxRefusals
+	if tell {
+		r.told, r.more = r.told+1, 0
+	} else {
+		r.more++
 	}
 	q.mu.Unlock()
-	q.record(telemetry.Event{Name: telemetry.NameApprovalRefused, Severity: telemetry.Error, Session: session, Attrs: attrs})
+	if !tell {
+		return
+	}
+	const longest = 64 // the ID is whatever was given for one
+	q.record(telemetry.Event{Name: telemetry.NameApprovalRefused, Severity: telemetry.Error, Session: session, Attrs: map[string]any{
+		telemetry.AttrApprovalID: id[:min(len(id), longest)], telemetry.AttrProcessPID: int64(pid), telemetry.AttrProcessUserID: int64(uid),
+		telemetry.AttrDecisionReason: err.Error(), telemetry.AttrApprovalMerged: int64(tries),
+	}})
 }

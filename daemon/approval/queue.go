@@ -59,6 +59,7 @@ type Queue struct {
 	over      []*Approval          // the oldest first
 	refused   map[string]time.Time // intents a person refused, until when
 	rates     map[string]*rate     // by session
+	refusals  map[uint32]*refusals // by user
 	followers map[*follower]bool
 	closed    bool
 }
@@ -90,7 +91,7 @@ func Open(o Options) (*Queue, error) {
 	q := &Queue{
 		options: o, log: o.Log, policy: policy.DefaultApprovals(),
 		pending: map[string]*request{}, intents: map[string]*request{}, refused: map[string]time.Time{},
-		rates: map[string]*rate{}, followers: map[*follower]bool{},
+		rates: map[string]*rate{}, refusals: map[uint32]*refusals{}, followers: map[*follower]bool{},
 	}
 	if err := q.restore(); err != nil {
 		return nil, err

@@ -503,3 +503,22 @@ func FuzzSaved(f *testing.F) {
 		q.Close()
 	})
 }
+
+func TestRefusedAnswersDoNotFillTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, ev := testQueue(t, newFile(t))
+		defer q.Close()
+		for range 1000 {
+			q.Refused(strings.Repeat("x", 1<<16), 1, user, "", ErrUnknown)
+		}
+		q.Refused("id", 1, 7, "", ErrUnknown)
+		if n := ev.count(telemetry.NameApprovalRefused); n != maxRefusals+1 {
+			t.Errorf("%d events", n)
+		}
+		time.Sleep(2 * rateTime)
+		q.Refused("id", 1, user, "", ErrUnknown)
+		if last := ev.all[len(ev.all)-1]; last.Attrs[telemetry.AttrApprovalMerged] != int64(1000-maxRefusals+1) {
+			t.Errorf("the next event counts %v", last.Attrs[telemetry.AttrApprovalMerged])
+		}
+	})
+}

@@ -175,6 +175,10 @@ func (q *Queue) restore() error {
 	}
 	for _, s := range in.Pending {
 		a := s.Approval
+		// The clock may have been set back: nothing waits longer than it was to.
+		if whole := a.Deadline.Sub(a.Asked); time.Until(a.Deadline) > whole {
+			a.Deadline = time.Now().Add(whole)
+		}
 		r := &request{
 			approval: a, intent: s.Intent, waiters: map[*Ticket]bool{}, restored: true,
 			question: Question{

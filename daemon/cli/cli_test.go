@@ -96,6 +96,8 @@ func (f *fake) AnswerApproval(_ context.Context, p api.Peer, id string, r approv
 	return f.queue.Answer(id, approval.Answerer{UID: p.UID, User: "somebody", By: approval.ByTerminal}, r)
 }
 
+func (f *fake) AnswerRefused(api.Peer, string, error) {}
+
 func (f *fake) ApprovalHistory(_ context.Context, of approval.Viewer, limit int) ([]api.Approval, error) {
 	return f.queue.History(of, limit), nil
 }

@@ -51,16 +51,30 @@ func (a *asks) add(w *waiting) bool {
 }
 
 // take removes a hold, and reports whether it was still there: whoever takes it,
-// answers it.
-func (a *asks) take(w *waiting) bool {
+// answers it. The ticket is nil while it is being asked about.
+func (a *asks) take(w *waiting) (ticket *approval.Ticket, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed || a.byPID[w.exec.PID] != w {
-		return false
+		return nil, false
 	}
 	delete(a.byPID, w.exec.PID)
 	a.file.soon()
-	return true
+	return w.ticket, true
+}
+
+// asked notes that a hold is asked about, and reports whether it is still there.
+func (a *asks) asked(w *waiting, ticket *approval.Ticket, first bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w.ticket, w.first = ticket, first
+	return a.byPID[w.exec.PID] == w
+}
+
+func (a *asks) isFirst(w *waiting) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return w.first
 }
 
 func (a *asks) all() []*waiting {
@@ -129,9 +143,10 @@ func (e *Enforcer) ask(h *ebpf.Held, x *ebpf.Exec, m *mark, g *generation, v pol
 		return
 	}
 	first := out.Approval.Merged == 1
-	e.asks.mu.Lock()
-	w.ticket, w.first = ticket, first
-	e.asks.mu.Unlock()
+	if !e.asks.asked(w, ticket, first) { // answered, or gone, meanwhile
+		ticket.Withdraw(approval.ByProcess, "the process has ended")
+		return
+	}
 	if first {
 		e.tellWaiting(h, x, m, &out.Approval)
 	}
@@ -205,7 +220,7 @@ func (e *Enforcer) programOf(x *ebpf.Exec) string {
 
 // decided carries an answer out.
 func (e *Enforcer) decided(w *waiting, out approval.Outcome) {
-	if !e.asks.take(w) {
+	if _, ok := e.asks.take(w); !ok {
 		return // its process ended, or the daemon does
 	}
 	if out.Approval.State == approval.Cancelled && out.Approval.Answer.By == approval.ByProcess {
@@ -240,7 +255,7 @@ func (e *Enforcer) finish(w *waiting, out approval.Outcome, allow bool) {
 		if err := h.Kill(); err != nil {
 			e.Log.Error("killing what was not approved", "pid", w.exec.PID, "error", err)
 		}
-		if w.first || out.First {
+		if e.asks.isFirst(w) || out.First {
 			e.tellTerminal(h, w.exec, w.mark, blocked(w.exec, v))
 		}
 	}
@@ -269,11 +284,8 @@ func refusal(out *approval.Outcome) string {
 
 // gone takes back a question whose process has ended.
 func (e *Enforcer) gone(w *waiting) {
-	if !e.asks.take(w) {
-		return
-	}
-	if w.ticket != nil {
-		w.ticket.Withdraw(approval.ByProcess, "the process has ended")
+	if ticket, ok := e.asks.take(w); ok && ticket != nil {
+		ticket.Withdraw(approval.ByProcess, "the process has ended")
 	}
 }
 
@@ -307,12 +319,13 @@ func (e *Enforcer) reconsider(g *generation) {
 		if v.Decision == policy.Prompt && g.mode == policy.Enforce && v.Rule.String() == w.verdict.Rule.String() && v.Rule.HumanOnly == w.verdict.Rule.HumanOnly {
 			continue
 		}
-		if !e.asks.take(w) {
+		ticket, ok := e.asks.take(w)
+		if !ok {
 			continue
 		}
-		if w.ticket != nil && !w.ticket.Withdraw(approval.ByRequirements, "the requirements have changed: "+v.Reason) {
-			// The answer came meanwhile, and found nothing to answer.
-			e.Log.Debug("an answer came while the requirements changed", "pid", w.exec.PID)
+		if ticket != nil {
+			// An answer that came meanwhile was to another question, and finds nothing.
+			ticket.Withdraw(approval.ByRequirements, "the requirements have changed: "+v.Reason)
 		}
 		e.judge(w.exec)
 	}

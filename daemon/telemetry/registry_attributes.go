@@ -91,7 +91,7 @@ var ownAttributes = []Attribute{
 	{AttrApprovalProof, String, "how the person proved to be there: `polkit`, or the terminal", "", ""},
 	{AttrApprovalReason, String, "in the words of who answered", "", ""},
 	{AttrApprovalRisk, String, "the high-risk class, if the action is of one", "", ""},
-	{AttrApprovalMerged, Int, "actions that waited for the one answer", "", ""},
+	{AttrApprovalMerged, Int, "actions that waited for the one answer; of refused answers, tries since the last event", "", ""},
 	{AttrApprovalSeconds, Float, "from question to answer", "", ""},
 	{AttrApprovalTool, String, "the agent's name of the tool", "", ""},
 

@@ -85,7 +85,7 @@ var ownKinds = []Kind{
 	},
 	{
 		Name: NameApprovalRefused, Meaning: "Somebody answered who may not: an agent, another user, a program that speaks for nobody.",
-		Attributes: all(whoAndWhy, whatWasDecided, []string{AttrApprovalID}), OCSF: finding, Category: "intrusion_detection", Action: "denied",
+		Attributes: all(whoAndWhy, whatWasDecided, []string{AttrApprovalID, AttrApprovalMerged}), OCSF: finding, Category: "intrusion_detection", Action: "denied",
 		Tally: []string{AttrProcessUserID},
 	},
 	{

@@ -79,6 +79,13 @@ func TestAgentCannotApproveItself(t *testing.T) {
 	default:
 	}
 
+	tried := m.events.wait("a try that did not count", func(e telemetry.Event) bool {
+		return e.Name == telemetry.NameApprovalRefused && strings.Contains(text(e, telemetry.AttrDecisionReason), "is governed")
+	})
+	if tried.Session == "" {
+		t.Errorf("the try is of no session: %v", tried.Attrs)
+	}
+
 	// On a terminal an agent has open, no answer counts: it could be the agent's.
 	attacker.do("exec 9<>" + pts)
 	tty.says(t, "["+number+"] "+id)
