@@ -53,7 +53,11 @@ func (d *Daemon) AnswerApproval(ctx context.Context, p api.Peer, id string, r ap
 
 // AnswerRefused records that somebody answered who may not.
 func (d *Daemon) AnswerRefused(p api.Peer, id string, err error) {
-	d.approvals.Refused(id, p.PID, p.UID, d.enforcer.SessionOf(p.PID), err)
+	session := ""
+	if s, _, known := d.enforcer.Whose(p.PID); known {
+		session = s.ID
+	}
+	d.approvals.Refused(id, p.PID, p.UID, session, err)
 }
 
 func (d *Daemon) answer(ctx context.Context, p api.Peer, id string, r approval.Reply) (api.Approval, error) {

@@ -61,6 +61,9 @@ func (d *Daemon) recordHook(p api.Peer, e api.HookEvent, more map[string]any) er
 	if !known {
 		return &approval.RefusedError{Why: "the process belongs to no session"}
 	}
+	if e.Prompt != "" && why.ToolCallID == "" { // of the agent itself, and no command of its
+		d.enforcer.NotePrompt(s.ID, e.Prompt)
+	}
 	name, known := hookNames[e.Event]
 	if !known {
 		name = telemetry.NameHookEvent

@@ -4,11 +4,16 @@ package approval
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/xml"
+	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -49,7 +54,21 @@ func (a *authority) CheckAuthorization(s authoritySubject, action string, detail
 // privateBus starts a bus of the test's own.
 func privateBus(t *testing.T) string {
 	t.Helper()
-	cmd := exec.Command("dbus-daemon", "--session", "--nofork", "--print-address")
+	dir, err := os.MkdirTemp("", "pdk-bus-") // polkitd, another user, must reach it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	config := filepath.Join(dir, "bus.conf")
+	text := `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><type>system</type><listen>unix:path=` + dir + `/bus</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow user="*"/><allow own="*"/><allow send_type="method_call"/><allow send_type="signal"/>
+<allow send_requested_reply="true" send_type="method_return"/><allow send_requested_reply="true" send_type="error"/><allow receive_type="method_call"/>
+<allow receive_type="method_return"/><allow receive_type="error"/><allow receive_type="signal"/></policy></busconfig>`
+	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(config, []byte(text), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("dbus-daemon", "--config-file", config, "--nofork", "--print-address")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -140,5 +159,83 @@ func TestPolkitPolicyNamesTheAction(t *testing.T) {
 	}
 	if d := doc.Actions[0].Defaults; d.Any != "auth_self" || d.Inactive != "auth_self" || d.Active != "auth_self" {
 		t.Errorf("somebody need not authenticate: %+v", d)
+	}
+}
+
+// The real polkit, on a bus of its own, knows the action, understands what it is asked,
+// and answers by its rules.
+func TestPresenceByPolkit(t *testing.T) {
+	const polkitd = "/usr/lib/polkit-1/polkitd"
+	if _, err := os.Stat(polkitd); err != nil {
+		t.Fatalf("make setup installs it: %v", err)
+	}
+	bus := privateBus(t)
+	dir, err := os.MkdirTemp("", "pdk-polkit-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	rule := `polkit.addRule(function(action, subject) {
+	if (action.id != "` + Action + `") return polkit.Result.NOT_HANDLED;
+	if (subject.user == "daemon") return polkit.Result.YES;
+	if (subject.user == "bin") return polkit.Result.NO;
+});`
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(dir+"/actions", 0o755), os.Mkdir(dir+"/rules", 0o755),
+		os.WriteFile(dir+"/actions/dev.paddock.policy", []byte(PolkitPolicy), 0o644), os.WriteFile(dir+"/rules/1.rules", []byte(rule), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	cmd := exec.Command("/bin/sh", "-c", "mount --bind "+dir+"/actions /usr/share/polkit-1/actions && mount --bind "+dir+"/rules /etc/polkit-1/rules.d && exec "+polkitd)
+	cmd.Env = append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+bus)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("polkitd said:\n%s", &said)
+		}
+	})
+	conn, err := dbus.Connect(bus)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		var owned bool
+		if err := conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, "org.freedesktop.PolicyKit1").Store(&owned); err == nil && owned {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("polkitd does not come up")
+		}
+	}
+	people := &People{Bus: bus}
+	for _, test := range []struct {
+		name     string
+		uid      uint32
+		terminal string
+		want     string // proof; "": refused
+	}{
+		{"whom the rules let", 1, "", "polkit"},
+		{"whom the rules refuse", 2, "terminal pts/1", ""},
+		{"who has nobody to ask for a password", 65534, "", ""},
+		{"who has none, on a terminal", 65534, "terminal pts/1", "terminal pts/1"},
+	} {
+		sleeper := exec.Command("sleep", "60")
+		sleeper.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: test.uid, Gid: test.uid}}
+		if err := sleeper.Start(); err != nil {
+			t.Fatal(err)
+		}
+		a := &Approval{ID: "01ARZ3NDEKTSV4RRFFQ69G5FAV", Kind: Command, Agent: "codex", Risk: "privilege", Subject: Subject{Argv: []string{"sudo", "ls"}}}
+		proof, err := people.Prove(t.Context(), Process{PID: sleeper.Process.Pid, UID: test.uid}, a, test.terminal)
+		if proof != test.want || (err == nil) != (test.want != "") {
+			t.Errorf("%s: %q, %v", test.name, proof, err)
+		}
+		_ = sleeper.Process.Kill()
+		_ = sleeper.Wait()
 	}
 }

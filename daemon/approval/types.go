@@ -93,7 +93,7 @@ type Why struct {
 	Source        string `json:"source,omitempty"`
 	Justification string `json:"justification,omitempty"`
 	ToolCall      string `json:"tool_call,omitempty"` // the agent's id of the tool call
-	Prompt        string `json:"prompt,omitempty"`    // what the user had asked of the agent, when known
+	Prompt        string `json:"prompt,omitempty"`    // what the user had asked of the agent, as the agent tells it; empty: not known
 }
 
 // Ways in which an answer came.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/seed-649e9bbc/paddock/daemon/approval"
@@ -192,6 +193,9 @@ func (e *Enforcer) question(x *ebpf.Exec, m *mark, v policy.Verdict) approval.Qu
 // asker notes whose question it is: who is asked is whose session it is, whoever a
 // command runs as.
 func (e *Enforcer) asker(q *approval.Question, m *mark) {
+	if q.Prompt == "" {
+		q.Prompt, _ = e.prompts.get(m.id)
+	}
 	if s, ok := e.Sessions.ByID(m.id); ok {
 		q.UID, q.User, q.Project, q.Surface = s.UID, s.User, s.Root.Cwd, s.Surface
 	}
@@ -201,6 +205,18 @@ func (e *Enforcer) asker(q *approval.Question, m *mark) {
 	if q.Prompt == "" && e.Prompt != nil {
 		q.Prompt = e.Prompt(m.id)
 	}
+}
+
+// maxPrompt bounds what of a prompt a question carries, in bytes.
+const maxPrompt = 4096
+
+// NotePrompt notes what the user of a session has asked of the agent last, as the
+// agent tells it: for people, and for nothing that decides.
+func (e *Enforcer) NotePrompt(session, prompt string) {
+	if len(prompt) > maxPrompt {
+		prompt = prompt[:maxPrompt] + "..."
+	}
+	e.prompts.put(session, strings.ToValidUTF8(prompt, "?"))
 }
 
 // programOf is the path of a program, if it is that of the very file the kernel runs

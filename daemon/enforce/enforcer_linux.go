@@ -79,6 +79,7 @@ type Enforcer struct {
 	guard    guard
 	asks     asks
 	vouchers vouchers
+	prompts  *memo[string, string] // by session: what its user asked last
 	apply    sync.Mutex
 
 	ctx      context.Context // ends when the daemon stops
@@ -113,6 +114,7 @@ func New(c Config) (*Enforcer, error) {
 		envKeys: c.Profiles.EnvKeys(),
 		hashes:  newMemo[ebpf.FileID, digest](8192),
 		paths:   newMemo[ebpf.InodeID, string](8192),
+		prompts: newMemo[string, string](1024),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.causes.init()

@@ -296,19 +296,6 @@ func (e *Enforcer) Adopt(pid int, agent string, argv []string) (*session.Session
 	return s, nil
 }
 
-// SessionOf returns the ID of the session a process belongs to; empty: of none that is
-// known.
-func (e *Enforcer) SessionOf(pid int) string {
-	p, err := e.Kernel.Lookup(pid)
-	if err != nil {
-		return ""
-	}
-	if m := e.marks.find(p.Session); m != nil {
-		return m.id
-	}
-	return ""
-}
-
 // Governed says whether a process belongs to a session.
 func (e *Enforcer) Governed(pid int) bool {
 	_, err := e.Kernel.Lookup(pid)

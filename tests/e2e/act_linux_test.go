@@ -24,6 +24,8 @@ func act(name string, args []string) int {
 		err = actCling(args[0], args[1:])
 	case "act-answer":
 		err = actAnswer(args[0], args[1])
+	case "act-prompt":
+		err = actPrompt(args[0], args[1])
 	case "act-tool":
 		err = actTool(args[0], args[1], args[2])
 	case "act-trace":

@@ -22,6 +22,11 @@ func actTool(socket, call, command string) error {
 	return err
 }
 
+// actPrompt tells a prompt as an agent's hook does.
+func actPrompt(socket, prompt string) error {
+	return api.NewClient(socket).RecordHook(context.Background(), api.HookEvent{Agent: "codex", Event: "UserPromptSubmit", Prompt: prompt})
+}
+
 const toolAskRules = `
 [rules]
 prefix_rules = [
@@ -58,13 +63,16 @@ func TestToolCall(t *testing.T) {
 		t.Errorf("asked by nobody's process: %q", out)
 	}
 
-	// One process asks, runs what was approved, and something else.
-	p := m.begin(shared.self + " act-tool " + m.socket() + " c4 'echo a && touch one'; touch one; echo code-$?; touch one & wait; true")
+	// What the user had asked of the agent goes with the question, if the agent says so;
+	// what a command of its says, does not.
+	p := m.begin(shared.self + " act-prompt " + m.socket() + " 'release it'; PDK_TOOL_CALL=c0 " + shared.self + " act-prompt " + m.socket() + " forged; " +
+		shared.self + " act-tool " + m.socket() + " c4 'echo a && touch one'; touch one; echo code-$?; touch one & wait; true")
+	// It asks, runs what was approved, and something else.
 	e := m.events.wait("the question", func(e telemetry.Event) bool {
 		return e.Name == telemetry.NameApprovalRequested && text(e, telemetry.AttrApprovalKind) == "tool"
 	})
 	id := text(e, telemetry.AttrApprovalID)
-	if all := m.pending(); len(all) != 1 || all[0].Input != "echo a && touch one" || all[0].Tool != "Bash" || all[0].ToolCall != "c4" || all[0].Kind != approval.Tool {
+	if all := m.pending(); len(all) != 1 || all[0].Input != "echo a && touch one" || all[0].Tool != "Bash" || all[0].ToolCall != "c4" || all[0].Prompt != "release it" || all[0].Kind != approval.Tool {
 		t.Errorf("the question: %+v", all)
 	}
 	m.answers(0, "approve", id)

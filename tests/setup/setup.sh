@@ -19,9 +19,10 @@ flock 9
 #   busybox-static bubblewrap iproute2   what agents and the tests of ways around Paddock run
 #   xvfb xdotool                         tests/desktop: a screen, and a mouse that clicks
 #   dunst notification-daemon            two notification servers of different make
+#   polkitd                              proof that a person is there
 packages=(ca-certificates clang-14 llvm-14 libbpf-dev qemu-system-x86 cpio kmod xz-utils
 	systemd dbus libpam-systemd busybox-static bubblewrap iproute2 git
-	xvfb xdotool dunst notification-daemon)
+	xvfb xdotool dunst notification-daemon polkitd)
 # Debian's own npm pulls in 300 packages: leave a node alone that somebody has installed already.
 command -v npm >/dev/null || packages+=(nodejs npm)
 
