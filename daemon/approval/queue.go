@@ -103,6 +103,7 @@ func Open(o Options) (*Queue, error) {
 // Apply puts the requirements for approvals in force. Questions that wait are for
 // whoever asked to judge again; what they offer changes at once.
 func (q *Queue) Apply(p policy.Approvals) {
+	p = p.Complete()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.policy = p

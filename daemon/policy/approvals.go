@@ -62,20 +62,26 @@ func mergeApprovals(layers []*Requirements) Approvals {
 			out.HighRisk = widened(out.HighRisk, a.HighRisk)
 		}
 	}
+	return out.Complete()
+}
+
+// Complete fills in what no layer has written. What layers have in common is never
+// nothing: the narrowest scope is left.
+func (a Approvals) Complete() Approvals {
 	defaults := DefaultApprovals()
-	if out.Timeout == 0 {
-		out.Timeout = defaults.Timeout
+	if a.Timeout == 0 {
+		a.Timeout = defaults.Timeout
 	}
-	if out.Scopes == nil {
-		out.Scopes = defaults.Scopes
+	if a.Scopes == nil {
+		a.Scopes = defaults.Scopes
 	}
-	if out.HighRisk == nil {
-		out.HighRisk = defaults.HighRisk
+	if a.HighRisk == nil {
+		a.HighRisk = defaults.HighRisk
 	}
-	if len(out.Scopes) == 0 {
-		out.Scopes = approvalScopes[:1:1] // layers that agree on none leave the narrowest
+	if len(a.Scopes) == 0 {
+		a.Scopes = approvalScopes[:1:1]
 	}
-	return out
+	return a
 }
 
 // narrowed is what both lists have; nil has no say.

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed-649e9bbc/paddock/daemon/approval"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+)
+
+const unameAsked = `
+[rules]
+prefix_rules = [
+  { pattern = [{ token = "uname" }], decision = "prompt", justification = "it tells where it is" },
+]
+[paddock]
+mode = "enforce"
+`
+
+// Whatever mechanisms the kernel has, what a rule asks about runs after a yes, and
+// only then.
+func TestPersonDecides(t *testing.T) {
+	m := newMachine(t, unameAsked)
+	q, err := approval.Open(approval.Options{File: filepath.Join(t.TempDir(), "approvals.json"), Events: m.log})
+	must(t, err)
+	defer q.Close()
+	m.Approvals = q
+	m.apply(unameAsked)
+	must(t, m.Prove(t.Context()))
+
+	questions := make(chan approval.Approval, 16)
+	go func() {
+		for c := range q.Follow(t.Context(), approval.Viewer{}, true) {
+			if c.Approval != nil && c.Approval.State == approval.Pending && c.Approval.Merged == 1 {
+				questions <- *c.Approval
+			}
+		}
+	}()
+	next := func() approval.Approval {
+		t.Helper()
+		select {
+		case a := <-questions:
+			return a
+		case <-time.After(2 * time.Minute):
+			t.Fatal("nothing is asked")
+			return approval.Approval{}
+		}
+	}
+	type result struct {
+		out string
+		err error
+	}
+	begin := func(script string) <-chan result {
+		done := make(chan result, 1)
+		go func() { out, err := m.run(script); done <- result{out, err} }()
+		return done
+	}
+	for _, one := range []struct {
+		script string
+		allow  bool
+		out    string
+	}{
+		{"uname", true, "Linux\n"},
+		{"$(echo una)me -s", false, "refused by alice (no)"},
+		{"cp $(command -v uname) other; ./other", true, "Linux\n"}, // by its content
+		{"sh -c 'exec uname -r'", false, "refused by alice (no)"},
+	} {
+		done := begin(one.script)
+		a := next()
+		select {
+		case r := <-done:
+			t.Fatalf("%s ended before the answer: %+v", one.script, r)
+		default:
+		}
+		_, err := q.Answer(a.ID, approval.Answerer{UID: a.UID, User: "alice", By: approval.ByTerminal, Proof: "terminal"}, approval.Reply{Allow: one.allow, Reason: map[bool]string{false: "no"}[one.allow]})
+		must(t, err)
+		if r := <-done; !strings.Contains(r.out, one.out) || (r.err == nil) != one.allow {
+			t.Errorf("%s: %q, %v", one.script, r.out, r.err)
+		}
+	}
+	m.wait("the event of what was approved", func(e telemetry.Event) bool {
+		return e.Name == telemetry.NameProcessExec && e.Attrs[telemetry.AttrApprovalState] == "allowed" && e.Attrs[telemetry.AttrApprovalUser] == "alice"
+	})
+
+	// Its process ends: there is nothing to answer any more.
+	done := begin("uname -m & sleep 600 & echo $!; wait")
+	a := next()
+	for _, x := range m.asks.execs() {
+		must(t, unix.Kill(x.PID, unix.SIGKILL))
+	}
+	m.wait("the end of the question", func(e telemetry.Event) bool {
+		return e.Name == telemetry.NameApprovalCancelled && e.Attrs[telemetry.AttrApprovalID] == a.ID
+	})
+	procs, err := m.Kernel.Procs()
+	must(t, err)
+	for pid := range procs {
+		must(t, unix.Kill(pid, unix.SIGKILL))
+	}
+	<-done
+}
