@@ -19,14 +19,12 @@ prefix_rules = [
 ]
 [paddock]
 mode = "enforce"
-[paddock.approvals]
-timeout = 5
 `
 
 // One agent from its start to its end, and everything the command line tells.
 func TestSession(t *testing.T) {
 	allowed, denied := newTarget(t), newTarget(t)
-	m := started(t, base+networkRules(allowed, denied))
+	m := started(t, base+"[paddock.approvals]\ntimeout = 5\n"+networkRules(allowed, denied))
 	// By its path: refused, a shell would look for another in the next directory.
 	out, err := m.run("/bin/echo hello; /bin/ls box; git push origin; git --version >/dev/null && echo git; "+
 		allowed.connect()+"; "+denied.connect()+"; true", "PDK_TOOL_CALL=call_7")
