@@ -51,21 +51,29 @@ func (a *authority) CheckAuthorization(s authoritySubject, action string, detail
 	return a.result, a.fail
 }
 
+// openDir is a directory that polkitd, which is another user, can enter.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for d := dir; d != os.TempDir(); d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // privateBus starts a bus of the test's own.
 func privateBus(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pdk-bus-") // polkitd, another user, must reach it
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := openDir(t)
 	config := filepath.Join(dir, "bus.conf")
 	text := `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig><type>system</type><listen>unix:path=` + dir + `/bus</listen><auth>EXTERNAL</auth>
 <policy context="default"><allow user="*"/><allow own="*"/><allow send_type="method_call"/><allow send_type="signal"/>
 <allow send_requested_reply="true" send_type="method_return"/><allow send_requested_reply="true" send_type="error"/><allow receive_type="method_call"/>
 <allow receive_type="method_return"/><allow receive_type="error"/><allow receive_type="signal"/></policy></busconfig>`
-	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(config, []byte(text), 0o644)); err != nil {
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("dbus-daemon", "--config-file", config, "--nofork", "--print-address")
@@ -170,17 +178,13 @@ func TestPresenceByPolkit(t *testing.T) {
 		t.Fatalf("make setup installs it: %v", err)
 	}
 	bus := privateBus(t)
-	dir, err := os.MkdirTemp("", "pdk-polkit-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := openDir(t)
 	rule := `polkit.addRule(function(action, subject) {
 	if (action.id != "` + Action + `") return polkit.Result.NOT_HANDLED;
 	if (subject.user == "daemon") return polkit.Result.YES;
 	if (subject.user == "bin") return polkit.Result.NO;
 });`
-	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(dir+"/actions", 0o755), os.Mkdir(dir+"/rules", 0o755),
+	if err := errors.Join(os.Mkdir(dir+"/actions", 0o755), os.Mkdir(dir+"/rules", 0o755),
 		os.WriteFile(dir+"/actions/dev.paddock.policy", []byte(PolkitPolicy), 0o644), os.WriteFile(dir+"/rules/1.rules", []byte(rule), 0o644)); err != nil {
 		t.Fatal(err)
 	}
