@@ -119,11 +119,12 @@ func (l *Loader) ruleSources() []source {
 
 // addRules puts the rules of files below those of requirements.
 func addRules(req *policy.Requirements, files *rulesfile.Policy) *policy.Requirements {
-	if len(files.Rules()) == 0 && len(files.Warnings()) == 0 {
+	if len(files.Rules()) == 0 && len(files.Network()) == 0 {
 		return req
 	}
 	out := *req
 	out.Rules = rulesfile.Combine(req, files)
+	out.HostRules = append(slices.Clip(out.HostRules), files.HostRules()...)
 	out.Warnings = append(slices.Clip(out.Warnings), files.Warnings()...)
 	return &out
 }

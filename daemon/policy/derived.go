@@ -43,6 +43,12 @@ type Domains struct {
 	Enabled bool
 	// Only says that some layer lets nothing through that is not allowed here.
 	Only bool
+	// LocalBinding says that loopback and private addresses may be reached: a layer
+	// says so, and no other one says that they may not.
+	LocalBinding bool
+	// Upstream says that the proxy of the machine may be used: no layer says that it
+	// may not.
+	Upstream bool
 	// Rules has the denying ones first.
 	Rules []DomainRule
 }
@@ -86,17 +92,23 @@ func (r *Requirements) DenyRead() []Pattern {
 // denied, one that any of them reviews is asked about, and what one of them allows is
 // allowed unless a higher one denies it. Only merged requirements have it.
 func (r *Requirements) Domains() Domains {
-	var out Domains
+	out := Domains{Upstream: true}
 	e := r.Codex
 	if e == nil {
 		return out
 	}
+	noLocal := false
 	for _, l := range e.Layers {
 		for _, surface := range [][]string{{"experimental_network"}, {"permissions", "network"}} {
 			out.Enabled = out.Enabled || isTrue(l.Doc, append(surface, "enabled"))
 			out.Only = out.Only || isTrue(l.Doc, append(surface, "managed_allowed_domains_only"))
+			local := append(surface, "allow_local_binding")
+			out.LocalBinding = out.LocalBinding || isTrue(l.Doc, local)
+			noLocal = noLocal || isFalse(l.Doc, local)
+			out.Upstream = out.Upstream && !isFalse(l.Doc, append(surface, "allow_upstream_proxy"))
 		}
 	}
+	out.LocalBinding = out.LocalBinding && !noLocal
 	reviewed := map[string]*document.Value{}
 	for _, item := range e.Reviewed {
 		reviewed[item.Text] = item
@@ -122,12 +134,16 @@ func (r *Requirements) Domains() Domains {
 	return out
 }
 
-func isTrue(v *document.Value, names []string) bool {
+func isTrue(v *document.Value, names []string) bool { return isBool(v, names, "true") }
+
+func isFalse(v *document.Value, names []string) bool { return isBool(v, names, "false") }
+
+func isBool(v *document.Value, names []string, text string) bool {
 	for _, name := range names {
 		if v == nil || v.Kind != document.KindTable {
 			return false
 		}
 		v = v.Table.Get(name)
 	}
-	return v != nil && v.Kind == document.KindBool && v.Text == "true"
+	return v != nil && v.Kind == document.KindBool && v.Text == text
 }

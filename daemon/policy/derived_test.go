@@ -28,7 +28,7 @@ func TestDomains(t *testing.T) {
 	low := layer(t, codex.System, "[experimental_network]\nenabled = true\nmanaged_allowed_domains_only = true\nreview_domains = ['r.com']\n[experimental_network.domains]\n'a.com' = 'deny'\n'b.com' = 'allow'\n'c.com' = 'allow'\n")
 	high := layer(t, codex.MDM, "[network_proxy]\nenabled = false\nmanaged_allowed_domains_only = false\nreview_domains = ['b.com']\n[network_proxy.domains]\n'a.com' = 'allow'\n'c.com' = 'deny'\n'd.com' = 'allow'\n")
 	merged := Merge(low, high)
-	want := Domains{Enabled: true, Only: true, Rules: []DomainRule{
+	want := Domains{Enabled: true, Only: true, Upstream: true, Rules: []DomainRule{
 		{"a.com", NetDeny, false, "system", 6},
 		{"c.com", NetDeny, false, "mdm", 7},
 		{"b.com", NetAllow, true, "system", 7},

@@ -25,7 +25,9 @@ var (
 	networkShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
 		{Name: "access", Shape: wordsShape(accessRules.String(), accessNone.String()), Meaning: "\"none\": nothing may be reached, whatever the rules say. Left out: \"rules\"."},
 		{Name: "default", Shape: wordsShape(NetAllow.String(), NetDeny.String()), Meaning: "For what no rule is about. Left out: \"allow\"."},
+		{Name: "mode", Shape: wordsShape(modeFull.String(), modeLimited.String()), Meaning: "\"limited\": requests over HTTP that is not encrypted may only be GET, HEAD and OPTIONS. Left out: \"full\"."},
 		{Name: "rules", Shape: &codex.Shape{Form: codex.List, Item: netRuleShape}, Meaning: "Rules by address. The most specific cidr decides; of equal ones, \"deny\"."},
+		{Name: "unfamiliar", Shape: wordsShape(NetAllow.String(), NetAsk.String(), NetDeny.String()), Meaning: "For hosts of which no rule speaks. \"ask\" holds the connection until somebody has answered. Left out: \"ask\" if experimental_network is enabled, else what default says."},
 	}}
 	approvalsShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
 		{Name: "auto_review", Shape: someShape(reviewClasses...), Meaning: "Questions that the built-in reviewer answers in the person's place; never those of a rule \"prompt-user\", never of high risk. Left out: none."},

@@ -51,6 +51,7 @@ func mergeOwn(layers []*Requirements) *Requirements {
 		out.Unmatched = max(out.Unmatched, l.Unmatched)
 		out.Provenance = max(out.Provenance, l.Provenance)
 		out.Rules = append(out.Rules, l.Rules...)
+		out.HostRules = append(out.HostRules, l.HostRules...)
 		out.Warnings = append(out.Warnings, l.Warnings...)
 		out.Cohorts = append(out.Cohorts, l.Cohorts...)
 		if out.Telemetry.Endpoint == "" {

@@ -20,6 +20,10 @@ func mergeNetworks(layers []Network) Network {
 	for i, l := range layers {
 		out.None = out.None || l.None
 		out.Default = min(out.Default, l.Default)
+		out.ReadOnly = out.ReadOnly || l.ReadOnly
+		if l.Unfamiliar.Set && (!out.Unfamiliar.Set || l.Unfamiliar.Decision < out.Unfamiliar.Decision) {
+			out.Unfamiliar = l.Unfamiliar // of equal ones the highest layer's
+		}
 		out.Rules = append(out.Rules, l.Rules...)
 		for range l.Rules {
 			owner = append(owner, i)

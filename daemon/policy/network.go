@@ -106,6 +106,12 @@ type Network struct {
 	// Default is for what no rule is about.
 	Default NetDecision
 	Rules   []NetRule
+	// Unfamiliar is for hosts of which no rule by name or address speaks; see
+	// CompileHosts for what holds if it is not set.
+	Unfamiliar HostSetting
+	// ReadOnly says that requests over HTTP that can be read may only be GET, HEAD and
+	// OPTIONS.
+	ReadOnly bool
 }
 
 // Decide returns what is decided about connecting, or sending, to a destination.

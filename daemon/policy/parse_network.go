@@ -20,6 +20,16 @@ const (
 
 func (a access) String() string { return string(a) }
 
+// httpMode is how [paddock.network] mode is spelt. The words are Codex's.
+type httpMode string
+
+const (
+	modeFull    httpMode = "full"
+	modeLimited httpMode = "limited"
+)
+
+func (m httpMode) String() string { return string(m) }
+
 func (f *file) network(key string, v *document.Value) (Network, error) {
 	n := Network{Default: NetAllow}
 	t, err := document.TableOf(key, v, keysOf(networkShape)...)
@@ -38,6 +48,19 @@ func (f *file) network(key string, v *document.Value) (Network, error) {
 			return n, err
 		}
 	}
+	if v := t.Get("unfamiliar"); v != nil {
+		n.Unfamiliar = HostSetting{Set: true, Source: f.source, Line: int(v.At.Line)}
+		if n.Unfamiliar.Decision, err = document.Enum(key+".unfamiliar", v, "decision", NetAllow, NetAsk, NetDeny); err != nil {
+			return n, err
+		}
+	}
+	if v := t.Get("mode"); v != nil {
+		m, err := document.Enum(key+".mode", v, "mode", modeFull, modeLimited)
+		if err != nil {
+			return n, err
+		}
+		n.ReadOnly = m == modeLimited
+	}
 	if v := t.Get("rules"); v != nil {
 		items, err := document.ArrayOf(key+".rules", v)
 		if err != nil {
@@ -50,8 +73,8 @@ func (f *file) network(key string, v *document.Value) (Network, error) {
 			}
 		}
 	}
-	if n.None && (len(n.Rules) > 0 || t.Get("default") != nil) {
-		f.warn(v.At, `access = "none" refuses every connection: default and rules of [%s] have no effect`, key)
+	if n.None && (len(n.Rules) > 0 || t.Get("default") != nil || n.Unfamiliar.Set) {
+		f.warn(v.At, `access = "none" refuses every connection: default, rules and unfamiliar of [%s] have no effect`, key)
 	}
 	return n, nil
 }

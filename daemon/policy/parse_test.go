@@ -166,7 +166,7 @@ func TestParseErrors(t *testing.T) {
 		{"upper case", "[paddock]\nMode = \"observe\"\n", `unknown key "Mode" in [paddock]; did you mean "mode"?`},
 		{"unknown table", "[paddock.netwok]\ndefault = \"deny\"\n", `line 1: unknown key "netwok" in [paddock]; did you mean "network"?`},
 		{"unknown dotted", "paddock.telemtry.endpoint = \"x\"\n", `line 1: unknown key "telemtry" in [paddock]; did you mean "telemetry"?`},
-		{"unknown in network", "[paddock.network]\ndefalt = \"deny\"\n", `line 2: unknown key "defalt" in [paddock.network]; did you mean "default"? (keys: access, default, rules)`},
+		{"unknown in network", "[paddock.network]\ndefalt = \"deny\"\n", `line 2: unknown key "defalt" in [paddock.network]; did you mean "default"? (keys: access, default, mode, rules, unfamiliar)`},
 		{"unknown in a rule", net("cidr = \"10.0.0.0/8\"\nport = 1\ndecision = \"deny\""), `line 4: unknown key "port" in [paddock.network.rules[0]]; did you mean "ports"?`},
 		{"unknown in telemetry", "[paddock.telemetry]\nendpiont = \"x\"", `unknown key "endpiont" in [paddock.telemetry]; did you mean "endpoint"?`},
 		{"terminal codes in a key", "[paddock]\n\"\\u001b[2J\" = 1\n", `unknown key "\x1b[2J" in [paddock]`},
@@ -326,7 +326,7 @@ func TestParseWarnings(t *testing.T) {
 		},
 		{
 			"\n[paddock.network]\naccess = 'none'\ndefault = 'allow'\n",
-			[]string{`f:2: access = "none" refuses every connection: default and rules of [paddock.network] have no effect`},
+			[]string{`f:2: access = "none" refuses every connection: default, rules and unfamiliar of [paddock.network] have no effect`},
 		},
 		{"[paddock.network]\naccess = 'none'\n", nil},
 		{

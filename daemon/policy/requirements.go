@@ -107,6 +107,9 @@ type Requirements struct {
 	Network Network
 	// Approvals says how people are asked.
 	Approvals Approvals
+	// HostRules are the network_rules of .rules files. What requirements.toml says of
+	// hosts is in Domains.
+	HostRules []HostRule
 	// Telemetry is where events are exported to.
 	Telemetry TelemetrySink
 	// Sinks are further receivers of events.

@@ -126,6 +126,16 @@ func ownValues(merged *Requirements, layers []*Requirements) []Value {
 	}
 	out = add(out, "paddock.network.default", merged.Network.Default.String(), written("network", "default"),
 		func(l *Requirements) bool { return l.Network.Default == merged.Network.Default })
+	if u := merged.Network.Unfamiliar; u.Set {
+		out = append(out, Value{"paddock.network.unfamiliar", u.Decision.String(), u.Source, u.Line})
+	}
+	if merged.Network.ReadOnly {
+		out = add(out, "paddock.network.mode", modeLimited.String(), written("network", "mode"), func(l *Requirements) bool { return l.Network.ReadOnly })
+	}
+	for i := range merged.HostRules {
+		r := &merged.HostRules[i]
+		out = append(out, Value{document.Element("network_rule", i), r.say(), r.Source, r.Line})
+	}
 	for i := range merged.Network.Rules {
 		r := &merged.Network.Rules[i]
 		out = append(out, Value{document.Element("paddock.network.rules", i), r.say(), r.Source, r.Line})
@@ -177,6 +187,14 @@ func (r *Requirements) own(names ...string) *document.Value {
 }
 
 // say writes a network rule in one line.
+func (r *HostRule) say() string {
+	words := []string{r.Decision.String(), r.Host.String()}
+	for _, p := range r.Protocols {
+		words = append(words, p.String())
+	}
+	return strings.Join(words, " ")
+}
+
 func (r *NetRule) say() string {
 	words := []string{r.Decision.String(), r.Prefix.String()}
 	if r.protocols() != AnyProtocol {

@@ -25,6 +25,38 @@ type NetworkRule struct {
 	Line   int
 }
 
+// HostRules returns the network rules as policy.CompileHosts takes them: what is
+// asked about in a command's rule is asked about here. "socks5_tcp" is every
+// connection that is neither HTTP nor HTTPS. Rules for "socks5_udp" are left out:
+// the connect gate judges datagrams, by address.
+func (p *Policy) HostRules() []policy.HostRule {
+	var out []policy.HostRule
+	for _, r := range p.network {
+		host, err := policy.ParseHost(r.Host)
+		protocol, known := hostProtocols[r.Protocol]
+		if err != nil || !known {
+			continue
+		}
+		decision := policy.NetAllow
+		switch r.Decision {
+		case policy.Allow:
+		case policy.Prompt:
+			decision = policy.NetAsk
+		default:
+			decision = policy.NetDeny
+		}
+		out = append(out, policy.HostRule{
+			Host: host, Protocols: []policy.HostProtocol{protocol}, Decision: decision,
+			Justification: r.Justification, Source: r.Source, Line: r.Line,
+		})
+	}
+	return out
+}
+
+var hostProtocols = map[string]policy.HostProtocol{
+	"http": policy.HTTP, "https": policy.HTTPS, "socks5_tcp": policy.RawTCP,
+}
+
 func networkProtocol(s string) (string, *fault) {
 	switch s {
 	case "http", "https", "socks5_tcp", "socks5_udp":
