@@ -19,8 +19,10 @@ const (
 	AttrDestinationAddress    = "destination.address"
 	AttrDestinationPort       = "destination.port" // int64
 	AttrDNSQuestionName       = "dns.question.name"
-	AttrServerAddress         = "server.address" // name of the host, where it is known
 	AttrFilePath              = "file.path"      //
+	AttrServerAddress         = "server.address" // name, or address where there is no name
+	AttrServerPort            = "server.port"    // int64
+	AttrHTTPMethod            = "http.request.method"
 	AttrErrorMessage          = "error.message"
 	AttrEventName             = "event.name"     // set on export: some backends drop OTLP's own field
 	AttrRecordUID             = "log.record.uid" // set on export: Event.ID, the same on each delivery
@@ -44,7 +46,7 @@ const (
 	AttrDecisionSource   = "paddock.decision.source"      // file and line of the rule, or what decided instead
 	AttrDecisionEnforced = "paddock.decision.enforced"    // bool; false: observe mode let it through
 	AttrRule             = "paddock.rule"                 // the rule's prefix, or its network
-	AttrGate             = "paddock.gate"                 // exec.refuse, exec.hold, connect, socket, signal
+	AttrGate             = "paddock.gate"                 // exec.refuse, exec.hold, connect, egress, socket, signal
 	AttrTier             = "paddock.tier"                 // lsm, fmod_ret, hold, cgroup, none
 	AttrToolCallID       = "paddock.tool_call.id"         // = call_id of Codex's own telemetry
 	AttrThreadID         = "paddock.thread.id"            // = conversation.id of Codex's own telemetry
@@ -87,6 +89,16 @@ const (
 	AttrApprovalMerged  = "paddock.approval.merged"  // int64, actions that waited for the one answer
 	AttrApprovalSeconds = "paddock.approval.seconds" // float64, from question to answer
 	AttrApprovalTool    = "paddock.approval.tool"    // the agent's name of the tool
+
+	AttrDecisionBy         = "paddock.decision.by"            // policy, deadline, client, paddock, or who answered
+	AttrDecisionCause      = "paddock.decision.cause"         // allowed, denied, not_allowed, not_allowed_local, ...
+	AttrNameLearned        = "paddock.network.name_from"      // sni, host, authority, connect, socks, dns, none
+	AttrProtocol           = "paddock.network.protocol"       // http, https, socks5_tcp: as network_rule has it
+	AttrBytesSent          = "paddock.network.bytes_sent"     // int64, by the client
+	AttrBytesReceived      = "paddock.network.bytes_received" // int64, by the client
+	AttrConnectionDuration = "paddock.network.duration_ms"    // int64
+	AttrConnectionHeld     = "paddock.network.held_ms"        // int64
+	AttrTLSECH             = "paddock.tls.ech"                // bool, the hello has an encrypted one, or grease, in it
 
 	AttrGapCause    = "paddock.gap.cause"     // one of the Gap constants, or the hop of the kernel side
 	AttrGapCount    = "paddock.gap.count"     // int64, events missing; absent: unknown

@@ -25,4 +25,6 @@ const (
 	NameApprovalOverflow  = "paddock.approval.overflow"  // a session asks too much: denied without asking, told once
 	NameApprovalRefused   = "paddock.approval.refused"   // somebody answered who may not
 	NameApprovalRevoked   = "paddock.approval.revoked"   // a remembered answer holds no more
+
+	NameNetworkConnection = "paddock.network.connection" // a connection through the managed network ended, or was refused
 )

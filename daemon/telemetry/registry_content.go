@@ -16,6 +16,7 @@ var opaque = map[string]bool{
 	AttrDecision: true, AttrGate: true, AttrTier: true, AttrMode: true, AttrFileID: true, AttrPolicyDigests: true,
 	AttrPolicyProvenance: true, AttrNetworkTransport: true, AttrNetworkType: true, AttrDestinationAddress: true,
 	AttrSocketKind: true, AttrGapCause: true, AttrGapFrom: true, AttrGapTo: true, AttrGapSink: true, AttrProcessOwner: true,
+	AttrDecisionCause: true, AttrNameLearned: true, AttrProtocol: true, AttrHTTPMethod: true,
 	AttrEscaped: true, AttrTruncated: true, AttrConverted: true, AttrRedacted: true,
 }
 

@@ -49,6 +49,17 @@ var ownKinds = []Kind{
 		Tally: []string{AttrAgent, AttrDecision, AttrDecisionEnforced, AttrRule, AttrDestinationAddress, AttrDNSQuestionName},
 	},
 	{
+		Name:    NameNetworkConnection,
+		Meaning: "A connection that went through the managed network ended, or was refused; of what a client sends to a proxy as URLs, each request.",
+		Attributes: all(whoAndWhy, whatWasDecided, []string{
+			AttrServerAddress, AttrServerPort, AttrNameLearned, AttrProtocol, AttrHTTPMethod, AttrDestinationAddress, AttrDestinationPort,
+			AttrNetworkTransport, AttrNetworkType, AttrDecisionBy, AttrDecisionCause, AttrBytesSent, AttrBytesReceived, AttrConnectionDuration,
+			AttrConnectionHeld, AttrTLSECH, AttrProcessExecutablePath, AttrErrorMessage,
+		}),
+		OCSF: connection, Category: "network", Action: "connection",
+		Tally: []string{AttrAgent, AttrDecision, AttrDecisionEnforced, AttrRule, AttrServerAddress},
+	},
+	{
 		Name: NameHoldKilled, Meaning: "A process was killed before it was judged, or because it ran before it was released.",
 		Attributes: all(whoAndWhy, whatWasDecided, whichProgram, []string{AttrKillReason}),
 		OCSF:       launch, Category: "process", Action: "denied", Tally: []string{AttrAgent, AttrKillReason},

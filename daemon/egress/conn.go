@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package egress
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+)
+
+// conn is one connection of a session.
+type conn struct {
+	engine *Engine
+	flow   Flow
+	client *sock
+	began  time.Time
+	// expect is the host that the client asked a proxy of ours for: what it says inside
+	// must be the same. Invalid where the kernel redirected the connection.
+	expect     policy.Host
+	expectPort uint16
+	// beyond says that expect is reached by another proxy.
+	beyond bool
+	// gone is closed when the client is; nil: that is found out by watching it.
+	gone <-chan struct{}
+
+	up, down atomic.Int64 // bytes from and to the client
+
+	mu     sync.Mutex // of what follows
+	server *sock
+	final  []byte // what the client is told when the server has ended
+	closed bool
+	judged *judgement // the first, or what denied
+	err    error
+
+	downDone chan struct{} // closed when no more comes from the server; nil before it began
+}
+
+// transparent serves a redirected connection.
+func (e *Engine) transparent(tcp *net.TCPConn, flow Flow) {
+	flow.Dest = netip.AddrPortFrom(flow.Dest.Addr().Unmap(), flow.Dest.Port())
+	e.serve(tcp, flow, (*conn).first)
+}
+
+// serve runs a connection to its end. What run leaves moving goes on in goroutines of
+// its own, whose stacks never held more than that.
+func (e *Engine) serve(tcp *net.TCPConn, flow Flow, run func(*conn)) {
+	client, err := newSock(tcp)
+	if err != nil {
+		_ = tcp.Close()
+		return
+	}
+	c := &conn{engine: e, flow: flow, client: client, began: time.Now()}
+	if !e.admit(c) {
+		client.abort()
+		c.note(&judgement{
+			claim: claim{host: policy.HostOf(flow.Dest.Addr()), port: flow.Dest.Port(), learned: learnedNone}, by: "paddock", mode: policy.Enforce,
+			verdict: policy.HostVerdict{Cause: policy.CauseNotAllowed, Reason: "the session has too many connections"},
+		})
+		c.record()
+		return
+	}
+	run(c)
+}
+
+// end closes what is left, records the connection, and forgets it.
+func (c *conn) end() {
+	_ = c.client.Close()
+	c.mu.Lock()
+	c.closed = true
+	if c.server != nil {
+		_ = c.server.Close()
+	}
+	c.mu.Unlock()
+	c.engine.forget(c)
+	c.record()
+}
+
+// abort makes both sides see a broken connection. It may be called at any time.
+func (c *conn) abort() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	c.client.abort()
+	if c.server != nil {
+		c.server.abort()
+	}
+}
+
+// note keeps what the event will tell: the first judgement, and one that denies.
+func (c *conn) note(j *judgement) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.judged == nil || c.judged.allow && !j.allow {
+		c.judged = j
+	}
+}
+
+func (c *conn) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = err
+	}
+}
+
+// first looks at what the client says, and goes on by that.
+func (c *conn) first() {
+	buf := c.engine.buffers.Get().(*[maxSniff]byte)
+	b, err := c.client.peekUntil(buf[:], time.Now().Add(c.engine.limits.Silence), func(b []byte) bool { return len(b) > 0 })
+	if len(b) == 0 {
+		c.engine.buffers.Put(buf)
+		if err != nil && !isDeadline(err) && !errors.Is(err, io.EOF) {
+			c.client.abort()
+			c.fail(err)
+			c.end()
+			return
+		}
+		c.byAddress(true)
+		return
+	}
+	kind := c.listen(buf)
+	c.speak(kind, buf)
+}
+
+// listen waits until it is clear what the client speaks.
+func (c *conn) listen(buf *[maxSniff]byte) speech {
+	kind := speechUnclear
+	_, err := c.client.peekUntil(buf[:], time.Now().Add(c.engine.limits.Sniff), func(b []byte) bool {
+		kind = classify(b)
+		return kind != speechUnclear
+	})
+	switch {
+	case kind != speechUnclear:
+		return kind
+	case errors.Is(err, io.EOF):
+		return speechRaw // it is all there will ever be, and no request
+	}
+	return speechBad
+}
+
+// speak serves a client whose first bytes are known. It gives buf back.
+func (c *conn) speak(kind speech, buf *[maxSniff]byte) {
+	switch kind {
+	case speechTLS:
+		cl := c.hello(buf)
+		c.engine.buffers.Put(buf)
+		c.tls(cl)
+		return
+	case speechHTTP:
+		c.engine.buffers.Put(buf)
+		c.http1()
+		return
+	case speechHTTP2:
+		c.engine.buffers.Put(buf)
+		c.http2()
+		return
+	case speechSocks5:
+		c.engine.buffers.Put(buf)
+		c.socksThrough()
+		return
+	case speechSocks4:
+		c.engine.buffers.Put(buf)
+		c.refused(claim{protocol: policy.RawTCP, bad: malformed("SOCKS4 cannot be judged by name: use SOCKS5")}, refuseSocks4)
+		return
+	case speechBad, speechUnclear:
+		c.engine.buffers.Put(buf)
+		c.refused(claim{protocol: policy.RawTCP, bad: malformed("the client does not say clearly, or not in time, what it speaks")}, refuseReset)
+		return
+	case speechRaw:
+	}
+	c.engine.buffers.Put(buf)
+	c.byAddress(false)
+}
+
+// refused judges a claim that is bad; only in mode observe it goes on, unread.
+func (c *conn) refused(cl claim, how refusal) {
+	j := c.judge(cl)
+	c.note(j)
+	if !j.pass {
+		c.refuse(j, how)
+		return
+	}
+	c.through(j, nil)
+}
+
+// byAddress serves a client that names no host. If it is silent, it may still name
+// one later: a connection that is opened ahead of its use, or one that hopes not to
+// be looked at any more.
+func (c *conn) byAddress(silent bool) {
+	j := c.judge(claim{protocol: policy.RawTCP})
+	c.note(j)
+	if !j.pass {
+		c.refuse(j, refuseReset)
+		return
+	}
+	if !silent || j.mode == policy.Observe {
+		c.through(j, nil)
+		return
+	}
+	c.through(j, (*conn).late)
+}
+
+// hello reads the ClientHello.
+func (c *conn) hello(buf *[maxSniff]byte) claim {
+	cl := claim{protocol: policy.HTTPS, learned: learnedSNI}
+	var h hello
+	var bad error
+	_, err := c.client.peekUntil(buf[:], time.Now().Add(c.engine.limits.Sniff), func(b []byte) bool {
+		h, bad = parseHello(b)
+		return !errors.Is(bad, errShort)
+	})
+	switch {
+	case errors.Is(bad, errShort) && err != nil:
+		cl.bad = malformed("the ClientHello is not complete: " + reasonOf(err))
+	case bad != nil:
+		cl.bad = bad
+	case h.ServerName != "":
+		if cl.host, err = policy.ParseHost(h.ServerName); err != nil || cl.host.Addr().IsValid() {
+			// RFC 6066 has names only, and names that only one program reads are none.
+			cl.host, cl.bad = policy.Host{}, malformed("the server name of the ClientHello is no host name")
+		}
+	}
+	cl.ech = h.ECH
+	return cl
+}
+
+func reasonOf(err error) string {
+	switch {
+	case isDeadline(err):
+		return "the client took too long"
+	case errors.Is(err, io.EOF):
+		return "the client ended"
+	}
+	return err.Error()
+}
+
+// tls serves a client that speaks TLS, of which nothing is read but the hello.
+func (c *conn) tls(cl claim) {
+	j := c.judge(cl)
+	c.note(j)
+	if !j.pass {
+		c.refuse(j, refuseTLS)
+		return
+	}
+	c.through(j, nil)
+}
+
+// through connects to the destination if that is not done yet, and passes bytes on
+// in both directions until they end. upward, if not nil, serves what the client
+// sends; otherwise it is passed on unread.
+func (c *conn) through(j *judgement, upward func(*conn)) {
+	if !c.connect(j) {
+		return
+	}
+	c.begin()
+	if upward == nil {
+		upward = (*conn).pumpUp
+	}
+	c.engine.work.Go(func() { upward(c) })
+}
+
+// connect dials, once. On failure it ends the connection and returns false.
+func (c *conn) connect(j *judgement) bool {
+	if c.server != nil {
+		return true
+	}
+	server, err := c.engine.dial(c.engine.ctx, c, j)
+	if err == nil {
+		c.mu.Lock()
+		if c.closed {
+			err = context.Cause(c.engine.ctx)
+			server.abort()
+		} else {
+			c.server = server
+		}
+		c.mu.Unlock()
+	}
+	if err != nil {
+		// Without us, connect(2) would have failed. A reset is the nearest there is.
+		c.fail(err)
+		c.client.abort()
+		c.end()
+		return false
+	}
+	return true
+}
+
+// begin starts passing on what the server sends. The goroutine that does ends the
+// connection, after the other direction has ended too.
+func (c *conn) begin() {
+	if c.downDone != nil {
+		return
+	}
+	c.downDone = make(chan struct{})
+	c.engine.work.Go(c.pumpDown)
+}
+
+func (c *conn) pumpDown() {
+	err := c.engine.pipes.pump(c.client, c.server, -1, &c.down)
+	c.mu.Lock()
+	final := c.final
+	c.mu.Unlock()
+	switch {
+	case err != nil:
+		c.fail(err)
+		c.abort()
+	case final != nil:
+		_, _ = c.client.Write(final)
+		_ = c.client.CloseWrite()
+	default:
+		_ = c.client.CloseWrite()
+	}
+	close(c.downDone)
+}
+
+// pumpUp passes on what the client sends, unread, until it ends, and then ends the
+// connection.
+func (c *conn) pumpUp() {
+	err := c.engine.pipes.pump(c.server, c.client, -1, &c.up)
+	c.upEnded(err)
+}
+
+// upEnded is called once, when the client sends nothing more.
+func (c *conn) upEnded(err error) {
+	if err != nil {
+		c.fail(err)
+		c.abort()
+	} else {
+		_ = c.server.CloseWrite()
+	}
+	<-c.downDone
+	c.end()
+}
+
+// late serves a client that said nothing at first, now that it says something.
+func (c *conn) late() {
+	var one [1]byte
+	if _, err := c.client.peek(one[:], 0); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		c.upEnded(err)
+		return
+	}
+	buf := c.engine.buffers.Get().(*[maxSniff]byte)
+	c.speak(c.listen(buf), buf)
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package egress
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+)
+
+// keepAlive is the kernel's own default: a connection that is idle for hours lives as
+// long as it would without us.
+func keepAlive() net.KeepAliveConfig {
+	return net.KeepAliveConfig{Enable: true, Idle: 2 * time.Hour, Interval: 75 * time.Second, Count: 9}
+}
+
+// dial connects to where a connection goes: to the address that was judged, never to
+// what a name leads to a moment later. Where the machine has a proxy, and the
+// requirements let it be used, it goes through that, by name.
+func (e *Engine) dial(ctx context.Context, c *conn, j *judgement) (*sock, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.limits.Dial)
+	defer cancel()
+	if !j.beyond {
+		proxy, err := e.policy.Load().upstream(j.host, j.port, j.protocol)
+		if err != nil {
+			return nil, fmt.Errorf("the proxy of the machine: %w", err)
+		}
+		if proxy != nil {
+			return e.dialThrough(ctx, proxy, net.JoinHostPort(j.host.String(), fmt.Sprint(j.port)))
+		}
+	}
+	return e.dialAddr(ctx, c.flow.Dest)
+}
+
+func (e *Engine) dialAddr(ctx context.Context, to netip.AddrPort) (*sock, error) {
+	d := e.dialer
+	d.KeepAliveConfig = keepAlive()
+	conn, err := d.DialContext(ctx, "tcp", to.String())
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		_ = conn.Close()
+		return nil, errors.New("the connection is not TCP")
+	}
+	return newSock(tcp)
+}
+
+// dialThrough asks an HTTP proxy to connect. It is the administrators', so its own
+// name is resolved by the machine and judged by nobody.
+func (e *Engine) dialThrough(ctx context.Context, proxy *url.URL, target string) (*sock, error) {
+	if proxy.Scheme != "http" && proxy.Scheme != "" {
+		return nil, fmt.Errorf("the proxy of the machine, %s, is not an http proxy", proxy.Redacted())
+	}
+	port := proxy.Port()
+	if port == "" {
+		port = "80"
+	}
+	conn, err := e.dialer.DialContext(ctx, "tcp", net.JoinHostPort(proxy.Hostname(), port))
+	if err != nil {
+		return nil, fmt.Errorf("the proxy of the machine: %w", err)
+	}
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		_ = conn.Close()
+		return nil, errors.New("the connection to the proxy of the machine is not TCP")
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	if err := connectThrough(tcp, proxy, target); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	if !stop() {
+		return nil, context.Cause(ctx)
+	}
+	_ = tcp.SetKeepAliveConfig(keepAlive())
+	return newSock(tcp)
+}
+
+func connectThrough(conn *net.TCPConn, proxy *url.URL, target string) error {
+	head := "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n"
+	if user := proxy.User; user != nil {
+		password, _ := user.Password()
+		head += "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)) + "\r\n"
+	}
+	if _, err := conn.Write([]byte(head + "\r\n")); err != nil {
+		return fmt.Errorf("the proxy of the machine: %w", err)
+	}
+	// One byte at a time: what follows the answer belongs to the client.
+	answer, err := http.ReadResponse(bufio.NewReaderSize(oneByOne{conn}, 16), &http.Request{Method: http.MethodConnect})
+	if err != nil {
+		return fmt.Errorf("the proxy of the machine: %w", err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("the proxy of the machine refuses to connect to %s: %s", target, answer.Status)
+	}
+	return nil
+}
+
+// oneByOne reads no further than it is asked to.
+type oneByOne struct{ conn *net.TCPConn }
+
+func (r oneByOne) Read(b []byte) (int, error) { return r.conn.Read(b[:min(len(b), 1)]) }

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package egress
+
+// ended reports whether the other side will send nothing more than what is there.
+// kqueue wakes for data and for the end; if it woke and there is no more, it was the end.
+func ended(_ int, woken bool) bool { return woken }
