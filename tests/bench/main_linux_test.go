@@ -21,6 +21,7 @@ const (
 	roleWorker   = "bench-worker" // measures; see worker
 	roleProfiled = "daemon"       // stands in for paddock, with a CPU profile; see profileEnv
 	roleHelper   = "helper"
+	roleEgress   = "bench-egress" // the proxy of the managed network; see serveEgress
 )
 
 // profileEnv names a file: the storms' daemon is then this binary, and leaves a
@@ -32,6 +33,8 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case roleWorker:
 			os.Exit(work(os.Stdin, os.Stdout))
+		case roleEgress:
+			os.Exit(serveEgress(os.Args[2]))
 		case roleProfiled, roleHelper:
 			os.Exit(profiled(os.Args[1:]))
 		}
@@ -48,6 +51,7 @@ func TestBench(t *testing.T) {
 	t.Run("approval", func(t *testing.T) { testApproval(t, binary) })
 	t.Run("hook", func(t *testing.T) { testHook(t, binary) })
 	t.Run("visible", testVisible)
+	t.Run("egress", testEgress)
 	t.Run("storm", func(t *testing.T) { testStorm(t, binary) })
 }
 

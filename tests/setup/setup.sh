@@ -16,6 +16,7 @@ flock 9
 #   clang-14 llvm-14 libbpf-dev          make generate (another clang writes other objects)
 #   qemu-system-x86 cpio kmod xz-utils   tests/vm: the machine, its initramfs, the modules in it
 #   systemd dbus libpam-systemd          PID 1 and logind inside the virtual machine, which sees this file system
+#   tinyproxy-bin                        tests/bench: a proxy to compare with
 #   busybox-static bubblewrap iproute2   what agents and the tests of ways around Paddock run
 #   xvfb xdotool                         tests/desktop: a screen, and a mouse that clicks
 #   dunst notification-daemon            two notification servers of different make

@@ -56,9 +56,8 @@ type Options struct {
 	Change       func(*egress.Policy)
 }
 
-// New makes an engine that is shut down with the test.
-func New(t testing.TB, o Options) *Rig {
-	t.Helper()
+// Start makes an engine that nobody shuts down.
+func Start(o Options) (*Rig, error) {
 	r := &Rig{
 		Names: &Names{bound: map[netip.Addr][]string{}, known: map[string][]netip.Addr{}}, Asker: NewAsker(), Events: &Events{},
 		Flow: egress.Flow{Session: Session, Agent: "codex", PID: 4242, Start: 7, UID: 1000, Exe: "/usr/bin/curl"},
@@ -68,9 +67,20 @@ func New(t testing.TB, o Options) *Rig {
 		Names: r.Names, Asker: r.Asker, Recorder: r.Events, Limits: o.Limits, Log: Silent(),
 	})
 	if err != nil {
+		return nil, err
+	}
+	p, err := compile(o)
+	r.Apply(p)
+	return r, err
+}
+
+// New makes an engine that is shut down with the test.
+func New(t testing.TB, o Options) *Rig {
+	t.Helper()
+	r, err := Start(o)
+	if err != nil {
 		t.Fatal(err)
 	}
-	r.Apply(Policy(t, o))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
@@ -84,13 +94,21 @@ func New(t testing.TB, o Options) *Rig {
 // Policy compiles requirements.
 func Policy(t testing.TB, o Options) egress.Policy {
 	t.Helper()
+	p, err := compile(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func compile(o Options) (egress.Policy, error) {
 	text := o.Requirements
 	if text == "" {
 		text = Requirements
 	}
 	req, err := policy.ParseLayer(codex.Layer{Name: "test.toml", Kind: codex.System, Data: []byte(text)}, policy.Subject{})
 	if err != nil {
-		t.Fatal(err)
+		return egress.Policy{}, err
 	}
 	p := egress.Policy{Hosts: policy.CompileHosts(policy.Merge(req)), Mode: policy.Enforce, Generation: 1}
 	if o.Observe {
@@ -99,7 +117,7 @@ func Policy(t testing.TB, o Options) egress.Policy {
 	if o.Change != nil {
 		o.Change(&p)
 	}
-	return p
+	return p, nil
 }
 
 // Redirect listens as the kernel's redirect would lead connections to dest there. It
@@ -108,15 +126,20 @@ func (r *Rig) Redirect(t testing.TB, dest netip.AddrPort) string {
 	t.Helper()
 	l := listen(t)
 	go func() {
-		if err := r.Serve(l, origin(func(*net.TCPConn) (egress.Flow, error) {
-			flow := r.Flow
-			flow.Dest = dest
-			return flow, nil
-		})); err != nil {
+		if err := r.Serve(l, r.To(dest)); err != nil {
 			t.Error(err)
 		}
 	}()
 	return l.Addr().String()
+}
+
+// To says of every connection that it wanted to go to dest.
+func (r *Rig) To(dest netip.AddrPort) egress.Origin {
+	return origin(func(*net.TCPConn) (egress.Flow, error) {
+		flow := r.Flow
+		flow.Dest = dest
+		return flow, nil
+	})
 }
 
 // Proxy listens as an explicit proxy.
@@ -124,7 +147,7 @@ func (r *Rig) Proxy(t testing.TB, want egress.Credentials) string {
 	t.Helper()
 	l := listen(t)
 	go func() {
-		if err := r.ServeProxy(l, origin(func(*net.TCPConn) (egress.Flow, error) { return r.Flow, nil }), want); err != nil {
+		if err := r.ServeProxy(l, r.To(netip.AddrPort{}), want); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -231,18 +254,28 @@ type Events struct {
 	mu      sync.Mutex
 	all     []telemetry.Event
 	changed chan struct{}
+	none    bool
 }
 
 // Record is of egress.Recorder.
 func (e *Events) Record(_ context.Context, events ...telemetry.Event) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.all = append(e.all, events...)
+	if !e.none {
+		e.all = append(e.all, events...)
+	}
 	if e.changed != nil {
 		close(e.changed)
 		e.changed = nil
 	}
 	return nil
+}
+
+// Forget keeps no events from now on.
+func (e *Events) Forget() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.none = true
 }
 
 // Wait returns the events when there are n.
