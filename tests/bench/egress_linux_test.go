@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,7 +24,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/seed-649e9bbc/paddock/daemon/egress"
 	"github.com/seed-649e9bbc/paddock/tests/egress/rig"
 )
 
@@ -42,44 +40,6 @@ func chosenLoad() load {
 		return load{rounds: 9, transfer: 1 << 30, connects: 1000, idle: 5000}
 	}
 	return load{rounds: 1, transfer: 8 << 20, connects: 20, idle: 100}
-}
-
-// serveEgress is the engine as a process of its own, so that its memory is its own:
-// connections to the first address it prints are as if redirected to dest, the second
-// is a proxy.
-func serveEgress(dest string) int {
-	run := func() error {
-		r, err := rig.Start(rig.Options{})
-		if err != nil {
-			return err
-		}
-		loopback := netip.MustParseAddr("127.0.0.1")
-		r.Names.Bind("allowed.test", loopback)
-		r.Events.Forget()
-		for i := range 2 {
-			l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-			if err != nil {
-				return err
-			}
-			fmt.Println(l.Addr())
-			if i == 0 {
-				go r.Serve(l, r.To(netip.MustParseAddrPort(dest))) //nolint:errcheck // it ends with the process
-			} else {
-				go r.ServeProxy(l, r.To(netip.AddrPort{}), egress.Credentials{}) //nolint:errcheck // likewise
-			}
-		}
-		// A line asks for the memory that is in use, the end of the input for the end.
-		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-			debug.FreeOSMemory()
-			fmt.Println(r.Counters().Open)
-		}
-		return nil
-	}
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
 }
 
 // path is a way to the server.
@@ -116,28 +76,11 @@ func sink(t *testing.T) netip.AddrPort {
 func testEgress(t *testing.T) {
 	raiseFiles(t)
 	dest := sink(t)
-	self, err := os.Executable()
-	must(t, err)
-	cmd := exec.Command(self, roleEgress, dest.String())
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	must(t, err)
-	pipe, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
-	t.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
-	out := bufio.NewScanner(pipe)
-	line := func() string {
-		if !out.Scan() {
-			t.Fatal("the engine has ended")
-		}
-		return out.Text()
-	}
-	redirect, proxy := line(), line()
+	engine := rig.StartProcess(t, dest)
 	paths := []path{
 		{"direct", func() (net.Conn, error) { return net.Dial("tcp", dest.String()) }},
-		{"Paddock, redirected", func() (net.Conn, error) { return net.Dial("tcp", redirect) }},
-		{"Paddock, CONNECT", func() (net.Conn, error) { return throughProxy(proxy, "allowed.test", dest.Port()) }},
+		{"Paddock, redirected", func() (net.Conn, error) { return net.Dial("tcp", engine.Redirect) }},
+		{"Paddock, CONNECT", func() (net.Conn, error) { return throughProxy(engine.Proxy, "allowed.test", dest.Port()) }},
 	}
 	if other, pid := tinyproxy(t); other != "" {
 		paths = append(paths, path{"tinyproxy, CONNECT", func() (net.Conn, error) { return throughProxy(other, "127.0.0.1", dest.Port()) }})
@@ -146,7 +89,7 @@ func testEgress(t *testing.T) {
 		}()
 	}
 	compare(t, paths)
-	per := idleMemory(t, cmd.Process.Pid, paths[1], chosenLoad().idle, func() { fmt.Fprintln(in); line() })
+	per := idleMemory(t, engine.PID, paths[1], chosenLoad().idle, func() { engine.Open(t) })
 	t.Logf("Paddock, redirected: %s per idle connection", per)
 	if thorough() && per > 16<<10 {
 		t.Errorf("an idle connection takes %s, more than 16 KiB", per)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed-649e9bbc/paddock/daemon/cli"
+	"github.com/seed-649e9bbc/paddock/tests/egress/rig"
 )
 
 // Roles of the test binary besides its own.
@@ -21,7 +22,6 @@ const (
 	roleWorker   = "bench-worker" // measures; see worker
 	roleProfiled = "daemon"       // stands in for paddock, with a CPU profile; see profileEnv
 	roleHelper   = "helper"
-	roleEgress   = "bench-egress" // the proxy of the managed network; see serveEgress
 )
 
 // profileEnv names a file: the storms' daemon is then this binary, and leaves a
@@ -33,8 +33,8 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case roleWorker:
 			os.Exit(work(os.Stdin, os.Stdout))
-		case roleEgress:
-			os.Exit(serveEgress(os.Args[2]))
+		case rig.Role:
+			os.Exit(rig.Main(os.Args[2]))
 		case roleProfiled, roleHelper:
 			os.Exit(profiled(os.Args[1:]))
 		}

@@ -54,6 +54,8 @@ type Options struct {
 	Observe      bool
 	Limits       egress.Limits
 	Change       func(*egress.Policy)
+	// Nobody says that nobody can be asked.
+	Nobody bool
 }
 
 // Start makes an engine that nobody shuts down.
@@ -62,9 +64,13 @@ func Start(o Options) (*Rig, error) {
 		Names: &Names{bound: map[netip.Addr][]string{}, known: map[string][]netip.Addr{}}, Asker: NewAsker(), Events: &Events{},
 		Flow: egress.Flow{Session: Session, Agent: "codex", PID: 4242, Start: 7, UID: 1000, Exe: "/usr/bin/curl"},
 	}
+	var asker egress.Asker = r.Asker
+	if o.Nobody {
+		asker = egress.DenyAll{}
+	}
 	var err error
 	r.Engine, err = egress.New(egress.Options{
-		Names: r.Names, Asker: r.Asker, Recorder: r.Events, Limits: o.Limits, Log: Silent(),
+		Names: r.Names, Asker: asker, Recorder: r.Events, Limits: o.Limits, Log: Silent(),
 	})
 	if err != nil {
 		return nil, err
