@@ -110,29 +110,33 @@ func (c *conn) fail(err error) {
 	}
 }
 
+// look is scratch.look at what the client sends, for as long as it may take.
+func (c *conn) look(enough func([]byte) bool) error {
+	return c.engine.scratch.look(c.client, time.Now().Add(c.engine.limits.Sniff), enough)
+}
+
 // first looks at what the client says, and goes on by that.
 func (c *conn) first() {
-	buf := c.engine.buffers.Get().(*[maxSniff]byte)
-	b, err := c.client.peekUntil(buf[:], time.Now().Add(c.engine.limits.Silence), func(b []byte) bool { return len(b) > 0 })
-	if len(b) == 0 {
-		c.engine.buffers.Put(buf)
-		if err != nil && !isDeadline(err) && !errors.Is(err, io.EOF) {
-			c.client.abort()
-			c.fail(err)
-			c.end()
-			return
-		}
+	_ = c.client.SetReadDeadline(time.Now().Add(c.engine.limits.Silence))
+	var one [1]byte
+	_, err := c.client.peek(one[:], 0)
+	_ = c.client.SetReadDeadline(time.Time{})
+	switch {
+	case err == nil:
+		c.speak(c.listen())
+	case isDeadline(err), errors.Is(err, io.EOF):
 		c.byAddress(true)
-		return
+	default:
+		c.client.abort()
+		c.fail(err)
+		c.end()
 	}
-	kind := c.listen(buf)
-	c.speak(kind, buf)
 }
 
 // listen waits until it is clear what the client speaks.
-func (c *conn) listen(buf *[maxSniff]byte) speech {
+func (c *conn) listen() speech {
 	kind := speechUnclear
-	_, err := c.client.peekUntil(buf[:], time.Now().Add(c.engine.limits.Sniff), func(b []byte) bool {
+	err := c.look(func(b []byte) bool {
 		kind = classify(b)
 		return kind != speechUnclear
 	})
@@ -145,38 +149,24 @@ func (c *conn) listen(buf *[maxSniff]byte) speech {
 	return speechBad
 }
 
-// speak serves a client whose first bytes are known. It gives buf back.
-func (c *conn) speak(kind speech, buf *[maxSniff]byte) {
+// speak serves a client whose first bytes are known.
+func (c *conn) speak(kind speech) {
 	switch kind {
 	case speechTLS:
-		cl := c.hello(buf)
-		c.engine.buffers.Put(buf)
-		c.tls(cl)
-		return
+		c.tls()
 	case speechHTTP:
-		c.engine.buffers.Put(buf)
 		c.http1()
-		return
 	case speechHTTP2:
-		c.engine.buffers.Put(buf)
 		c.http2()
-		return
 	case speechSocks5:
-		c.engine.buffers.Put(buf)
 		c.socksThrough()
-		return
 	case speechSocks4:
-		c.engine.buffers.Put(buf)
 		c.refused(claim{protocol: policy.RawTCP, bad: malformed("SOCKS4 cannot be judged by name: use SOCKS5")}, refuseSocks4)
-		return
-	case speechBad, speechUnclear:
-		c.engine.buffers.Put(buf)
-		c.refused(claim{protocol: policy.RawTCP, bad: malformed("the client does not say clearly, or not in time, what it speaks")}, refuseReset)
-		return
 	case speechRaw:
+		c.byAddress(false)
+	case speechBad, speechUnclear:
+		c.refused(claim{protocol: policy.RawTCP, bad: malformed("the client does not say clearly, or not in time, what it speaks")}, refuseReset)
 	}
-	c.engine.buffers.Put(buf)
-	c.byAddress(false)
 }
 
 // refused judges a claim that is bad; only in mode observe it goes on, unread.
@@ -205,51 +195,6 @@ func (c *conn) byAddress(silent bool) {
 		return
 	}
 	c.through(j, (*conn).late)
-}
-
-// hello reads the ClientHello.
-func (c *conn) hello(buf *[maxSniff]byte) claim {
-	cl := claim{protocol: policy.HTTPS, learned: learnedSNI}
-	var h hello
-	var bad error
-	_, err := c.client.peekUntil(buf[:], time.Now().Add(c.engine.limits.Sniff), func(b []byte) bool {
-		h, bad = parseHello(b)
-		return !errors.Is(bad, errShort)
-	})
-	switch {
-	case errors.Is(bad, errShort) && err != nil:
-		cl.bad = malformed("the ClientHello is not complete: " + reasonOf(err))
-	case bad != nil:
-		cl.bad = bad
-	case h.ServerName != "":
-		if cl.host, err = policy.ParseHost(h.ServerName); err != nil || cl.host.Addr().IsValid() {
-			// RFC 6066 has names only, and names that only one program reads are none.
-			cl.host, cl.bad = policy.Host{}, malformed("the server name of the ClientHello is no host name")
-		}
-	}
-	cl.ech = h.ECH
-	return cl
-}
-
-func reasonOf(err error) string {
-	switch {
-	case isDeadline(err):
-		return "the client took too long"
-	case errors.Is(err, io.EOF):
-		return "the client ended"
-	}
-	return err.Error()
-}
-
-// tls serves a client that speaks TLS, of which nothing is read but the hello.
-func (c *conn) tls(cl claim) {
-	j := c.judge(cl)
-	c.note(j)
-	if !j.pass {
-		c.refuse(j, refuseTLS)
-		return
-	}
-	c.through(j, nil)
 }
 
 // through connects to the destination if that is not done yet, and passes bytes on
@@ -349,6 +294,5 @@ func (c *conn) late() {
 		c.upEnded(err)
 		return
 	}
-	buf := c.engine.buffers.Get().(*[maxSniff]byte)
-	c.speak(c.listen(buf), buf)
+	c.speak(c.listen())
 }

@@ -92,7 +92,7 @@ type Engine struct {
 
 	policy  atomic.Pointer[Policy]
 	pipes   pipes
-	buffers sync.Pool // of *[maxSniff]byte
+	scratch *scratch
 	holds   holds
 
 	ctx    context.Context // of everything; its cause says why it ends
@@ -129,9 +129,8 @@ func New(o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		names: o.Names, asker: o.Asker, recorder: o.Recorder, limits: o.Limits.orDefault(), dialer: o.Dialer, log: o.Log,
-		pipes: newPipes(), all: map[*conn]struct{}{}, per: map[string]int{},
+		pipes: newPipes(), scratch: newScratch(), all: map[*conn]struct{}{}, per: map[string]int{},
 	}
-	e.buffers.New = func() any { return new([maxSniff]byte) }
 	e.holds.engine = e
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	e.policy.Store(&Policy{Mode: policy.Enforce})

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -45,15 +46,11 @@ func (e *Engine) ServeProxy(l *net.TCPListener, origin Origin, want Credentials)
 
 // proxy serves a client that knows that we are a proxy.
 func (c *conn) proxy(plain *plain, want Credentials) {
-	buf := c.engine.buffers.Get().(*[maxSniff]byte)
 	var version byte
-	_, err := c.client.peekUntil(buf[:], time.Now().Add(c.engine.limits.Sniff), func(b []byte) bool {
-		if len(b) > 0 {
-			version = b[0]
-		}
-		return len(b) > 0
+	err := c.look(func(b []byte) bool {
+		version = b[0]
+		return true
 	})
-	c.engine.buffers.Put(buf)
 	switch {
 	case err != nil:
 		c.client.abort()
@@ -76,7 +73,7 @@ func (c *conn) proxyHTTP(plain *plain, want Credentials) {
 			c.noRequest(err)
 			return
 		}
-		if r.Method != "CONNECT" {
+		if r.Method != http.MethodConnect {
 			plain.take(c)
 			return
 		}

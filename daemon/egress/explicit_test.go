@@ -116,6 +116,9 @@ func TestConnectToAddresses(t *testing.T) {
 		c := dial(t, at)
 		fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, target)
 		answer, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: http.MethodConnect})
+		if err == nil {
+			_ = answer.Body.Close()
+		}
 		if target == "::1:80" {
 			status = 400 // it may be one address or another
 		}

@@ -13,6 +13,8 @@ type hello struct {
 	ServerName string
 	// ECH says that an encrypted hello is in it: the real name, or grease.
 	ECH bool
+	// Size is that of the records it is in, in bytes.
+	Size int
 }
 
 // errShort says that what is there is right so far, and more must come.
@@ -36,7 +38,7 @@ const (
 // of a connection. The handshake message may be cut over any number of records, as
 // TLS permits. errShort: it is not complete. Any other error is malformed.
 func parseHello(b []byte) (hello, error) {
-	message, err := firstHandshake(b)
+	message, size, err := firstHandshake(b)
 	if err != nil {
 		return hello{}, err
 	}
@@ -48,7 +50,7 @@ func parseHello(b []byte) (hello, error) {
 	if r.failed {
 		return hello{}, malformed("the ClientHello is cut off")
 	}
-	var out hello
+	out := hello{Size: size}
 	if r.empty() {
 		return out, nil // before TLS 1.2 there may be no extensions
 	}
@@ -78,25 +80,26 @@ func parseHello(b []byte) (hello, error) {
 	return out, nil
 }
 
-// firstHandshake puts the first handshake message together from its records.
-func firstHandshake(b []byte) ([]byte, error) {
-	var message []byte
+// firstHandshake puts the first handshake message together from its records, of which
+// the last one ends with it (RFC 8446, 5.1): what follows is under other keys, or an
+// answer. It returns the size of these records.
+func firstHandshake(b []byte) (message []byte, total int, err error) {
 	for {
 		if len(b) < 5 {
-			return nil, errShort
+			return nil, 0, errShort
 		}
 		size := int(binary.BigEndian.Uint16(b[3:]))
 		switch {
 		case b[0] != recordHandshake:
-			return nil, malformed("something else than a ClientHello is among its records")
+			return nil, 0, malformed("something else than a ClientHello is among its records")
 		case b[1] != 3:
-			return nil, malformed("the TLS record has an unknown version")
+			return nil, 0, malformed("the TLS record has an unknown version")
 		case size == 0 || size > maxRecord:
-			return nil, malformed("the TLS record has an impossible length")
+			return nil, 0, malformed("the TLS record has an impossible length")
 		}
 		part := b[5:min(5+size, len(b))]
 		if len(message) == 0 && len(part) > 0 && part[0] != clientHello {
-			return nil, malformed("the first handshake message is no ClientHello")
+			return nil, 0, malformed("the first handshake message is no ClientHello")
 		}
 		whole := len(b) >= 5+size
 		if message == nil && whole {
@@ -107,16 +110,19 @@ func firstHandshake(b []byte) ([]byte, error) {
 		if len(message) >= 4 {
 			want := 4 + (int(message[1])<<16 | int(message[2])<<8 | int(message[3]))
 			if want > maxSniff {
-				return nil, malformed("the ClientHello is too long")
+				return nil, 0, malformed("the ClientHello is too long")
 			}
-			if len(message) >= want {
-				return message[4:want], nil
+			if len(message) > want {
+				return nil, 0, malformed("something follows the ClientHello in its record")
+			}
+			if len(message) == want && whole {
+				return message[4:], total + 5 + size, nil
 			}
 		}
 		if !whole {
-			return nil, errShort
+			return nil, 0, errShort
 		}
-		b = b[5+size:]
+		b, total = b[5+size:], total+5+size
 	}
 }
 

@@ -63,7 +63,7 @@ func all(t *testing.T, conns []*net.TCPConn) []string {
 func TestOneQuestionForManyConnections(t *testing.T) {
 	r, at, conns := held(t, rig.Options{}, unfamiliar, 50)
 	q := <-r.Asker.Questions
-	if q.Host.String() != "new.test" || q.Protocol.String() != "http" || q.Method != "GET" || q.Path != "/x" || q.Flow.Session != rig.Session || q.Verdict.Reason == "" {
+	if q.Host.String() != "new.test" || q.Protocol.String() != "http" || q.Method != http.MethodGet || q.Path != "/x" || q.Flow.Session != rig.Session || q.Verdict.Reason == "" {
 		t.Errorf("%+v", q)
 	}
 	r.Asker.Answer(egress.Answer{Allow: true, By: "alice"})

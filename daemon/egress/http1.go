@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/http"
 	"strings"
 	"time"
 
@@ -70,11 +71,9 @@ func (c *conn) request() (*request, error) {
 		}
 		return nil, err
 	}
-	buf := c.engine.buffers.Get().(*[maxSniff]byte)
-	defer c.engine.buffers.Put(buf)
 	var r *request
 	var bad error
-	_, err := c.client.peekUntil(buf[:], time.Now().Add(c.engine.limits.Sniff), func(b []byte) bool {
+	err := c.look(func(b []byte) bool {
 		r, bad = parseHead(b)
 		return !errors.Is(bad, errShort)
 	})
@@ -115,7 +114,7 @@ func (c *conn) noRequest(err error) {
 // proxy if its host does not lead to where the connection goes: then both are judged.
 func (c *conn) judgeRequest(r *request) *judgement {
 	cl := claim{host: r.Host, protocol: policy.HTTP, learned: learnedHost, method: r.Method, path: r.Target, overrides: r.Overrides}
-	connect := r.Method == "CONNECT"
+	connect := r.Method == http.MethodConnect
 	if connect && (c.downDone != nil || r.Length != 0) {
 		cl.bad = malformed("CONNECT is only possible as the first request, and without a body")
 		return c.judge(cl)
@@ -157,7 +156,7 @@ func (c *conn) pass(r *request) (next func(*conn), err error) {
 	}
 	c.up.Add(int64(len(head)))
 	switch {
-	case r.Method == "CONNECT":
+	case r.Method == http.MethodConnect:
 		return c.tunnelThrough(r)
 	case upgrade:
 		return c.upgrade()
@@ -219,12 +218,10 @@ type answer struct {
 // answer looks at the head of the first answer of the server that is not 100 or 103,
 // passing these on.
 func (c *conn) answer() (answer, error) {
-	buf := c.engine.buffers.Get().(*[maxSniff]byte)
-	defer c.engine.buffers.Put(buf)
 	for {
 		var a answer
 		var bad error
-		b, err := c.server.peekUntil(buf[:], time.Time{}, func(b []byte) bool {
+		err := c.engine.scratch.look(c.server, time.Time{}, func(b []byte) bool {
 			a, bad = parseAnswer(b)
 			return !errors.Is(bad, errShort)
 		})
@@ -236,7 +233,7 @@ func (c *conn) answer() (answer, error) {
 		case a.code > 199 || a.code == 101:
 			return a, nil
 		}
-		head := bytes.Clone(b[:a.size])
+		head := make([]byte, a.size)
 		if err := c.server.take(head); err != nil {
 			return a, err
 		}
@@ -354,39 +351,41 @@ func (c *conn) chunks() error {
 }
 
 // maxLine bounds a line between chunks, in bytes.
-const maxLine = 4096
+const maxLine = smallSniff
 
 // line reads one line of the client's, has it judged, and passes it on.
 func (c *conn) line(judge func(string) (int64, error)) (int64, error) {
-	buf := c.engine.buffers.Get().(*[maxSniff]byte)
-	defer c.engine.buffers.Put(buf)
-	end := -1
-	b, err := c.client.peekUntil(buf[:maxLine], time.Time{}, func(b []byte) bool {
-		end = bytes.IndexByte(b, '\n')
-		return end >= 0
+	var line []byte // with its end
+	err := c.engine.scratch.look(c.client, time.Time{}, func(b []byte) bool {
+		end := bytes.IndexByte(b, '\n')
+		if end < 0 && len(b) < maxLine {
+			return false
+		}
+		line = bytes.Clone(b[:end+1])
+		return true
 	})
 	switch {
-	case end < 0 && err != nil:
+	case err != nil:
 		return 0, err
-	case end < 1 || b[end-1] != '\r':
+	case !bytes.HasSuffix(line, []byte("\r\n")):
 		return 0, malformed("a line of the body does not end with CR LF")
 	}
-	for _, ch := range b[:end-1] {
+	for _, ch := range line[:len(line)-2] {
 		if ch < ' ' && ch != '\t' || ch == 0x7f {
 			return 0, malformed("a control character is in a line of the body")
 		}
 	}
-	n, err := judge(string(b[:end-1]))
+	n, err := judge(string(line[:len(line)-2]))
 	if err != nil {
 		return 0, err
 	}
-	if err := c.client.take(b[:end+1]); err != nil {
+	if err := c.client.take(line); err != nil {
 		return 0, err
 	}
-	if _, err := c.server.Write(b[:end+1]); err != nil {
+	if _, err := c.server.Write(line); err != nil {
 		return 0, err
 	}
-	c.up.Add(int64(end + 1))
+	c.up.Add(int64(len(line)))
 	return n, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net/http"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -228,7 +229,7 @@ func h2Request(fields []hpack.HeaderField, trailers bool) (*request, error) {
 	if len(f.path) > 0 {
 		r.Target = f.path[0]
 	}
-	if r.Method == "CONNECT" && r.Upgrade == "" {
+	if r.Method == http.MethodConnect && r.Upgrade == "" {
 		return nil, malformed("CONNECT of HTTP/2 cannot be judged")
 	}
 	for _, name := range append(f.authority, f.host...) {

@@ -219,7 +219,7 @@ func TestHTTP2(t *testing.T) {
 	}
 	b, _ := io.ReadAll(answer.Body)
 	_ = answer.Body.Close()
-	if answer.StatusCode != 403 || answer.Header.Get("X-Proxy-Error") != "blocked-by-denylist" || !strings.Contains(string(b), "**.denied.test") {
+	if answer.StatusCode != http.StatusForbidden || answer.Header.Get("X-Proxy-Error") != "blocked-by-denylist" || !strings.Contains(string(b), "**.denied.test") {
 		t.Errorf("%d %v %q", answer.StatusCode, answer.Header, b)
 	}
 }
@@ -340,16 +340,16 @@ func TestAnotherProxyIsJudgedTwice(t *testing.T) {
 		got := ""
 		for _, login := range []string{"", "Proxy-Authorization: Basic eDp5\r\n"} {
 			fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", tt.target, tt.target, login)
-			answer, err := http.ReadResponse(answers, &http.Request{Method: http.MethodConnect})
+			answer, err := http.ReadResponse(answers, &http.Request{Method: http.MethodConnect}) //nolint:bodyclose // the body of a tunnel is the connection
 			if err != nil {
 				got = err.Error()
 				break
 			}
-			if answer.StatusCode == 407 {
+			if answer.StatusCode == http.StatusProxyAuthRequired {
 				_, _ = answers.Discard(3)
 				continue
 			}
-			if answer.StatusCode != 200 {
+			if answer.StatusCode != http.StatusOK {
 				got = fmt.Sprint(answer.StatusCode)
 				break
 			}

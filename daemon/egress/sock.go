@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -62,31 +63,77 @@ func (s *sock) peek(buf []byte, have int) (int, error) {
 	if err != nil {
 		return n, err
 	}
-	if failed != nil && failed != io.EOF {
+	if failed != nil && !errors.Is(failed, io.EOF) {
 		failed = os.NewSyscallError("recv", failed)
 	}
 	return n, failed
 }
 
-// peekUntil peeks until enough says so or the deadline is over. It returns what is
-// there, and os.ErrDeadlineExceeded or io.EOF if enough never said so.
-func (s *sock) peekUntil(buf []byte, deadline time.Time, enough func([]byte) bool) ([]byte, error) {
+// peekUntil peeks until enough says so or the deadline is over (zero: there is none).
+// It returns os.ErrDeadlineExceeded, io.EOF or errTooLong if enough never said so.
+func (s *sock) peekUntil(buf []byte, have int, deadline time.Time, enough func([]byte) bool) (int, error) {
 	if err := s.SetReadDeadline(deadline); err != nil {
-		return nil, err
+		return have, err
 	}
 	defer s.SetReadDeadline(time.Time{}) //nolint:errcheck // it cannot fail after it did not a moment ago
-	have := 0
 	for {
 		n, err := s.peek(buf, have)
-		if n >= have {
-			have = n
-		}
+		have = max(have, n)
 		if err != nil || enough(buf[:have]) {
-			return buf[:have], err
+			return have, err
 		}
 		if have == len(buf) {
-			return buf, errTooLong
+			return have, errTooLong
 		}
+	}
+}
+
+// scratch are buffers for looking. There are few large ones: a client that makes many
+// connections and sends a lot on each of them, but not all, waits for one.
+type scratch struct {
+	small sync.Pool // of *[smallSniff]byte
+	large chan *[maxSniff]byte
+}
+
+const (
+	smallSniff = 4 << 10
+	largeLooks = 128 // at a time
+)
+
+func newScratch() *scratch {
+	s := &scratch{large: make(chan *[maxSniff]byte, largeLooks)}
+	s.small.New = func() any { return new([smallSniff]byte) }
+	for range largeLooks {
+		s.large <- nil
+	}
+	return s
+}
+
+// look shows enough what s has to read, as often as more has come, until it says that
+// it is enough. Errors are those of peekUntil. What enough was shown is not to be kept.
+func (l *scratch) look(s *sock, deadline time.Time, enough func([]byte) bool) error {
+	small := l.small.Get().(*[smallSniff]byte)
+	have, err := s.peekUntil(small[:], 0, deadline, enough)
+	l.small.Put(small)
+	if !errors.Is(err, errTooLong) {
+		return err
+	}
+	var expired <-chan time.Time
+	if !deadline.IsZero() {
+		timer := time.NewTimer(time.Until(deadline))
+		defer timer.Stop()
+		expired = timer.C
+	}
+	select {
+	case large := <-l.large:
+		if large == nil {
+			large = new([maxSniff]byte)
+		}
+		defer func() { l.large <- large }()
+		_, err = s.peekUntil(large[:], have-1, deadline, enough)
+		return err
+	case <-expired:
+		return os.ErrDeadlineExceeded
 	}
 }
 

@@ -86,11 +86,9 @@ func (c *conn) negotiate() (socksRequest, error) {
 
 // message waits for one message of the client's; it stays in the kernel.
 func (c *conn) message(parse func([]byte) (int, error)) (int, error) {
-	buf := c.engine.buffers.Get().(*[maxSniff]byte)
-	defer c.engine.buffers.Put(buf)
 	var size int
 	var bad error
-	_, err := c.client.peekUntil(buf[:], time.Now().Add(c.engine.limits.Sniff), func(b []byte) bool {
+	err := c.look(func(b []byte) bool {
 		size, bad = parse(b)
 		return !errors.Is(bad, errShort)
 	})

@@ -220,7 +220,7 @@ func throughProxy(proxy, host string, port uint16) (net.Conn, error) {
 		return nil, err
 	}
 	fmt.Fprintf(c, "CONNECT %s:%d HTTP/1.1\r\nHost: %s:%d\r\n\r\n", host, port, host, port)
-	answer, err := http.ReadResponse(bufio.NewReaderSize(c, 4096), &http.Request{Method: http.MethodConnect})
+	answer, err := http.ReadResponse(bufio.NewReaderSize(c, 4096), &http.Request{Method: http.MethodConnect}) //nolint:bodyclose // the body of a tunnel is the connection
 	if err == nil && answer.StatusCode != http.StatusOK {
 		err = errors.New(answer.Status)
 	}

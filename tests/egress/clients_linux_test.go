@@ -184,7 +184,7 @@ func cleanEnv() []string {
 
 // Ten thousand at a time, or as many as files may be open, each of them alive.
 func TestTenThousandConnections(t *testing.T) {
-	n := min(10_000, (files(t)-200)/2) // both ends are ours, and the two in the middle the engine's
+	n := min(10_000, (files(t)-200)/2)                                                                                                 // both ends are ours, and the two in the middle the engine's
 	engine := rig.StartProcess(t, rig.TCP(t, func(c *net.TCPConn) { _, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c}) })) // splice would take a pipe each
 	conns := make([]net.Conn, n)
 	for i := range conns {
