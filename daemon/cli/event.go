@@ -90,6 +90,10 @@ func (v view) what(name string) string {
 		}
 		to := net.JoinHostPort(v.text(telemetry.AttrDestinationAddress), v.text(telemetry.AttrDestinationPort))
 		return v.program() + ": " + v.text(telemetry.AttrNetworkTransport) + " " + to
+	case telemetry.NameNetworkConnection:
+		to := net.JoinHostPort(v.text(telemetry.AttrServerAddress), v.text(telemetry.AttrServerPort))
+		return fmt.Sprintf("%s: %s %s (%s sent, %s received)", v.program(), strings.TrimPrefix(v.text(telemetry.AttrProtocol), "socks5_"), to,
+			v.count(telemetry.AttrBytesSent), v.count(telemetry.AttrBytesReceived))
 	case telemetry.NameSessionStart:
 		return "session starts: " + strings.TrimSpace(v.text(telemetry.AttrAgent)+" "+v.text(telemetry.AttrAgentVersion)) +
 			" (" + v.text(telemetry.AttrSurface) + ", " + v.text(telemetry.AttrSessionHow) + ")"
