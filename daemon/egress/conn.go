@@ -78,8 +78,8 @@ func (c *conn) end() {
 		_ = c.server.Close()
 	}
 	c.mu.Unlock()
-	c.engine.forget(c)
 	c.record()
+	c.engine.forget(c)
 }
 
 // abort makes both sides see a broken connection. It may be called at any time.

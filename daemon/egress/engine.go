@@ -103,6 +103,8 @@ type Engine struct {
 	per    map[string]int // connections of each session
 	closed bool
 
+	listeners map[*net.TCPListener]struct{}
+
 	counters struct{ accepted, unknown, refused, lost atomic.Uint64 }
 }
 
@@ -129,7 +131,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		names: o.Names, asker: o.Asker, recorder: o.Recorder, limits: o.Limits.orDefault(), dialer: o.Dialer, log: o.Log,
-		pipes: newPipes(), scratch: newScratch(), all: map[*conn]struct{}{}, per: map[string]int{},
+		pipes: newPipes(), scratch: newScratch(), all: map[*conn]struct{}{}, per: map[string]int{}, listeners: map[*net.TCPListener]struct{}{},
 	}
 	e.holds.engine = e
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
@@ -184,9 +186,18 @@ func (e *Engine) unknown(c *net.TCPConn, err error) {
 
 // accept hands each connection to a goroutine of its own.
 func (e *Engine) accept(l *net.TCPListener, serve func(*net.TCPConn)) error {
-	stop := context.AfterFunc(e.ctx, func() { _ = l.Close() })
-	defer stop()
-	defer l.Close()
+	e.mu.Lock()
+	e.listeners[l] = struct{}{}
+	if e.closed {
+		_ = l.Close()
+	}
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.listeners, l)
+		_ = l.Close()
+	}()
 	pause := time.Millisecond
 	for {
 		c, err := l.AcceptTCP()
@@ -242,6 +253,9 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	e.cancel(ErrShutdown)
 	e.mu.Lock()
 	e.closed = true
+	for l := range e.listeners {
+		_ = l.Close()
+	}
 	for c := range e.all {
 		c.abort()
 	}

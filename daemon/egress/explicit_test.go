@@ -60,6 +60,16 @@ func TestProxyForURLs(t *testing.T) {
 	if code, _, body := get(t, client, at("nowhere.wild.test")); code != 403 || !strings.Contains(body, `"reason":"not_allowed_local"`) {
 		t.Errorf("%d %q", code, body)
 	}
+	req, err := http.NewRequest(http.MethodGet, at("allowed.test"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Unix-Socket", "/var/run/docker.sock")
+	if answer, err := client.Do(req); err != nil || answer.StatusCode != http.StatusNotImplemented {
+		t.Errorf("a unix socket: %v, %v", answer, err)
+	} else {
+		_ = answer.Body.Close()
+	}
 	r.Asker.Answer(egress.Answer{Allow: true, By: "alice"})
 	if code, _, body := get(t, client, at("new.test")); code != 200 {
 		t.Errorf("%d %q", code, body)
@@ -208,25 +218,12 @@ func TestUpstreamProxy(t *testing.T) {
 	dest := rig.HTTPS(t, authority)
 	plain := rig.HTTP(t)
 	asked := make(chan string, 10)
-	upstream := rig.TCP(t, func(c *net.TCPConn) {
-		lines := bufio.NewReader(c)
-		req, err := http.ReadRequest(lines)
-		if err != nil {
-			return
-		}
+	upstream := rig.ConnectProxy(t, dest, func(req *http.Request, c net.Conn) bool {
 		asked <- req.Method + " " + req.Host + " " + req.Header.Get("Proxy-Authorization")
 		if req.Method != http.MethodConnect {
-			fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nup")
-			return
+			fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nup")
 		}
-		to, err := net.Dial("tcp", dest.String())
-		if err != nil {
-			return
-		}
-		fmt.Fprint(c, "HTTP/1.1 200 OK\r\n\r\n")
-		go func() { _, _ = io.Copy(to, lines); _ = to.(*net.TCPConn).CloseWrite() }()
-		_, _ = io.Copy(c, to)
-		_ = to.Close()
+		return req.Method == http.MethodConnect
 	})
 	through := func(p *egress.Policy) {
 		p.Upstream.HTTPSProxy, p.Upstream.HTTPProxy = "http://u:p@"+upstream.String(), "http://u:p@"+upstream.String()

@@ -268,7 +268,7 @@ func TestObserveLetsEverythingThrough(t *testing.T) {
 	dest := rig.HTTP(t)
 	r.Names.Bind("new.test", loopback)
 	at := r.Redirect(t, dest)
-	for _, request := range []string{
+	for i, request := range []string{
 		"GET / HTTP/1.1\r\nHost: x.denied.test\r\nConnection: close\r\n\r\n",
 		unfamiliar,
 		"GET / HTTP/1.1\nHost: allowed.test\nConnection: close\n\n",
@@ -278,6 +278,7 @@ func TestObserveLetsEverythingThrough(t *testing.T) {
 		if err != nil || !strings.HasPrefix(got, "HTTP/1.1 ") || strings.Contains(got, "x-proxy-error") {
 			t.Errorf("%q: %q, %v", request, got, err)
 		}
+		r.Events.Wait(t, i+1)
 	}
 	for i, want := range []string{"deny", "ask", "deny", "deny"} {
 		attr(t, r.Events.Wait(t, 4)[i], map[string]any{"paddock.decision": want, "paddock.decision.enforced": false, "paddock.mode": "observe"})

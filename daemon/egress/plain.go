@@ -153,6 +153,10 @@ func (p *plain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusProxyAuthRequired)
 		return
 	}
+	if r.Header.Get("X-Unix-Socket") != "" { // as Codex's own proxy answers on Linux
+		http.Error(w, "unix sockets unsupported", http.StatusNotImplemented)
+		return
+	}
 	began := time.Now()
 	// Of the connection, only who it is: several requests must not share what is judged.
 	c := &conn{engine: p.engine, flow: over.flow, client: over.client, began: began, gone: r.Context().Done()}

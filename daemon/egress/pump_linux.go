@@ -4,7 +4,6 @@ package egress
 
 import (
 	"errors"
-	"io"
 	"os"
 	"sync/atomic"
 
@@ -60,53 +59,6 @@ func (p pipes) close() {
 			return
 		}
 	}
-}
-
-// pump moves bytes from src to dst inside the kernel: limit of them, or with -1 all
-// until src ends. It adds what was moved to count. io.ErrUnexpectedEOF: src ended
-// before limit.
-func (p pipes) pump(dst, src *sock, limit int64, count *atomic.Int64) error {
-	for limit != 0 {
-		if err := src.readable(); err != nil {
-			if errors.Is(err, io.EOF) && limit > 0 {
-				return io.ErrUnexpectedEOF
-			}
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return err
-		}
-		moved, err := p.burst(dst, src, limit, count)
-		if limit > 0 {
-			limit -= moved
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// readable waits until src has bytes; io.EOF: it never will have any.
-func (s *sock) readable() error {
-	var failed error
-	err := s.raw.Read(func(fd uintptr) bool {
-		var one [1]byte
-		n, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		switch {
-		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
-			return false
-		case err != nil:
-			failed = os.NewSyscallError("recv", err)
-		case n == 0:
-			failed = io.EOF
-		}
-		return true
-	})
-	if err != nil {
-		return err
-	}
-	return failed
 }
 
 // burst moves what is there, up to limit (-1: all).

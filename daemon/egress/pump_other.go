@@ -19,29 +19,6 @@ func newPipes() pipes { return make(pipes, 64) }
 
 func (p pipes) close() {}
 
-func (p pipes) pump(dst, src *sock, limit int64, count *atomic.Int64) error {
-	for limit != 0 {
-		var one [1]byte
-		if _, err := src.peek(one[:], 0); err != nil {
-			if errors.Is(err, io.EOF) && limit < 0 {
-				return nil
-			}
-			if errors.Is(err, io.EOF) {
-				return io.ErrUnexpectedEOF
-			}
-			return err
-		}
-		moved, err := p.burst(dst, src, limit, count)
-		if limit > 0 {
-			limit -= moved
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // burst moves one buffer full.
 func (p pipes) burst(dst, src *sock, limit int64, count *atomic.Int64) (int64, error) {
 	var buf []byte

@@ -71,6 +71,7 @@ func TestAResetIsAReset(t *testing.T) {
 	if _, err := say(t, at, raw); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("%v, want a reset", err)
 	}
+	r.Events.Wait(t, 1)
 	// And where nobody listens.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -91,7 +92,6 @@ func TestAResetIsAReset(t *testing.T) {
 func TestBackPressure(t *testing.T) {
 	r := rig.New(t, rig.Options{})
 	r.Names.Bind("allowed.test", loopback)
-	const size = 64 << 20
 	start, sum := make(chan struct{}), make(chan [32]byte, 1)
 	at := r.Redirect(t, rig.TCP(t, func(c *net.TCPConn) {
 		<-start
@@ -100,23 +100,34 @@ func TestBackPressure(t *testing.T) {
 		sum <- [32]byte(h.Sum(nil))
 	}))
 	c := dial(t, at)
-	data := bytes.Repeat([]byte("\x00abcdefghijklmnopqrstuvwxyz-----"), size/32)
-	_ = c.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
-	n, err := c.Write(data)
-	if !isTimeout(err) || n > size/2 {
-		t.Fatalf("%d bytes went to a server that does not read (%v)", n, err)
+	block := bytes.Repeat([]byte("\x00abcdefghijklmnopqrstuvwxyz-----"), 1<<15)
+	sent, h := 0, sha256.New()
+	send := func(b []byte) error {
+		n, err := c.Write(b)
+		sent += n
+		h.Write(b[:n])
+		return err
+	}
+	// The kernel keeps some tens of MiB on the way.
+	var err error
+	for sent < 1<<30 && err == nil {
+		_ = c.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+		err = send(block)
+	}
+	if !isTimeout(err) {
+		t.Fatalf("%d bytes went to a server that does not read (%v)", sent, err)
 	}
 	close(start)
-	_ = c.SetWriteDeadline(time.Time{})
-	if _, err := c.Write(data[n:]); err != nil {
+	_ = c.SetWriteDeadline(time.Now().Add(deadline))
+	if err := send(block[sent%len(block):]); err != nil {
 		t.Fatal(err)
 	}
 	_ = c.CloseWrite()
-	if got := <-sum; got != sha256.Sum256(data) {
+	if got := <-sum; got != [32]byte(h.Sum(nil)) {
 		t.Error("the bytes changed on the way")
 	}
 	_ = c.Close()
-	attr(t, r.Events.Wait(t, 1)[0], map[string]any{"paddock.network.bytes_sent": int64(size)})
+	attr(t, r.Events.Wait(t, 1)[0], map[string]any{"paddock.network.bytes_sent": int64(sent)})
 }
 
 func TestShutdownEndsConnectionsAndRecordsThem(t *testing.T) {
@@ -302,28 +313,13 @@ func TestAnotherProxyIsJudgedTwice(t *testing.T) {
 	authority := rig.NewAuthority(t)
 	inner := rig.HTTPS(t, authority)
 	logins := 0
-	proxy := rig.TCP(t, func(c *net.TCPConn) {
-		lines := bufio.NewReader(c)
-		for {
-			req, err := http.ReadRequest(lines)
-			if err != nil {
-				return
-			}
-			if req.Header.Get("Proxy-Authorization") == "" {
-				logins++
-				fmt.Fprint(c, "HTTP/1.1 407 Who are you\r\nContent-Length: 3\r\n\r\nwho")
-				continue
-			}
-			to, err := net.Dial("tcp", inner.String())
-			if err != nil {
-				return
-			}
-			fmt.Fprint(c, "HTTP/1.1 200 OK\r\n\r\n")
-			go func() { _, _ = io.Copy(to, lines); _ = to.(*net.TCPConn).CloseWrite() }()
-			_, _ = io.Copy(c, to)
-			_ = to.Close()
-			return
+	proxy := rig.ConnectProxy(t, inner, func(req *http.Request, c net.Conn) bool {
+		if req.Header.Get("Proxy-Authorization") != "" {
+			return true
 		}
+		logins++
+		fmt.Fprint(c, "HTTP/1.1 407 Who are you\r\nContent-Length: 3\r\n\r\nwho")
+		return false
 	})
 	for _, tt := range []struct{ bound, target, sni, want string }{
 		{"allowed.test", "other.test:443", "other.test", "ok"},

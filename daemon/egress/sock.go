@@ -139,24 +139,34 @@ func (l *scratch) look(s *sock, deadline time.Time, enough func([]byte) bool) er
 
 var errTooLong = errors.New("too many bytes to look at")
 
+// readable waits until there are bytes to read; io.EOF: there never will be any.
+func (s *sock) readable() error { return s.wait(func(n int, _ uintptr) bool { return n > 0 }) }
+
 // gone waits until the other side has closed or the deadline passes. It reads
 // nothing. A client that has only closed its own direction counts as gone: what it
 // would still read cannot be known.
 func (s *sock) gone() error {
+	return s.wait(func(_ int, fd uintptr) bool { return ended(int(fd), false) })
+}
+
+// wait returns, with io.EOF, when the other side has ended and everything is read,
+// or when ready says so of the number of bytes there are: 0 or 1.
+func (s *sock) wait(ready func(n int, fd uintptr) bool) error {
 	var failed error
 	err := s.raw.Read(func(fd uintptr) bool {
 		var one [1]byte
 		n, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 		switch {
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+			n = 0
 		case err != nil:
-			failed = err
+			failed = os.NewSyscallError("recv", err)
 			return true
-		case n == 0, ended(int(fd), false):
+		case n == 0:
 			failed = io.EOF
 			return true
 		}
-		return false
+		return ready(n, fd)
 	})
 	if err != nil {
 		return err

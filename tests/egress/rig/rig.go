@@ -44,7 +44,7 @@ type Rig struct {
 	Names  *Names
 	Asker  *Asker
 	Events *Events
-	// Flow is what the origin says of the next connections, but for Dest.
+	// Flow is what the origin of the next listener says, but for Dest.
 	Flow egress.Flow
 }
 
@@ -130,9 +130,9 @@ func compile(o Options) (egress.Policy, error) {
 // returns the address to connect to.
 func (r *Rig) Redirect(t testing.TB, dest netip.AddrPort) string {
 	t.Helper()
-	l := listen(t)
+	l, to := listen(t), r.To(dest)
 	go func() {
-		if err := r.Serve(l, r.To(dest)); err != nil {
+		if err := r.Serve(l, to); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -141,19 +141,17 @@ func (r *Rig) Redirect(t testing.TB, dest netip.AddrPort) string {
 
 // To says of every connection that it wanted to go to dest.
 func (r *Rig) To(dest netip.AddrPort) egress.Origin {
-	return origin(func(*net.TCPConn) (egress.Flow, error) {
-		flow := r.Flow
-		flow.Dest = dest
-		return flow, nil
-	})
+	flow := r.Flow
+	flow.Dest = dest
+	return origin(func(*net.TCPConn) (egress.Flow, error) { return flow, nil })
 }
 
 // Proxy listens as an explicit proxy.
 func (r *Rig) Proxy(t testing.TB, want egress.Credentials) string {
 	t.Helper()
-	l := listen(t)
+	l, to := listen(t), r.To(netip.AddrPort{})
 	go func() {
-		if err := r.ServeProxy(l, r.To(netip.AddrPort{}), want); err != nil {
+		if err := r.ServeProxy(l, to, want); err != nil {
 			t.Error(err)
 		}
 	}()

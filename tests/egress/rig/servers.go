@@ -148,3 +148,32 @@ func Greeter(t testing.TB) netip.AddrPort {
 		}
 	})
 }
+
+// ConnectProxy is an HTTP proxy that connects to dest whatever it is asked for.
+// answer, if not nil, sees each request; false: it has answered it.
+func ConnectProxy(t testing.TB, dest netip.AddrPort, answer func(*http.Request, net.Conn) bool) netip.AddrPort {
+	return TCP(t, func(c *net.TCPConn) {
+		lines := bufio.NewReader(c)
+		for {
+			req, err := http.ReadRequest(lines)
+			if err != nil {
+				return
+			}
+			if answer != nil && !answer(req, c) {
+				continue
+			}
+			to, err := net.Dial("tcp", dest.String())
+			if err != nil {
+				return
+			}
+			defer to.Close()
+			fmt.Fprint(c, "HTTP/1.1 200 OK\r\n\r\n")
+			go func() {
+				_, _ = io.Copy(to, lines)
+				_ = to.(*net.TCPConn).CloseWrite()
+			}()
+			_, _ = io.Copy(c, to)
+			return
+		}
+	})
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package egress
+
+import (
+	"errors"
+	"io"
+	"sync/atomic"
+)
+
+// pump moves bytes from src to dst, on Linux inside the kernel: limit of them, or with -1 all
+// until src ends. It adds what was moved to count. io.ErrUnexpectedEOF: src ended
+// before limit.
+func (p pipes) pump(dst, src *sock, limit int64, count *atomic.Int64) error {
+	for limit != 0 {
+		err := src.readable()
+		switch {
+		case errors.Is(err, io.EOF) && limit > 0:
+			return io.ErrUnexpectedEOF
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		moved, err := p.burst(dst, src, limit, count)
+		if limit > 0 {
+			limit -= moved
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
