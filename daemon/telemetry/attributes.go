@@ -21,7 +21,6 @@ const (
 	AttrDNSQuestionName       = "dns.question.name"
 	AttrFilePath              = "file.path"      //
 	AttrServerAddress         = "server.address" // name, or address where there is no name
-	AttrServerPort            = "server.port"    // int64
 	AttrHTTPMethod            = "http.request.method"
 	AttrErrorMessage          = "error.message"
 	AttrEventName             = "event.name"     // set on export: some backends drop OTLP's own field

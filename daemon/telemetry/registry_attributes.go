@@ -40,7 +40,6 @@ var ownAttributes = []Attribute{
 	{AttrDNSQuestionName, String, "the name asked of the resolver", "query.hostname", "dns.question.name"},
 	{AttrDNSQuestionType, String, "`A`, `AAAA`, `TXT`, ...: the type of record asked of the resolver", "query.type", "dns.question.type"},
 	{AttrDNSAlias, String, "the alias (CNAME) of that name which is denied", "", ""},
-	{AttrServerPort, Int, "the port it asked for", "", "server.port"},
 	{AttrNameLearned, String, "how the name was learned: `sni`, `host` (HTTP/1), `authority` (HTTP/2), `connect`, `socks`, `dns` (the session was given the address for it), `none`", "", ""},
 	{AttrProtocol, String, "`http`, `https`, `socks5_tcp` (everything else), as in `network_rule`", "", "network.protocol"},
 	{AttrHTTPMethod, String, "method of a request that can be read", "", "http.request.method"},
