@@ -13,6 +13,8 @@ type hello struct {
 	ServerName string
 	// ECH says that an encrypted hello is in it: the real name, or grease.
 	ECH bool
+	// Early says that data may follow at once, before the server has answered.
+	Early bool
 	// Size is that of the records it is in, in bytes.
 	Size int
 }
@@ -30,6 +32,7 @@ const (
 	recordHandshake = 22
 	clientHello     = 1
 	extServerName   = 0
+	extEarlyData    = 42
 	extECH          = 0xfe0d
 	maxRecord       = 1 << 14
 )
@@ -73,6 +76,8 @@ func parseHello(b []byte) (hello, error) {
 			if out.ServerName, err = serverName(data); err != nil {
 				return hello{}, err
 			}
+		case extEarlyData:
+			out.Early = true
 		case extECH:
 			out.ECH = true
 		}

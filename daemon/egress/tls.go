@@ -20,7 +20,7 @@ func (c *conn) tls() {
 		c.refuse(j, refuseTLS)
 		return
 	}
-	if cl.bad != nil || j.mode == policy.Observe || c.downDone != nil {
+	if cl.bad != nil || j.mode == policy.Observe {
 		c.through(j, nil)
 		return
 	}
@@ -63,34 +63,38 @@ func reasonOf(err error) string {
 
 // throughTLS passes the hello on, and looks whether the server wants another one
 // (HelloRetryRequest; RFC 8446, 4.1.4): that must be for the same name. Nothing else in
-// TLS 1.3 lets a client say in the open, after the first hello, where it goes.
+// TLS 1.3 lets a client say in the open, after the first hello, where it goes. Where
+// what the server says is passed on already, the client alone shows it.
 func (c *conn) throughTLS(j *judgement, h hello) {
 	if !c.connect(j) {
 		return
 	}
-	if err := c.engine.pipes.pump(c.server, c.client, int64(h.Size), &c.up); err != nil {
-		c.begin()
-		c.upEnded(err)
-		return
+	err := c.engine.pipes.pump(c.server, c.client, int64(h.Size), &c.up)
+	again, sure := c.downDone != nil, false
+	if err == nil && !again {
+		_ = c.engine.scratch.look(c.server, time.Now().Add(c.engine.limits.Dial), func(b []byte) bool {
+			var known bool
+			again, known = wantsAnother(b)
+			return known
+		})
+		sure = again
 	}
-	again := false
-	err := c.engine.scratch.look(c.server, time.Now().Add(c.engine.limits.Dial), func(b []byte) bool {
-		var known bool
-		again, known = wantsAnother(b)
-		return known
-	})
 	c.begin()
 	if err == nil && again {
-		if err := c.secondHello(h.ServerName); err != nil {
-			denied := *j
-			denied.allow, denied.pass = false, false
-			denied.verdict = policy.HostVerdict{Cause: policy.CauseMismatch, Reason: err.Error()}
-			c.note(&denied)
-			c.upEnded(err)
-			return
-		}
+		err = c.secondHello(h, sure)
 	}
-	c.through(j, nil)
+	if err == nil {
+		c.through(j, nil)
+		return
+	}
+	var bad malformed
+	if errors.As(err, &bad) {
+		denied := *j
+		denied.allow, denied.pass = false, false
+		denied.verdict = policy.HostVerdict{Cause: policy.CauseMismatch, Reason: bad.Error()}
+		c.note(&denied)
+	}
+	c.upEnded(err)
 }
 
 // wantsAnother reports whether a server begins with HelloRetryRequest, and whether
@@ -115,22 +119,38 @@ func helloRetry() []byte {
 	return []byte("\xcf\x21\xad\x74\xe5\x9a\x61\x11\xbe\x1d\x8c\x02\x1e\x65\xb8\x91\xc2\xa2\x11\x16\x7a\xbb\x8c\x5e\x07\x9e\x09\xe2\xc8\xa8\x33\x9c")
 }
 
-// maxBetween bounds the records (of early data, for one) between two hellos.
-const maxBetween = 4096
+// maxBetween and maxBytesBetween bound the records between two hellos: early data,
+// for one, of which servers skip little.
+const (
+	maxBetween      = 4096
+	maxBytesBetween = 1 << 20
+)
 
-// secondHello passes records on up to the second hello, which must name the same server.
-func (c *conn) secondHello(name string) error {
-	for range maxBetween {
+const recordChangeCipher = 20
+
+// secondHello passes records on up to the second hello, which must name the same
+// server. sure says that there is one; otherwise it ends where it cannot come any more.
+func (c *conn) secondHello(first hello, sure bool) error {
+	var passed int64
+	for records := 0; records < maxBetween && passed < maxBytesBetween; records++ {
+		var one [1]byte
+		if _, err := c.client.peek(one[:], 0); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
 		var kind byte
 		var size int64
 		var second hello
 		var bad error
+		other := false
 		err := c.look(func(b []byte) bool {
-			if len(b) < 5 {
+			if len(b) < 6 {
 				return false
 			}
 			kind, size = b[0], 5+int64(b[3])<<8+int64(b[4])
-			if kind != recordHandshake {
+			other = kind == recordHandshake && b[5] != clientHello
+			if kind != recordHandshake || other {
 				return true
 			}
 			second, bad = parseHello(b)
@@ -139,17 +159,23 @@ func (c *conn) secondHello(name string) error {
 		switch {
 		case err != nil:
 			return err
-		case kind != recordHandshake:
+		case !sure && (other || kind != recordHandshake && kind != recordChangeCipher && !first.Early):
+			return nil // the handshake went on
+		case kind != recordHandshake || other:
 			if err := c.engine.pipes.pump(c.server, c.client, size, &c.up); err != nil {
 				return err
 			}
+			passed += size
 			continue
 		case bad != nil:
 			return bad
-		case second.ServerName != name:
+		case second.ServerName != first.ServerName:
 			return malformed("the second ClientHello is for another server than the first")
 		}
 		return c.engine.pipes.pump(c.server, c.client, int64(second.Size), &c.up)
 	}
-	return malformed("there is no second ClientHello")
+	if sure {
+		return malformed("there is no second ClientHello")
+	}
+	return nil
 }

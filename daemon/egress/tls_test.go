@@ -9,13 +9,22 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/seed-649e9bbc/paddock/daemon/egress"
 	"github.com/seed-649e9bbc/paddock/tests/egress/rig"
 )
 
 // A server that does not know the client's key shares asks for a second hello, in the
 // open: it must be for the same name.
 func TestASecondHello(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		testSecondHello(t, late)
+	}
+}
+
+func testSecondHello(t *testing.T, late bool) {
+	t.Helper()
 	authority := rig.NewAuthority(t)
 	dest := rig.TCP(t, func(c *net.TCPConn) {
 		over := tls.Server(c, &tls.Config{
@@ -24,11 +33,18 @@ func TestASecondHello(t *testing.T) {
 		fmt.Fprint(over, "hello")
 		_ = over.Close()
 	})
-	r := rig.New(t, rig.Options{})
+	r := rig.New(t, rig.Options{Limits: egress.Limits{Silence: 20 * time.Millisecond}})
 	r.Names.Bind("allowed.test", loopback)
 	at := r.Redirect(t, dest)
+	open := func() *net.TCPConn {
+		c := dial(t, at)
+		if late { // passed on because it was silent
+			opened(t, r, 1)
+		}
+		return c
+	}
 	config := &tls.Config{ServerName: "allowed.test", RootCAs: authority.Pool, CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP384}}
-	over := tls.Client(dial(t, at), config)
+	over := tls.Client(open(), config)
 	b, err := io.ReadAll(over)
 	if string(b) != "hello" || err != nil || !over.ConnectionState().DidResume && !over.ConnectionState().HelloRetryRequest {
 		t.Errorf("%q, %v, %+v", b, err, over.ConnectionState().HelloRetryRequest)
@@ -36,7 +52,7 @@ func TestASecondHello(t *testing.T) {
 	_ = over.Close()
 	attr(t, r.Events.Wait(t, 1)[0], map[string]any{"paddock.decision": "allow"})
 	// The same, but the second hello names another one.
-	c := &renamed{TCPConn: dial(t, at)}
+	c := &renamed{TCPConn: open()}
 	if err := tls.Client(c, config).Handshake(); err == nil {
 		t.Error("a second hello for another server was let through")
 	}
