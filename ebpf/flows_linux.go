@@ -32,22 +32,19 @@ type Listeners struct {
 	DNSUDP4, DNSUDP6 uint16 // UDP to port 53
 }
 
-// SetListeners says where redirected connections go. The calling process listens
-// there; connections of other network namespaces than its own are refused. Call it
-// before SetDaemon says that this daemon is alive: until then everything that would
-// be redirected is refused.
+// SetListeners says where redirected connections go; zero: nobody listens any more.
+// The calling process listens there; connections of other network namespaces than its
+// own are refused. Call it before SetDaemon says that this daemon is alive: until then
+// everything that would be redirected is refused.
 func (k *Kernel) SetListeners(l Listeners) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	// It tells the namespace.
-	if err := k.attach(kernelProgOnSockCreate); err != nil {
-		return err
+	if l != (Listeners{}) {
+		if err := k.findHome(); err != nil {
+			return err
+		}
 	}
-	netns, err := k.learnNamespace()
-	if err != nil {
-		return err
-	}
-	e := kernelEgress{Netns: netns}
+	e := kernelEgress{Netns: k.home}
 	e.Ports[kernelListenerLISTEN_PROXY4] = l.Proxy4
 	e.Ports[kernelListenerLISTEN_PROXY6] = l.Proxy6
 	e.Ports[kernelListenerLISTEN_DNS_TCP4] = l.DNS4
@@ -57,17 +54,32 @@ func (k *Kernel) SetListeners(l Listeners) error {
 	if err := k.maps[kernelMapHomes].Put(uint32(0), e); err != nil {
 		return fmt.Errorf("setting the listeners of the managed network: %w", err)
 	}
+	return nil
+}
+
+// findHome learns in which network namespace we are, and attaches what knows clients
+// by their addresses: once, where something listens.
+func (k *Kernel) findHome() error {
+	if k.home != 0 {
+		return nil
+	}
+	// It tells the namespace.
+	if err := k.attach(kernelProgOnSockCreate); err != nil {
+		return err
+	}
+	home, err := k.learnNamespace()
+	if err != nil {
+		return err
+	}
+	if err := k.load(append([]string{kernelProgFindDatagram}, egressPrograms...)); err != nil {
+		return fmt.Errorf("loading the programs of the managed network: %w", err)
+	}
 	for _, name := range egressPrograms {
-		if err := k.load([]string{name}); err != nil {
-			return fmt.Errorf("loading %s: %w", name, err)
-		}
 		if err := k.attach(name); err != nil {
 			return err
 		}
 	}
-	if err := k.load([]string{kernelProgFindDatagram}); err != nil {
-		return fmt.Errorf("loading %s: %w", kernelProgFindDatagram, err)
-	}
+	k.home = home
 	return nil
 }
 
@@ -100,8 +112,18 @@ func (k *Kernel) learnNamespace() (uint64, error) {
 // SetOwnPorts names the TCP ports on loopback, of the calling process's network
 // namespace, where Paddock's other services listen. Governed processes may connect
 // there whatever the policy says, are never redirected, and FlowOf tells who they
-// are. SetListeners must have been called.
+// are. It replaces those named before.
 func (k *Kernel) SetOwnPorts(ports ...uint16) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(ports) > 0 && k.home == 0 {
+		if err := k.findHome(); err != nil {
+			return err
+		}
+		if err := k.maps[kernelMapHomes].Put(uint32(0), kernelEgress{Netns: k.home}); err != nil {
+			return fmt.Errorf("setting the own network namespace: %w", err)
+		}
+	}
 	m := k.maps[kernelMapOwnPorts]
 	want := map[uint32]bool{}
 	for _, p := range ports {
@@ -125,20 +147,6 @@ func (k *Kernel) SetOwnPorts(ports ...uint16) error {
 		if err := m.Delete(port); err != nil {
 			return fmt.Errorf("forgetting the own port %d: %w", port, err)
 		}
-	}
-	return nil
-}
-
-// DropListeners takes away what SetListeners put into force. What a managed
-// generation would redirect is refused from then on.
-func (k *Kernel) DropListeners() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if err := k.maps[kernelMapHomes].Put(uint32(0), kernelEgress{}); err != nil {
-		return fmt.Errorf("dropping the listeners of the managed network: %w", err)
-	}
-	for _, name := range egressPrograms {
-		k.detach(name)
 	}
 	return nil
 }
@@ -181,6 +189,9 @@ var ErrNoFlow = errors.New("no governed process made this connection")
 // the local one. Ask once, when it was accepted: later the addresses may be those of
 // another connection. Any error means that nothing may be done for the client.
 func (k *Kernel) FlowOf(protocol uint8, client, server netip.AddrPort) (Flow, error) {
+	if !client.IsValid() || !server.IsValid() {
+		return Flow{}, ErrNoFlow
+	}
 	key := kernelFlowKey{
 		Client: client.Addr().As16(), ClientPort: client.Port(),
 		Server: server.Addr().As16(), ServerPort: server.Port(),

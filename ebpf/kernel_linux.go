@@ -47,6 +47,7 @@ type Kernel struct {
 	taken    bool
 	readers  []*ringbuf.Reader
 	probe    *ebpf.Program
+	home     uint64 // cookie of our network namespace; 0: not asked yet
 }
 
 // Open loads the kernel side, or takes over the one an earlier daemon with the

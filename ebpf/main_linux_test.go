@@ -67,7 +67,7 @@ type actor struct {
 
 // request is one thing to do, and answer what came of it.
 type request struct {
-	Do   string // a name in deeds
+	Do   string // a name in deeds or attacks
 	To   string
 	With []string
 }
@@ -143,7 +143,11 @@ func act(string, []string) int {
 			return 1
 		}
 		got := answer{}
-		if do := deeds[r.Do]; do == nil {
+		do := deeds[r.Do]
+		if do == nil {
+			do = attacks[r.Do]
+		}
+		if do == nil {
 			got.Error = "unknown deed " + r.Do
 		} else if err := do(r, &got); err != nil {
 			got.Error = err.Error()
