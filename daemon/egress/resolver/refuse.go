@@ -24,6 +24,8 @@ type refusal struct {
 	alias   string // the name that was the reason, if it is not the asked one
 	tunnel  bool
 	quiet   bool // told before
+	// enforced is false where it is only told of.
+	enforced bool
 }
 
 // judge looks at the asked name and type.
@@ -144,7 +146,7 @@ func (r *Resolver) tell(ctx context.Context, who egress.Flow, q *question, no *r
 	ev := telemetry.Event{
 		Time: time.Now(), Name: telemetry.NameNetworkDecision, Severity: telemetry.Warn, Session: who.Session,
 		Attrs: map[string]any{
-			telemetry.AttrGate: "resolver", telemetry.AttrDecision: "deny", telemetry.AttrDecisionEnforced: true,
+			telemetry.AttrGate: "resolver", telemetry.AttrDecision: "deny", telemetry.AttrDecisionEnforced: no.enforced,
 			telemetry.AttrDecisionReason: no.reason, telemetry.AttrDNSQuestionName: q.name,
 			telemetry.AttrDNSQuestionType: typeName(q.asked.Type),
 		},

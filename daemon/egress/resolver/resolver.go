@@ -20,13 +20,15 @@ import (
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
 )
 
-// Config is what a Resolver stands on. All fields but Hosts, Conf and Log are required.
+// Config is what a Resolver stands on. Who, Judge and Events are required.
 type Config struct {
 	// Who tells whose a question is: udp, or a TCP connection, from client to server.
 	// Any error leaves it without an answer.
 	Who func(udp bool, client, server netip.AddrPort) (egress.Flow, error)
 	// Judge says what policy makes of a host, whatever the port.
 	Judge func(policy.Host) policy.HostVerdict
+	// Observing says whether what is refused is only told of. Nil: never.
+	Observing func() bool
 	// Events takes what is refused.
 	Events egress.Recorder
 	// Conf is the path of resolv.conf(5), and Hosts that of hosts(5), whose names are
@@ -51,9 +53,12 @@ type Resolver struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 	slots  chan struct{} // of questions that are being answered
-	tcp    []net.Listener
-	udp    []net.PacketConn
-	ports  Ports
+
+	mu      sync.Mutex
+	serving map[string]int // of each session
+	tcp     []net.Listener
+	udp     []net.PacketConn
+	ports   Ports
 }
 
 // Ports are those the resolver listens on, of 127.0.0.1 and ::1. 0: it does not.
@@ -81,6 +86,9 @@ func New(c Config) *Resolver {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Observing == nil {
+		c.Observing = func() bool { return false }
+	}
 	if c.Conf == "" {
 		c.Conf = "/etc/resolv.conf"
 	}
@@ -89,7 +97,7 @@ func New(c Config) *Resolver {
 	}
 	r := &Resolver{
 		config: c, up: &system{path: c.Conf}, hosts: &hosts{path: c.Hosts}, given: newBindings(time.Now),
-		said: newTunnels(), slots: make(chan struct{}, inFlight),
+		said: newTunnels(), slots: make(chan struct{}, inFlight), serving: map[string]int{},
 	}
 	r.told.init()
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -209,7 +217,7 @@ func (r *Resolver) Resolve(ctx context.Context, session, name string) ([]netip.A
 		switch {
 		case err != nil:
 			errs = append(errs, err)
-		case v != nil:
+		case v != nil && v.enforced:
 			return nil, fmt.Errorf("resolving %s: %s", name, v.reason)
 		default:
 			all = append(all, a.addresses...)

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,7 +36,7 @@ type upstream struct {
 	// answer makes a reply's records; nil: none at all, ever
 	answer func(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource)
 	// big makes UDP replies truncated
-	big bool
+	big atomic.Bool
 }
 
 func newUpstream(t *testing.T, answer func(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource)) *upstream {
@@ -54,7 +55,7 @@ func newUpstream(t *testing.T, answer func(q dnsmessage.Question) (dnsmessage.RC
 			if err != nil {
 				return
 			}
-			if out := u.reply(buf[:n], u.big); out != nil {
+			if out := u.reply(buf[:n], u.big.Load()); out != nil {
 				_, _ = c.WriteTo(out, from)
 			}
 		}
@@ -142,8 +143,18 @@ type bench struct {
 	t      *testing.T
 	up     *upstream
 	events *recorder
-	who    egress.Flow
-	err    error
+
+	mu  sync.Mutex
+	who egress.Flow
+	err error
+
+	observing atomic.Bool
+}
+
+func (b *bench) setWho(f egress.Flow, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.who, b.err = f, err
 }
 
 func newBench(t *testing.T, answer func(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource)) *bench {
@@ -152,7 +163,11 @@ func newBench(t *testing.T, answer func(q dnsmessage.Question) (dnsmessage.RCode
 	file := filepath.Join(t.TempDir(), "hosts")
 	must(t, os.WriteFile(file, []byte("10.9.8.7 build.corp build # ours\n"), 0o644))
 	b.Resolver = New(Config{
-		Who: func(bool, netip.AddrPort, netip.AddrPort) (egress.Flow, error) { return b.who, b.err },
+		Who: func(bool, netip.AddrPort, netip.AddrPort) (egress.Flow, error) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.who, b.err
+		},
 		Judge: func(h policy.Host) policy.HostVerdict {
 			switch {
 			case under(h.Name(), "denied.test"):
@@ -162,11 +177,11 @@ func newBench(t *testing.T, answer func(q dnsmessage.Question) (dnsmessage.RCode
 			}
 			return policy.HostVerdict{Cause: policy.CauseNotAllowed}
 		},
-		Events: b.events, Hosts: file,
+		Events: b.events, Hosts: file, Observing: func() bool { return b.observing.Load() },
 	})
 	b.Resolver.up.path = "/dev/null"
 	b.Resolver.up.checked = time.Now().Add(24 * time.Hour)
-	b.Resolver.up.servers = servers{list: []string{b.up.addr}, timeout: 5 * time.Second, attempts: 1}
+	b.setServers(5*time.Second, b.up.addr)
 	b.routes.checked, b.routes.six = time.Now().Add(24*time.Hour), true
 	must(t, b.Start(t.Context()))
 	t.Cleanup(func() {
@@ -175,6 +190,12 @@ func newBench(t *testing.T, answer func(q dnsmessage.Question) (dnsmessage.RCode
 		must(t, b.Shutdown(ctx))
 	})
 	return b
+}
+
+func (b *bench) setServers(timeout time.Duration, list ...string) {
+	b.Resolver.up.mu.Lock()
+	defer b.Resolver.up.mu.Unlock()
+	b.Resolver.up.servers = servers{list: list, timeout: timeout, attempts: 1}
 }
 
 func must(t *testing.T, err error) {
@@ -350,10 +371,24 @@ func TestNamesThatAreRefused(t *testing.T) {
 	}
 }
 
+// In mode observe everything is answered, and what would have been refused is told.
+func TestObserve(t *testing.T) {
+	b := newBench(t, func(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource) {
+		return 0, []dnsmessage.Resource{record(q.Name.String(), 30, a("192.0.2.9"))}
+	})
+	b.observing.Store(true)
+	same(t, "a denied name", addresses(b.ask("x.denied.test.", dnsmessage.TypeA)), "192.0.2.9")
+	same(t, "bound", b.NamesOf("S1", netip.MustParseAddr("192.0.2.9")), "x.denied.test")
+	same(t, "told", b.events.reasons(), "x.denied.test: by rule")
+	if enforced := b.events.events[0].Attrs[telemetry.AttrDecisionEnforced]; enforced != false {
+		t.Errorf("enforced: %v", enforced)
+	}
+}
+
 // A client of no session gets no answer, and nobody is asked.
 func TestNobodyIsNotAnswered(t *testing.T) {
 	b := newBench(t, nil)
-	b.err = errors.New("nobody")
+	b.setWho(egress.Flow{}, errors.New("nobody"))
 	m := dnsmessage.Message{Questions: []dnsmessage.Question{{Name: dnsmessage.MustNewName("x.test."), Type: 1, Class: 1}}}
 	packed, err := m.Pack()
 	must(t, err)
@@ -378,7 +413,7 @@ func TestBigAnswersAndBits(t *testing.T) {
 		}
 		return 0, all
 	})
-	b.up.big = true
+	b.up.big.Store(true)
 	short := b.ask("many.test.", dnsmessage.TypeA)
 	if !short.Truncated || len(short.Answers) != 0 {
 		t.Errorf("over UDP without EDNS: truncated %v, %d answers", short.Truncated, len(short.Answers))
@@ -404,6 +439,35 @@ func TestBigAnswersAndBits(t *testing.T) {
 	}
 }
 
+// One session that holds on to everything it can get does not keep others waiting.
+func TestHostileSessionHarmsNobodyElse(t *testing.T) {
+	b := newBench(t, func(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource) {
+		return 0, []dnsmessage.Resource{record(q.Name.String(), 30, a("192.0.2.1"))}
+	})
+	var all []net.Conn
+	for range perSession + 20 {
+		c, err := net.Dial("tcp4", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), b.Ports().TCP4).String())
+		must(t, err)
+		all = append(all, c)
+		defer c.Close()
+	}
+	hungUp := make(chan struct{}, len(all))
+	for _, c := range all {
+		go func() {
+			_, _ = c.Read(make([]byte, 1))
+			hungUp <- struct{}{}
+		}()
+	}
+	for range 20 {
+		<-hungUp
+	}
+	if s := b.Stats(); s.Dropped != 20 {
+		t.Errorf("stats %+v", s)
+	}
+	b.setWho(egress.Flow{Session: "S2"}, nil)
+	same(t, "another session", addresses(b.ask("x.test.", dnsmessage.TypeA)), "192.0.2.1")
+}
+
 // A server that is down is told of as such, and the next one is asked.
 func TestServersThatFail(t *testing.T) {
 	b := newBench(t, func(dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource) {
@@ -415,11 +479,11 @@ func TestServersThatFail(t *testing.T) {
 	dead, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	must(t, err)
 	defer dead.Close()
-	b.Resolver.up.servers = servers{list: []string{dead.LocalAddr().String()}, timeout: 50 * time.Millisecond, attempts: 1}
+	b.setServers(50*time.Millisecond, dead.LocalAddr().String())
 	if m := b.ask("x.test.", dnsmessage.TypeA); m.RCode != dnsmessage.RCodeServerFailure {
 		t.Errorf("no server: %v", m.RCode)
 	}
-	b.Resolver.up.servers = servers{list: []string{dead.LocalAddr().String(), b.up.addr, good.addr}, timeout: 50 * time.Millisecond, attempts: 1}
+	b.setServers(500*time.Millisecond, dead.LocalAddr().String(), b.up.addr, good.addr)
 	same(t, "by the third", addresses(b.ask("y.test.", dnsmessage.TypeA)), "192.0.2.1")
 }
 
@@ -484,7 +548,7 @@ func TestTunnelsAreStopped(t *testing.T) {
 	if b.ask("www.other.co.uk.", dnsmessage.TypeA).RCode != 0 || b.ask("www.leak.co.uk.", dnsmessage.TypeA).RCode != 0 {
 		t.Error("names that people chose are refused as well")
 	}
-	b.who.Session = "S2"
+	b.setWho(egress.Flow{Session: "S2"}, nil)
 	if b.ask(chunk(199), dnsmessage.TypeA).RCode != 0 {
 		t.Error("another session pays for it")
 	}

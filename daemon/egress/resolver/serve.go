@@ -50,6 +50,10 @@ func (r *Resolver) serveUDP(c *net.UDPConn) {
 				r.stats.nobody.Add(1)
 				return
 			}
+			if !r.enter(who.Session) {
+				return
+			}
+			defer r.leave(who.Session)
 			if out := r.answer(r.ctx, who, raw, false); out != nil {
 				_, _ = c.WriteToUDPAddrPort(out, client)
 			}
@@ -83,6 +87,30 @@ func (r *Resolver) serveTCP(l net.Listener) {
 	}
 }
 
+// perSession is how many questions, or connections, of one session are served at a
+// time: those of a hostile one do not keep the others waiting.
+const perSession = 64
+
+// enter counts a client in; false: its session has enough.
+func (r *Resolver) enter(session string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.serving[session] >= perSession {
+		r.stats.dropped.Add(1)
+		return false
+	}
+	r.serving[session]++
+	return true
+}
+
+func (r *Resolver) leave(session string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.serving[session]--; r.serving[session] == 0 {
+		delete(r.serving, session)
+	}
+}
+
 // converse answers one connection's questions, one after the other.
 func (r *Resolver) converse(c net.Conn) {
 	client, server := c.RemoteAddr().(*net.TCPAddr).AddrPort(), c.LocalAddr().(*net.TCPAddr).AddrPort()
@@ -91,6 +119,10 @@ func (r *Resolver) converse(c net.Conn) {
 		r.stats.nobody.Add(1)
 		return
 	}
+	if !r.enter(who.Session) {
+		return
+	}
+	defer r.leave(who.Session)
 	stop := context.AfterFunc(r.ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	buf := make([]byte, biggest)
@@ -150,22 +182,27 @@ func (r *Resolver) resolve(ctx context.Context, who egress.Flow, q *question) dn
 		return q.reply(dnsmessage.RCodeSuccess) // no such record
 	}
 	a, refused, err := r.lookUp(ctx, who, q)
+	if err == nil && refused != nil {
+		r.tell(ctx, who, q, refused)
+	}
 	switch {
 	case err != nil:
 		r.stats.failed.Add(1)
 		r.config.Log.Debug("resolving", "name", q.name, "error", err)
 		return q.reply(dnsmessage.RCodeServerFailure)
-	case refused != nil:
-		r.tell(ctx, who, q, refused)
+	case refused != nil && refused.enforced:
 		return q.reply(refused.code)
 	}
 	return a.message
 }
 
 // lookUp judges a name, asks for it, judges what it is an alias of, and remembers the
-// addresses.
+// addresses. What is refused has no answer, unless that is only observed.
 func (r *Resolver) lookUp(ctx context.Context, who egress.Flow, q *question) (answered, *refusal, error) {
-	if no := r.judge(who, q); no != nil {
+	enforced := !r.config.Observing()
+	no := r.judge(who, q)
+	if no != nil && enforced {
+		no.enforced = true
 		return answered{}, no, nil
 	}
 	full, err := dnsmessage.NewName(q.name + ".")
@@ -179,15 +216,21 @@ func (r *Resolver) lookUp(ctx context.Context, who egress.Flow, q *question) (an
 	}
 	a := sift(q, m)
 	for _, alias := range a.names[1:] {
-		if no := r.denied(alias); no != nil {
-			no.alias = alias
-			return answered{}, no, nil
+		if no != nil {
+			break
 		}
+		if no = r.denied(alias); no != nil {
+			no.alias = alias
+		}
+	}
+	if no != nil && enforced {
+		no.enforced = true
+		return answered{}, no, nil
 	}
 	for _, addr := range a.addresses {
 		r.given.bind(who.Session, q.name, addr, a.ttl)
 	}
-	return a, nil, nil
+	return a, no, nil
 }
 
 // special answers names that no server is asked for.
