@@ -24,6 +24,7 @@ func (d *Daemon) counters() (map[string]uint64, telemetry.Counters, error) {
 	for name, v := range d.enforcer.Counters() {
 		all[name] = v
 	}
+	d.network.count(all)
 	for _, ring := range everyRing {
 		c, err := d.kernel.Counters(ring)
 		if err != nil {

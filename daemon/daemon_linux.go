@@ -38,6 +38,7 @@ type Daemon struct {
 	answerers *approval.People
 	prompts   prompts
 	enforcer  *enforce.Enforcer
+	network   *network
 	server    *api.Server
 	receiver  *receiver.Receiver
 
@@ -128,8 +129,12 @@ func (d *Daemon) up(ctx context.Context) error {
 		Directories: func() []string { return enforce.Directories("/") }, Helper: c.Helper, PinDir: c.PinDir, Log: c.Log,
 		Changed: d.sessionsChanged, Refreshed: d.refreshed, Prompt: d.prompts.of,
 		Approvals: d.approvals, HoldsFile: filepath.Join(c.StateDir, "holds"), HoldGrace: c.HoldGrace,
+		Managed: managed, Ended: func(session string) { d.network.ended(session) },
 	})
 	if err != nil {
+		return err
+	}
+	if d.network, err = newNetwork(d); err != nil {
 		return err
 	}
 	if err := d.applyFirst(d.loader.Load()); err != nil {
@@ -142,6 +147,10 @@ func (d *Daemon) up(ctx context.Context) error {
 		return err
 	}
 	if err := d.kernel.DropOthers(); err != nil {
+		return err
+	}
+	// While another version's programs were there too, they refused what ours redirected.
+	if err := d.enforcer.ProveAgain(ctx); err != nil {
 		return err
 	}
 	d.startExporters(ctx)
@@ -166,6 +175,9 @@ func (d *Daemon) down(ctx context.Context) error {
 		short, cancel := context.WithTimeout(ctx, time.Second)
 		errs = append(errs, d.receiver.Shutdown(short))
 		cancel()
+	}
+	if d.network != nil {
+		errs = append(errs, d.network.shutdown(ctx))
 	}
 	if d.enforcer != nil {
 		errs = append(errs, d.enforcer.Shutdown(ctx, d.config.DetachOnStop))

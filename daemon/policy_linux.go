@@ -52,10 +52,14 @@ func (d *Daemon) applyInOrder(r mdm.Result) bool {
 }
 
 func (d *Daemon) apply(r mdm.Result, requirements *policy.Requirements) error {
+	if err := d.network.prepare(context.Background(), requirements); err != nil {
+		return err
+	}
 	generation, err := d.enforcer.Apply(requirements)
 	if err != nil {
 		return err
 	}
+	d.network.apply(requirements, generation)
 	d.mu.Lock()
 	rejected := d.policy.rejected
 	if requirements == r.Requirements {

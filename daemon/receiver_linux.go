@@ -62,12 +62,7 @@ func (d *Daemon) forgetEnded() {
 
 // ownPorts lets governed processes connect to these ports of ours, and the
 // kernel side remember who does.
-func (d *Daemon) ownPorts(ports ...uint16) error {
-	if err := d.kernel.SetListeners(ebpf.Listeners{}); err != nil {
-		return err
-	}
-	return d.kernel.SetOwnPorts(ports...)
-}
+func (d *Daemon) ownPorts(ports ...uint16) error { return d.kernel.SetOwnPorts(ports...) }
 
 // sender asks the kernel side who made a connection.
 func (d *Daemon) sender(conn net.Conn) (receiver.Sender, error) {

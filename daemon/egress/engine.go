@@ -175,6 +175,10 @@ func (e *Engine) Serve(l *net.TCPListener, origin Origin) error {
 }
 
 func (e *Engine) unknown(c *net.TCPConn, err error) {
+	if errors.Is(err, ErrCanary) {
+		_ = c.Close()
+		return
+	}
 	e.counters.unknown.Add(1)
 	if err == nil {
 		err = ErrUnknown

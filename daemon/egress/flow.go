@@ -35,8 +35,13 @@ type Flow struct {
 	Cookie uint64
 }
 
-// ErrUnknown says that a connection is of no session that is known. It is refused.
-var ErrUnknown = errors.New("the connection is of no known session")
+var (
+	// ErrUnknown says that a connection is of no session that is known. It is refused.
+	ErrUnknown = errors.New("the connection is of no known session")
+	// ErrCanary says that a connection only proves that it arrives. It is closed, and
+	// nothing is told.
+	ErrCanary = errors.New("the connection is the canary's")
+)
 
 // Origin tells whose a redirected connection is.
 type Origin interface {

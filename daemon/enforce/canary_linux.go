@@ -48,7 +48,7 @@ const (
 // Gate is one way an agent's action is judged, and whether that is proven now.
 type Gate struct {
 	Gate    string // exec.refuse, exec.hold, connect, socket.raw, socket.packet, source.route, signal, egress, resolver
-	Tier    string // lsm, fmod_ret, hold, cgroup, none
+	Tier    string // lsm, fmod_ret, hold, cgroup, redirect, none
 	Proven  bool
 	Checked time.Time
 	Detail  string // what the canary saw, where it failed
@@ -224,6 +224,17 @@ func (e *Enforcer) Prove(ctx context.Context) error {
 	return nil
 }
 
+// ProveAgain sends the canary once more if a gate of the managed network was not
+// proven.
+func (e *Enforcer) ProveAgain(ctx context.Context) error {
+	for _, g := range e.Gates() {
+		if g.Tier == tierRedirect && !g.Proven {
+			return e.Prove(ctx)
+		}
+	}
+	return nil
+}
+
 // Gates returns what the last canary proved.
 func (e *Enforcer) Gates() []Gate {
 	e.apply.Lock()
@@ -267,11 +278,14 @@ func judgeFindings(f findings, m ebpf.Mechanism, why string, now time.Time) []Ga
 	return gates
 }
 
+// tierRedirect is how the gates of the managed network work.
+const tierRedirect = "redirect"
+
 // judgeManaged are the gates of the managed network.
 func judgeManaged(f findings, now time.Time) []Gate {
 	return []Gate{
-		gate("egress", "redirect", now, "tcp", f.Egress, saidCame, "peer", f.Peer, canaryFar.String()),
-		gate("resolver", "redirect", now, "udp", f.DNS, saidCame, "tcp", f.DNSTCP, saidCame),
+		gate("egress", tierRedirect, now, "tcp", f.Egress, saidCame, "peer", f.Peer, canaryFar.String()),
+		gate("resolver", tierRedirect, now, "udp", f.DNS, saidCame, "tcp", f.DNSTCP, saidCame),
 	}
 }
 

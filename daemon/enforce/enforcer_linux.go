@@ -54,6 +54,8 @@ type Config struct {
 	Prompt func(session string) string
 	// Changed, if set, is called after a session began or ended.
 	Changed func()
+	// Ended, if set, is called after a session ended.
+	Ended func(session string)
 	// Managed, if set, says whether governed connections are sent to the listeners of
 	// the managed network under these requirements.
 	Managed func(*policy.Requirements) bool
@@ -108,6 +110,9 @@ func New(c Config) (*Enforcer, error) {
 	}
 	if c.Changed == nil {
 		c.Changed = func() {}
+	}
+	if c.Ended == nil {
+		c.Ended = func(string) {}
 	}
 	e := &Enforcer{
 		Config:  c,

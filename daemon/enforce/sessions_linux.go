@@ -185,6 +185,7 @@ func (s *sessions) end(key uint64) {
 	}
 	s.e.stats.events.Add(1)
 	s.e.record(s.e.sessionEnd(ended))
+	s.e.Ended(ended.ID)
 	s.e.Changed()
 }
 
