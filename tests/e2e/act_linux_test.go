@@ -20,6 +20,8 @@ func act(name string, args []string) int {
 		err = actExec(args[0], args[1:])
 	case "act-storm":
 		err = actStorm(args)
+	case "act-datagram":
+		err = actDatagram(args)
 	case "act-cling":
 		err = actCling(args[0], args[1:])
 	case "act-answer":

@@ -53,9 +53,11 @@ type terminal struct {
 
 // terminal starts the agent and below it a shell: what that starts is no process
 // of the agent's own, so answers about it are remembered.
-func (m *machine) terminal() *terminal {
+func (m *machine) terminal() *terminal { return m.terminalOf("/bin/sh") }
+
+func (m *machine) terminalOf(shell string) *terminal {
 	m.t.Helper()
-	p := newProcess(m.agent, "-c", "/bin/sh; true")
+	p := newProcess(m.agent, "-c", shell+"; true")
 	p.cmd.SysProcAttr.Credential = m.credential
 	p.cmd.Dir = m.dir
 	in, err := p.cmd.StdinPipe()

@@ -3,13 +3,17 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // suite is what all tests share.
@@ -43,6 +47,12 @@ func runAll(m *testing.M) (int, error) {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
+	if os.Getenv(isolated) == "" {
+		return isolate(dir)
+	}
+	if err := addresses(); err != nil {
+		return 1, err
+	}
 	shared.self = filepath.Join(dir, "e2e.test")
 	me, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
@@ -51,14 +61,7 @@ func runAll(m *testing.M) (int, error) {
 	if err := os.WriteFile(shared.self, me, 0o755); err != nil {
 		return 1, err
 	}
-	if shared.paddock = os.Getenv("PADDOCK_BIN"); shared.paddock == "" {
-		shared.paddock = filepath.Join(dir, "paddock")
-		build := exec.Command("go", "build", "-o", shared.paddock, "../..")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			return 1, fmt.Errorf("building paddock: %w\n%s", err, out)
-		}
-	}
+	shared.paddock = os.Getenv("PADDOCK_BIN")
 	// A daemon dies with the thread that started it, and so with these tests
 	// even if they are killed.
 	starts := make(chan func())
@@ -70,6 +73,44 @@ func runAll(m *testing.M) (int, error) {
 		}
 	}()
 	return m.Run(), nil
+}
+
+// isolated says that the process is in the tests' own network namespace.
+const isolated = "PADDOCK_TEST_ISOLATED"
+
+// isolate builds the program and runs the tests in a network namespace of their own,
+// which has nothing but loopback: whatever goes wrong, nothing leaves.
+func isolate(dir string) (int, error) {
+	paddock := os.Getenv("PADDOCK_BIN")
+	if paddock == "" {
+		paddock = filepath.Join(dir, "paddock")
+		build := exec.Command("go", "build", "-o", paddock, "../..")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return 1, fmt.Errorf("building paddock: %w\n%s", err, out)
+		}
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), isolated+"=1", "PADDOCK_BIN="+paddock)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	runtime.LockOSThread() // the tests end with the thread that started them
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return 1, err
+	}
+	return cmd.ProcessState.ExitCode(), nil
+}
+
+// addresses gives loopback those of the tests' servers.
+func addresses() error {
+	for _, line := range append([]string{"link set lo up"}, serverAddresses...) {
+		if out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("ip %s: %w: %s", line, err, out)
+		}
+	}
+	return nil
 }
 
 // newDir makes a short directory every user can enter: t.TempDir's are neither.
