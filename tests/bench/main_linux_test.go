@@ -52,6 +52,7 @@ func TestBench(t *testing.T) {
 	t.Run("hook", func(t *testing.T) { testHook(t, binary) })
 	t.Run("visible", testVisible)
 	t.Run("egress", testEgress)
+	t.Run("redirect", func(t *testing.T) { testRedirect(t, binary) })
 	t.Run("storm", func(t *testing.T) { testStorm(t, binary) })
 }
 

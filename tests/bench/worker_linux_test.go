@@ -23,7 +23,7 @@ import (
 
 // order is what a worker is told to do, one JSON line each.
 type order struct {
-	Op      string // exec, connect: measured; chain, flood: as fast as can be
+	Op      string // exec, connect, request: measured; chain, flood: as fast as can be
 	Program string
 	N       int
 	Unique  bool // exec: another argument each time
@@ -55,6 +55,8 @@ func work(in io.Reader, out io.Writer) int {
 			a.Each, err = execs(o, &n)
 		case "connect":
 			a.Each, err = connects(o.N)
+		case "request":
+			a.Each, err = requests(o.N)
 		case "chain":
 			err = chains(o)
 		case "flood":
