@@ -5,7 +5,123 @@ package bypass
 // Ways to a destination that policy denies.
 var networkRows = []Row{
 	{
-		ID: "N1", Attack: "plain TCP, IPv4 and IPv6", Hook: "cgroup/connect4, connect6", Core: "the same", Verdict: Stopped,
-		Tests: []string{"daemon/enforce TestDeniedDestinationCannotBeReached/connect"},
+		ID: "N1", Attack: "plain TCP, IPv4 and IPv6", Hook: "cgroup/connect4, connect6: rules by address; redirected, and judged by name", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestDeniedDestinationCannotBeReached/connect", "ebpf TestConnectionsAreSentHome/v6", "tests/e2e TestManagedNetwork/curl"},
+	},
+	{
+		ID: "N2", Attack: "IPv4-mapped IPv6, NAT64", Hook: "normalised before it is judged", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestDeniedDestinationCannotBeReached/mapped", "ebpf TestConnectionsAreSentHome/mapped", "ebpf TestConnectionsAreSentHome/nat64"},
+	},
+	{
+		ID: "N3", Attack: "TCP Fast Open, also deferred to the first write", Hook: "cgroup/connect4, connect6", Core: "the same", Verdict: Stopped,
+		Tests: []string{
+			"daemon/enforce TestDeniedDestinationCannotBeReached/fastopen", "ebpf TestConnectionsAreSentHome/fast open v6",
+			"ebpf TestWaysAroundTheManagedNetwork/a deferred connection", "tests/e2e TestManagedNetwork/curl fast open",
+		},
+	},
+	{
+		ID: "N4", Attack: "io_uring CONNECT", Hook: "cgroup/connect4, connect6", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestDeniedDestinationCannotBeReached/uring"},
+	},
+	{
+		ID: "N5", Attack: "io_uring through the kernel's workers", Hook: "cgroup/connect4, connect6", Core: "the same", Verdict: Stopped,
+		Why:   "since Linux 5.12, whose workers are threads of the process",
+		Tests: []string{"daemon/enforce TestDeniedDestinationCannotBeReached/uring-async"},
+	},
+	{
+		ID: "N6", Attack: "UDP to where it likes (QUIC, mDNS)", Hook: "cgroup/sendmsg4, sendmsg6: under a managed network only DNS, which goes to the resolver, and what a rule names", Core: "the same", Verdict: Stopped,
+		Tests: []string{
+			"daemon/enforce TestDeniedDestinationCannotBeReached/udp", "ebpf TestManagedNetworkRefuses/quic, unconnected",
+			"ebpf TestManagedNetworkRefuses/mdns", "ebpf TestWaysAroundTheManagedNetwork/two datagrams with one call",
+		},
+	},
+	{
+		ID: "N7", Attack: "UDP, connected; and connected anew after a DNS server", Hook: "cgroup/connect4, connect6, each time", Core: "the same", Verdict: Stopped,
+		Tests: []string{
+			"daemon/enforce TestDeniedDestinationCannotBeReached/udp-connected", "ebpf TestManagedNetworkRefuses/quic",
+			"ebpf TestWaysAroundTheManagedNetwork/connected to DNS, then elsewhere", "tests/e2e TestManagedNetwork/quic",
+		},
+	},
+	{
+		ID: "N8", Attack: "a connection that somebody else made, or that was there before it was governed", Verdict: NotCovered,
+		Why:   "connections are judged when they are made. To the proxy's port such a connection is nobody's, and turned away; a socket that comes unconnected is judged by who connects it",
+		Tests: []string{"ebpf TestWaysAroundTheManagedNetwork/passed sockets"},
+	},
+	{
+		ID: "N9", Attack: "raw and packet sockets", Hook: "cgroup/sock_create, socket_create", Core: "cgroup/sock_create: raw", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestDeniedDestinationCannotBeReached/raw", "daemon/enforce TestDeniedDestinationCannotBeReached/raw6"},
+	},
+	{
+		ID: "N11", Attack: "other families and protocols (vsock, SMC, MPTCP, SCTP, DCCP)", Hook: "cgroup/sock_create, socket_create", Core: "cgroup/sock_create: internet protocols", Verdict: Stopped,
+		Tests: []string{
+			"daemon/enforce TestDeniedDestinationCannotBeReached/mptcp", "daemon/enforce TestDeniedDestinationCannotBeReached/sctp",
+			"daemon/enforce TestDeniedDestinationCannotBeReached/dccp",
+		},
+	},
+	{
+		ID: "N12", Attack: "another network namespace, or a socket from there; a mark; another device", Hook: "the socket's namespace is looked at; marks mean nothing; a socket bound to a device is refused", Core: "the same", Verdict: Stopped,
+		Tests: []string{
+			"ebpf TestOtherNamespacesAreRefused", "ebpf TestWaysAroundTheManagedNetwork/a socket of another namespace",
+			"ebpf TestWaysAroundTheManagedNetwork/a socket of ours from another namespace",
+		},
+	},
+	{
+		ID: "N13", Attack: "an address instead of a name", Hook: "an address that no name led to is judged as an address", Core: "the same", Verdict: Stopped,
+		Tests: []string{"tests/e2e TestManagedNetwork/an address instead of a name"},
+	},
+	{
+		ID: "N14", Attack: "a name that leads to another address later, or to a near one (rebinding)", Hook: "names are bound to addresses for each session and a time; the address is judged too", Core: "the same", Verdict: Stopped,
+		Tests: []string{
+			"daemon/egress/resolver TestAnswersAreBound", "daemon/egress/resolver TestBindingsAreBounded",
+			"tests/e2e TestManagedNetwork/a name that leads home", "tests/e2e TestManagedNetwork/a name that leads to metadata",
+		},
+	},
+	{
+		ID: "N15", Attack: "other DNS: another server, over TLS or HTTPS, by multicast; data in names", Hook: "every port 53 goes to the resolver; 853, known services over HTTPS and other UDP are refused; what is said in names is limited", Core: "the same", Verdict: Partly,
+		Why: "4 KiB in names of one domain, 32 KiB in all, for each session; a DNS service over HTTPS that nobody knows is an unfamiliar host",
+		Tests: []string{
+			"ebpf TestDNSIsSentHome", "ebpf TestManagedNetworkRefuses/dns over tls", "daemon/egress/resolver TestTunnelsAreStopped",
+			"daemon/egress/resolver TestNamesThatAreRefused", "tests/e2e TestManagedNetwork/another server's DNS",
+		},
+	},
+	{
+		ID: "N16", Attack: "one name in the hello, another one meant; an encrypted hello", Hook: "the name must lead to the address; the resolver takes keys for ECH out of answers", Core: "the same", Verdict: Partly,
+		Why:   "what is asked for inside TLS, of a server that has several names, is not seen",
+		Tests: []string{"tests/e2e TestManagedNetwork/an allowed name to another address", "daemon/egress TestNamesMustLeadToTheAddress", "daemon/egress/resolver TestServiceRecordsHideNothing"},
+	},
+	{
+		ID: "N17", Attack: "a host that two programs read differently: NUL, dot at the end, case, IDN, @, zone, octal", Hook: "hosts have one form, and what is not clear is refused", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/policy TestHostsHaveOneForm", "daemon/policy TestWhatTwoProgramsReadDifferentlyIsNoHost", "daemon/egress TestWhatIsNotClearIsRefused"},
+	},
+	{
+		ID: "N18", Attack: "another proxy, and another host inside of its tunnel", Hook: "what is said to it and inside is judged too", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/egress TestAnotherProxyIsJudgedTwice", "daemon/egress TestEveryRequestIsJudged"},
+	},
+	{
+		ID: "N19", Attack: "no proxy setting, or another one", Hook: "nothing hangs on it: the kernel sends connections to the proxy", Core: "the same", Verdict: Stopped,
+		Tests: []string{"tests/e2e TestManagedNetwork/curl, no proxy"},
+	},
+	{
+		ID: "N20", Attack: "services on loopback, forwarders and metadata", Hook: "near addresses are denied unless they are named; Paddock's own ports are told apart", Core: "the same", Verdict: Stopped,
+		Tests: []string{"tests/e2e TestManagedNetwork/metadata", "ebpf TestConnectionsAreSentHome/loopback", "ebpf TestManagedNetworkRefuses/the proxy itself"},
+	},
+	{
+		ID: "N22", Attack: "to the proxy's own port, in another's name; to listen there", Hook: "cgroup/connect4, connect6; who is behind a connection is known from its socket", Core: "the same", Verdict: Stopped,
+		Tests: []string{
+			"ebpf TestManagedNetworkRefuses/the proxy itself", "ebpf TestWaysAroundTheManagedNetwork/one port after the other",
+			"ebpf TestWaysAroundTheManagedNetwork/another listener",
+		},
+	},
+	{
+		ID: "N23", Attack: "to wait until Paddock is dead", Hook: "without a living daemon nothing is redirected, and everything is refused", Core: "the same", Verdict: Stopped,
+		Tests: []string{"ebpf TestManagedNetworkFailsClosed", "tests/e2e TestDeathOfTheManagedNetwork"},
+	},
+	{
+		ID: "N24", Attack: "connections from outside to what a session listens on", Verdict: NotCovered,
+		Why: "only what a session itself makes is judged",
+	},
+	{
+		ID: "N25", Attack: "a DNS question made to leave by another device (IP_PKTINFO, IP_UNICAST_IF)", Verdict: NotCovered,
+		Why: "it is addressed to 127.0.0.1 by then: no router takes it",
 	},
 }
