@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/net/http/httpproxy"
 
@@ -35,6 +36,10 @@ type network struct {
 	work    sync.WaitGroup
 }
 
+// longestHold is beyond every deadline of the queue of approvals, which is the one that
+// counts.
+const longestHold = 2 * time.Hour
+
 func newNetwork(d *Daemon) (*network, error) {
 	n := &network{d: d}
 	n.hosts.Store(policy.CompileHosts(policy.Strictest()))
@@ -43,7 +48,10 @@ func newNetwork(d *Daemon) (*network, error) {
 		Conf: filepath.Join(d.config.Root, "etc/resolv.conf"), Hosts: filepath.Join(d.config.Root, "etc/hosts"),
 	})
 	var err error
-	n.engine, err = egress.New(egress.Options{Names: n.resolver, Recorder: d.store, Log: d.config.Log})
+	n.engine, err = egress.New(egress.Options{
+		Names: n.resolver, Recorder: d.store, Log: d.config.Log, Asker: asker{d.approvals, d.sessions},
+		Limits: egress.Limits{Hold: longestHold},
+	})
 	return n, err
 }
 

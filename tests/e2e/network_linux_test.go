@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -218,4 +219,37 @@ func TestManagedNetworkComesAndGoes(t *testing.T) {
 	if out, _ := s.do("/usr/bin/python3 -c 'import socket; print(socket.gethostbyname(\"evil.test\"))' 2>&1"); !strings.Contains(out, evilHost) {
 		t.Errorf("a denied name in mode observe: %q", out)
 	}
+}
+
+// An unfamiliar host is held until a person has answered.
+func TestUnfamiliarHostIsAsked(t *testing.T) {
+	m, n := online(t, strings.Replace(managedRules, "managed_allowed_domains_only = true\n", "", 1)+"[paddock.approvals]\nscopes = [\"once\", \"session\"]\ntimeout = 120\n")
+	question := func(other ...string) string {
+		t.Helper()
+		e := m.events.wait("a question about other.test", func(e telemetry.Event) bool {
+			return e.Name == telemetry.NameApprovalRequested && text(e, telemetry.AttrDestinationAddress) == "other.test" &&
+				!slices.Contains(other, text(e, telemetry.AttrApprovalID))
+		})
+		return text(e, telemetry.AttrApprovalID)
+	}
+	s := m.terminal()
+	s.send("curl -sS -m 60 http://other.test/ 2>&1; echo")
+	first := question()
+	if got := n.count(otherHost + ":80").Load(); got != 0 {
+		t.Fatal("it was reached before anybody answered")
+	}
+	if out, code := m.answers(0, "approve", first, "--session"); code != 0 {
+		t.Fatalf("paddock approve: %d, %s", code, out)
+	}
+	s.wants("served other.test over HTTP/1.1")
+	s.wants("")
+	if out, _ := s.do("curl -sS -m 60 http://other.test/ 2>&1"); !strings.Contains(out, "served") {
+		t.Errorf("again in the same session: %q", out)
+	}
+	p := m.begin("curl -sS -m 60 -o /dev/null -w '%{http_code}\\n' http://other.test/")
+	second := question(first)
+	if out, code := m.answers(0, "deny", second); code != 0 {
+		t.Fatalf("paddock deny: %d, %s", code, out)
+	}
+	p.says(t, "403")
 }
