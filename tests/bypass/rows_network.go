@@ -122,6 +122,6 @@ var networkRows = []Row{
 	},
 	{
 		ID: "N25", Attack: "a DNS question made to leave by another device (IP_PKTINFO, IP_UNICAST_IF)", Verdict: NotCovered,
-		Why: "it is addressed to 127.0.0.1 by then: no router takes it",
+		Why: "it is addressed to 127.0.0.1 by then: routers drop it, but an accomplice on the same link can take it",
 	},
 }
