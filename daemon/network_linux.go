@@ -68,12 +68,13 @@ func (n *network) prepare(ctx context.Context, r *policy.Requirements) error {
 	if n.started {
 		return nil
 	}
-	if err := n.resolver.Start(ctx); err != nil {
-		return err
-	}
 	four, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return fmt.Errorf("starting the proxy: %w", err)
+	}
+	if err := n.resolver.Start(ctx); err != nil {
+		four.Close()
+		return err
 	}
 	listeners := []*net.TCPListener{four}
 	dns := n.resolver.Ports()

@@ -283,10 +283,11 @@ const tierRedirect = "redirect"
 
 // judgeManaged are the gates of the managed network.
 func judgeManaged(f findings, now time.Time) []Gate {
-	return []Gate{
-		gate("egress", tierRedirect, now, "tcp", f.Egress, saidCame, "peer", f.Peer, canaryFar.String()),
-		gate("resolver", tierRedirect, now, "udp", f.DNS, saidCame, "tcp", f.DNSTCP, saidCame),
+	egress := gate("egress", tierRedirect, now, "tcp", f.Egress, saidCame, "peer", f.Peer, canaryFar.String())
+	if egress.Proven {
+		egress.Detail = "from other network namespaces: refused"
 	}
+	return []Gate{egress, gate("resolver", tierRedirect, now, "udp", f.DNS, saidCame, "tcp", f.DNSTCP, saidCame)}
 }
 
 // canaryLimit is how long the canary may take.

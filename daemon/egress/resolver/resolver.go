@@ -119,12 +119,14 @@ func (r *Resolver) Start(context.Context) error {
 			continue
 		}
 		if err != nil {
+			r.closeAll()
 			return fmt.Errorf("starting the resolver: %w", err)
 		}
 		r.tcp = append(r.tcp, l)
 		*at.tcp = l.Addr().(*net.TCPAddr).AddrPort().Port()
 		u, err := net.ListenPacket("udp"+at.network, at.address)
 		if err != nil {
+			r.closeAll()
 			return fmt.Errorf("starting the resolver: %w", err)
 		}
 		r.udp = append(r.udp, u)
@@ -139,12 +141,8 @@ func (r *Resolver) Start(context.Context) error {
 	return nil
 }
 
-// Ports returns where it listens.
-func (r *Resolver) Ports() Ports { return r.ports }
-
-// Shutdown stops it.
-func (r *Resolver) Shutdown(ctx context.Context) error {
-	r.cancel()
+// closeAll closes what is listened on. A start that failed can be tried again.
+func (r *Resolver) closeAll() error {
 	var errs []error
 	for _, l := range r.tcp {
 		errs = append(errs, l.Close())
@@ -152,6 +150,17 @@ func (r *Resolver) Shutdown(ctx context.Context) error {
 	for _, u := range r.udp {
 		errs = append(errs, u.Close())
 	}
+	r.tcp, r.udp = nil, nil
+	return errors.Join(errs...)
+}
+
+// Ports returns where it listens.
+func (r *Resolver) Ports() Ports { return r.ports }
+
+// Shutdown stops it.
+func (r *Resolver) Shutdown(ctx context.Context) error {
+	r.cancel()
+	errs := []error{r.closeAll()}
 	done := make(chan struct{})
 	go func() {
 		r.work.Wait()
