@@ -119,15 +119,13 @@ func (r *Resolver) Start(context.Context) error {
 			continue
 		}
 		if err != nil {
-			r.closeAll()
-			return fmt.Errorf("starting the resolver: %w", err)
+			return fmt.Errorf("starting the resolver: %w", errors.Join(err, r.closeAll()))
 		}
 		r.tcp = append(r.tcp, l)
 		*at.tcp = l.Addr().(*net.TCPAddr).AddrPort().Port()
 		u, err := net.ListenPacket("udp"+at.network, at.address)
 		if err != nil {
-			r.closeAll()
-			return fmt.Errorf("starting the resolver: %w", err)
+			return fmt.Errorf("starting the resolver: %w", errors.Join(err, r.closeAll()))
 		}
 		r.udp = append(r.udp, u)
 		*at.udp = u.LocalAddr().(*net.UDPAddr).AddrPort().Port()
