@@ -32,6 +32,21 @@ func TestCompanionUnit(t *testing.T) {
 	}
 }
 
+// What administrators read is what packages install.
+func TestDocsHaveTheUnit(t *testing.T) {
+	docs, err := os.ReadFile("../docs/approvals.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unit, err := CompanionUnit("/usr/libexec/paddock/companion")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(docs), "```ini\n"+string(unit)+"```\n") {
+		t.Errorf("docs/approvals.md does not have the unit as it is:\n%s", unit)
+	}
+}
+
 func TestCompanionAgent(t *testing.T) {
 	text, err := CompanionAgent("/Library/Paddock/companion")
 	if err != nil {
