@@ -39,6 +39,9 @@ const bundleName = "cloud requirements"
 // bundleKey is Codex's, and no secret.
 const bundleKey = "codex-cloud-config-bundle-cache-v1-6160ae70-bcfd-4ca8-a99b-40f73b3b072e"
 
+// maxFragments is how many documents a bundle may have.
+const maxFragments = 1000
+
 // Fragment is one document of a bundle.
 type Fragment struct {
 	ID       string `json:"id"`
@@ -112,6 +115,9 @@ func readAnswer(data []byte) ([]Fragment, error) {
 	var a answer
 	if err := json.Unmarshal(data, &a); err != nil {
 		return nil, fmt.Errorf("the answer of a configuration server: %w", err)
+	}
+	if n := len(a.Requirements.Managed); n > maxFragments {
+		return nil, fmt.Errorf("the answer of a configuration server has %d documents, and at most %d are read", n, maxFragments)
 	}
 	return a.Requirements.Managed, nil
 }

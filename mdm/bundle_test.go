@@ -136,6 +136,7 @@ func TestKeepBundle(t *testing.T) {
 		"nothing":         nil,
 		"another type":    []byte(`{"requirements_toml":[]}`),
 		"a server's page": []byte("<html>"),
+		"too many":        served(t, make([]string, maxFragments+1)...),
 		"too large":       served(t, "# "+strings.Repeat("x", MaxFile)),
 	} {
 		if err := KeepBundle(state, answer, "u", "a", now, time.Hour); err == nil {

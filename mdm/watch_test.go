@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -76,14 +77,12 @@ func TestWatch(t *testing.T) {
 		{"and written again", func() { tr.write(paddockFile, forbidGit) }, holdsGit, 0},
 	}
 	generation := uint64(0)
-	var slowest time.Duration
-	defer func() { t.Logf("noticed after %v at most", slowest.Round(time.Millisecond)) }()
+	var took []time.Duration
 	for _, step := range steps {
 		step.do()
 		done := time.Now()
 		r := next(t, results, step.name)
-		// On a machine that does nothing else it is a fifth of a second; the promise is one.
-		slowest = max(slowest, time.Since(done))
+		took = append(took, time.Since(done))
 		if got := decide(r); got != step.holds || len(r.Incidents) != step.incidents {
 			t.Fatalf("%s: holds %s with %d incidents %v\nwant  %s with %d", step.name, got, len(r.Incidents), r.Incidents, step.holds, step.incidents)
 		}
@@ -91,6 +90,11 @@ func TestWatch(t *testing.T) {
 			t.Errorf("%s: generation %d after %d", step.name, r.Generation, generation)
 		}
 		generation = r.Generation
+	}
+	// A single one may wait for a busy machine.
+	slices.Sort(took)
+	if median := took[len(took)/2]; median > time.Second {
+		t.Errorf("noticed after %v at the median, %v at most", median, took[len(took)-1])
 	}
 }
 

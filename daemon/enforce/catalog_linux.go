@@ -50,6 +50,7 @@ type catalog struct {
 	exact     map[string]bool         // basenames of rules that name a whole path
 	scripts   bool                    // some of the programs are scripts
 	shown     string                  // what was found where, to see whether it changed
+	budget    int64                   // bytes that may still be read of files that are not root's
 	hashes    map[ebpf.FileID]digest  // kept over reloads
 }
 
@@ -84,7 +85,7 @@ func newCatalog(k *ebpf.Kernel, rules *policy.Rules, dirs []string, old *catalog
 	c := &catalog{
 		byInode: map[ebpf.InodeID][]string{}, byContent: map[digest][]string{}, sizes: map[uint64]bool{},
 		deny: map[ebpf.InodeID]uint32{}, verdicts: map[ebpf.InodeID]denial{}, spared: map[ebpf.InodeID]bool{}, exact: map[string]bool{},
-		hashes: map[ebpf.FileID]digest{},
+		hashes: map[ebpf.FileID]digest{}, budget: maxForeign,
 	}
 	paths := programPaths(rules, dirs)
 	for _, name := range rules.ProgramNames() {
@@ -173,7 +174,7 @@ func (c *catalog) add(k *ebpf.Kernel, rules *policy.Rules, paths, dirs []string,
 		if err != nil {
 			continue // a dangling link
 		}
-		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		if !ordinary(f) {
 			f.Close()
 			continue
 		}
@@ -192,12 +193,41 @@ func (c *catalog) add(k *ebpf.Kernel, rules *policy.Rules, paths, dirs []string,
 			return nil, fmt.Errorf("the kernel does not know %s, which is open", f.file.Name())
 		}
 		c.learn(rules, f, id, old)
-		if head := make([]byte, 256); isScript(f.file, &head) {
+		// Whose script it is says where its interpreter is: only root is asked.
+		if head := make([]byte, 256); rootOwned(f.file) && isScript(f.file, &head) {
 			c.scripts = true
 			interpreters = append(interpreters, interpretersOf(head, dirs)...)
 		}
 	}
 	return interpreters, nil
+}
+
+// maxForeign is how much of files that are not root's is read for one catalog, in
+// bytes. What is beyond it is known by name and inode only.
+const maxForeign = 1 << 30
+
+// pseudo are file systems of which a file may be regular, and never end or never be
+// read: a link in a home directory may lead there.
+var pseudo = map[int64]bool{
+	unix.PROC_SUPER_MAGIC: true, unix.SYSFS_MAGIC: true, unix.DEBUGFS_MAGIC: true, unix.TRACEFS_MAGIC: true,
+	unix.SECURITYFS_MAGIC: true, unix.CGROUP_SUPER_MAGIC: true, unix.CGROUP2_SUPER_MAGIC: true, unix.BPF_FS_MAGIC: true,
+	unix.PSTOREFS_MAGIC: true, unix.EFIVARFS_MAGIC: true, unix.DEVPTS_SUPER_MAGIC: true, unix.SELINUX_MAGIC: true,
+	unix.BINFMTFS_MAGIC: true, unix.AUTOFS_SUPER_MAGIC: true, unix.NSFS_MAGIC: true, unix.SMACK_MAGIC: true,
+}
+
+// ordinary says whether a file can be a program and be read to its end.
+func ordinary(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	var fs unix.Statfs_t
+	return unix.Fstatfs(int(f.Fd()), &fs) == nil && !pseudo[int64(fs.Type)]
+}
+
+func rootOwned(f *os.File) bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &st) == nil && st.Uid == 0
 }
 
 // isScript says whether a file begins as a script does, and leaves its first bytes.
@@ -223,6 +253,13 @@ func (c *catalog) learn(rules *policy.Rules, f named, id ebpf.FileID, old *catal
 		sum, known = old.hashes[id]
 	}
 	if !known {
+		if !rootOwned(f.file) {
+			// In a home directory there may be as many files, and as large ones, as
+			// somebody likes who wants a change of policy to take for ever.
+			if c.budget -= int64(id.Size); c.budget < 0 {
+				return
+			}
+		}
 		var err error
 		if sum, err = hash(f.file); err != nil {
 			return

@@ -174,3 +174,48 @@ func TestProgramsInstalledLater(t *testing.T) {
 		t.Errorf("generation %d after %d", now, last)
 	}
 }
+
+// Whatever an agent puts into arguments and first lines: an answer, and every word of
+// the arguments that a rule is about comes from them.
+func FuzzInterpreter(f *testing.F) {
+	f.Add("python3", "-W\x00-mx\x00pip\x00install", []byte("#!/usr/bin/env -S a=b node"))
+	f.Add("bash", "-lc\x00npm", []byte("#!"))
+	f.Add("node-22", "--a=\x00=\x00--\x00npm", []byte("\xff"))
+	f.Fuzz(func(t *testing.T, name, joined string, head []byte) {
+		interpretersOf(head, []string{"/bin"})
+		in, ok := interpreterOf([]string{name})
+		if !ok {
+			return
+		}
+		args := strings.Split(joined, "\x00")
+		found, _ := in.given(args, func([]string) bool { return true }, true, fixed{})
+		for _, s := range found {
+			if len(s.Args) >= len(args) {
+				t.Fatalf("%q after %q: more arguments than there were", s.Command, args)
+			}
+		}
+	})
+}
+
+// A program that rules name may be, in somebody's home, a link to what never ends.
+func TestCatalogReadsOnlyPrograms(t *testing.T) {
+	dir := t.TempDir()
+	for _, target := range []string{"/proc/kmsg", "/proc/kcore", "/sys/kernel/mm/transparent_hugepage/enabled", "/dev/zero", dir} {
+		link := filepath.Join(dir, "link")
+		must(t, os.Symlink(target, link))
+		f, err := os.Open(link)
+		if err == nil {
+			if ordinary(f) {
+				t.Errorf("%s is taken for a program", target)
+			}
+			f.Close()
+		}
+		must(t, os.Remove(link))
+	}
+	f, err := os.Open("/bin/ls")
+	must(t, err)
+	defer f.Close()
+	if !ordinary(f) || !rootOwned(f) {
+		t.Error("/bin/ls is none")
+	}
+}

@@ -14,8 +14,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/seed-649e9bbc/paddock/daemon/session"
 )
 
@@ -114,12 +112,24 @@ func pids() ([]int, error) {
 	return out, nil
 }
 
+// ownerOf is the real user of a process. The owner of its directory is not: that is
+// root's for a process that has made itself undumpable.
 func ownerOf(pid int) uint32 {
-	var st unix.Stat_t
-	if err := unix.Stat(procPath(pid, ""), &st); err != nil {
+	raw, err := readProc(pid, "status", 64<<10)
+	if err != nil {
 		return 0
 	}
-	return st.Uid
+	for line := range strings.Lines(string(raw)) {
+		if rest, ok := strings.CutPrefix(line, "Uid:"); ok {
+			if fields := strings.Fields(rest); len(fields) > 0 {
+				uid, err := strconv.ParseUint(fields[0], 10, 32)
+				if err == nil {
+					return uint32(uid)
+				}
+			}
+		}
+	}
+	return 0
 }
 
 // users caches user names, which may come from a directory service.

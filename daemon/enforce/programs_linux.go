@@ -23,7 +23,7 @@ const (
 	quiet = 300 * time.Millisecond
 	// between is the least time between two looks, whatever happens: anybody can make
 	// something happen in a home directory.
-	between = time.Second
+	between = 2 * time.Second
 	// rescan is for what causes no notification: a directory that is new, a link that
 	// leads elsewhere.
 	rescan = time.Minute
