@@ -222,7 +222,7 @@ func ordinary(f *os.File) bool {
 		return false
 	}
 	var fs unix.Statfs_t
-	return unix.Fstatfs(int(f.Fd()), &fs) == nil && !pseudo[int64(fs.Type)]
+	return unix.Fstatfs(int(f.Fd()), &fs) == nil && !pseudo[int64(fs.Type)] //nolint:unconvert // on some platforms it has 32 bits
 }
 
 func rootOwned(f *os.File) bool {
