@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"context"
+	"time"
 
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry/join"
@@ -36,4 +37,20 @@ func (d *Daemon) Account(ctx context.Context, id string, p join.Page) (*join.Acc
 		return nil, err
 	}
 	return join.Show(ctx, d.store, id, p)
+}
+
+// Stats adds up what happened between two times.
+func (d *Daemon) Stats(ctx context.Context, from, to time.Time) (*join.Stats, error) {
+	if err := d.store.Flush(ctx); err != nil {
+		return nil, err
+	}
+	return join.Count(ctx, d.store, from, to)
+}
+
+// Select answers one SELECT over stored events.
+func (d *Daemon) Select(ctx context.Context, statement string, columns func([]string) error, row func([]any) error) error {
+	if err := d.store.Flush(ctx); err != nil {
+		return err
+	}
+	return d.store.Select(ctx, statement, columns, row)
 }

@@ -113,6 +113,11 @@ func look(path string) error {
 	account, err := c.Account(ctx, sessionForgot, join.Page{Before: 7, Limit: 3})
 	note("forgotten account", err)
 	s.Account = fmt.Sprint(account.Session.ID, account.Last, account.Events)
+	_, err = c.Stats(ctx, time.Now().Add(-time.Hour), time.Now())
+	note("stats", err)
+	for _, err := range c.Select(ctx, "SELECT 1") {
+		note("sql", err)
+	}
 	_, err = c.Run(ctx, RunRequest{Argv: []string{"x"}})
 	note("run", err)
 	return json.NewEncoder(os.Stdout).Encode(s)
@@ -148,7 +153,7 @@ func TestUserSeesOwnSessionsOnly(t *testing.T) {
 	path, _ := serve(t, f, nil)
 	want := seen{
 		UID: nobody, Sessions: []string{sessionNobody}, Events: "cd", First: "c", Newest: "d",
-		Errors:    map[string]int{"root's": 404, "root's suffix": 404, "root's account": 404},
+		Errors:    map[string]int{"root's": 404, "root's suffix": 404, "root's account": 404, "stats": 403, "sql": 403},
 		Explained: sessionForgot, Account: sessionForgot + "7 3",
 	}
 	if diff := cmp.Diff(want, askAs(t, nobody, path)); diff != "" {

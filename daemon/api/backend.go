@@ -5,6 +5,7 @@ package api
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/session"
@@ -31,6 +32,10 @@ type Backend interface {
 	Explain(ctx context.Context, subjects []join.Subject, sees func(session string) bool) (*join.Story, error)
 	// Account puts together what is stored of a session.
 	Account(ctx context.Context, session string, p join.Page) (*join.Account, error)
+	// Stats adds up what happened between two times.
+	Stats(ctx context.Context, from, to time.Time) (*join.Stats, error)
+	// Select answers one SELECT over stored events: the columns, then each row.
+	Select(ctx context.Context, statement string, columns func([]string) error, row func([]any) error) error
 	// Governed reports whether the process belongs to a session.
 	Governed(pid int) bool
 

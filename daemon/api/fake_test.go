@@ -107,6 +107,21 @@ func (f *fake) Events(ctx context.Context, q telemetry.Query, follow bool) iter.
 	}
 }
 
+func (f *fake) Stats(_ context.Context, from, to time.Time) (*join.Stats, error) {
+	return &join.Stats{
+		From: from, To: to, Events: 7, Sessions: []join.Row{{Of: map[string]string{"agent": "codex", "surface": "exec"}, Count: 2}},
+		Blocks: []join.Row{{Of: map[string]string{"what": "command", "rule": "git push"}, Count: 3}},
+		Answer: &join.Duration{Count: 3, Median: 2, P95: 30, Max: 30},
+	}, nil
+}
+
+func (f *fake) Select(_ context.Context, statement string, columns func([]string) error, row func([]any) error) error {
+	if statement != "SELECT 1" {
+		return errors.New("near \"" + statement + "\": syntax error")
+	}
+	return errors.Join(columns([]string{"n", "text"}), row([]any{int64(1), "a<b"}), row([]any{nil, 2.5}))
+}
+
 func (f *fake) Owner(_ context.Context, id string) (uint32, bool, error) {
 	if id == sessionForgot {
 		return nobody, true, nil

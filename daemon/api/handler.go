@@ -29,6 +29,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("DELETE /v1/grants/{id}", s.answer(s.revokeGrant))
 	mux.HandleFunc("POST /v1/explain", s.answer(s.explain))
 	mux.HandleFunc("GET /v1/sessions/{id}", s.answer(s.account))
+	mux.HandleFunc("GET /v1/stats", s.answer(s.stats))
+	mux.HandleFunc("POST /v1/sql", s.sql)
 	return mux
 }
 

@@ -16,6 +16,7 @@ import (
 func (a *app) eventsCommand() *cobra.Command {
 	var q telemetry.Query
 	var follow, asJSON bool
+	var statement string
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "Show what happened",
@@ -25,6 +26,10 @@ done, and why it was decided so. A decision in brackets was not enforced (mode o
 Arguments are quoted as a shell reads them; control characters are never printed as
 they are. With --json: one event a line, with everything that is known of it.
 
+With --sql: one SELECT, read only, over the view event: seq, id, time, name, severity,
+session, call, pid, command, path, host, address, attributes (JSON). All from session on
+have an index, name as well, but for process.exec and process.exit.
+
 Without --limit the newest 100 are shown, with --follow the newest 10; with --session,
 --after or --json all of them.`,
 		Args: noArgs,
@@ -33,6 +38,9 @@ Without --limit the newest 100 are shown, with --follow the newest 10; with --se
 				return usage(cmd, fmt.Errorf("--after %d --limit %d: must not be negative", q.After, q.Limit))
 			}
 			given := cmd.Flags().Changed
+			if given("sql") {
+				return a.selectEvents(cmd, statement)
+			}
 			if !given("limit") && q.Session == "" && !given("after") && !asJSON {
 				q.Limit = 100
 				if follow {
@@ -44,6 +52,7 @@ Without --limit the newest 100 are shown, with --follow the newest 10; with --se
 		},
 	}
 	f := cmd.Flags()
+	f.StringVar(&statement, "sql", "", "answer this SELECT over the view \"event\" instead, a JSON object a row (root)")
 	f.StringVar(&q.Session, "session", "", "only of this session: its ID, or the end of it")
 	f.StringSliceVar(&q.Names, "name", nil, "only events of this name (may be repeated)")
 	f.Int64Var(&q.After, "after", 0, "only events with a higher sequence number; --limit counts from there")

@@ -80,6 +80,15 @@ func Attributes() []Attribute {
 // Kinds returns every kind of event, in the order of the documentation.
 func Kinds() []Kind { return slices.Clone(kinds) }
 
+// TalliedBy returns the attributes by whose values events of that name are
+// counted; none: they are only counted.
+func TalliedBy(name string) []string {
+	if k := kindsByName[name]; k != nil {
+		return slices.Clone(k.Tally)
+	}
+	return nil
+}
+
 // Names lists every event Paddock records, in the order of Kinds.
 func Names() []string {
 	out := make([]string, len(kinds))
