@@ -53,6 +53,7 @@ func TestBench(t *testing.T) {
 	t.Run("visible", testVisible)
 	t.Run("egress", testEgress)
 	t.Run("redirect", func(t *testing.T) { testRedirect(t, binary) })
+	t.Run("why", testWhy)
 	t.Run("storm", func(t *testing.T) { testStorm(t, binary) })
 }
 
