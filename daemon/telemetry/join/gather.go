@@ -100,6 +100,7 @@ func (g *gathering) ancestors(e telemetry.Event) (outermost telemetry.Event, cal
 // neighbours reads what happened about the time, where no tool call is known:
 // what the process started, and what the agent told of its tool calls.
 func (g *gathering) neighbours(anchor, first telemetry.Event) {
+	g.add(telemetry.Query{Session: anchor.Session, Before: anchor.Seq, Newest: true, Limit: maxAround / 2})
 	g.add(telemetry.Query{Session: anchor.Session, After: anchor.Seq - 1, Limit: maxAround})
 	if anchor.Seq-first.Seq < maxAround {
 		g.add(telemetry.Query{Session: anchor.Session, After: first.Seq - 1, Limit: maxAround})

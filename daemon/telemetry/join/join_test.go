@@ -179,6 +179,10 @@ func TestWithoutToolCallIDs(t *testing.T) {
 	s.exec(30, 10, "", "/bin/zsh", "-c", "make test")
 	s.exec(31, 30, "", "make", "test")
 	s.exec(40, 10, "", "git", "status")
+	// What the agent runs by itself meanwhile is not of a call whose command was seen; a shell that becomes its command is.
+	s.exec(50, 10, "", "/bin/zsh", "-c", "npm ci")
+	s.exec(50, 10, "", "npm", "ci")
+	s.exec(51, 10, "", "lsb_release", "-a")
 	result := func(call, arguments string, from, to int) {
 		s.add(mine, telemetry.NameAgentToolResult, attrs{
 			telemetry.AttrThreadID: "s-1", telemetry.AttrToolCallID: call, telemetry.AttrToolName: "Bash", telemetry.AttrToolArguments: arguments,
@@ -197,6 +201,13 @@ func TestWithoutToolCallIDs(t *testing.T) {
 	}
 	if !slices.ContainsFunc(git.Doubts, func(d string) bool { return strings.Contains(d, "conclusion from time") }) {
 		t.Errorf("doubts: %q", git.Doubts)
+	}
+	result("toolu_4", `{"command":"npm ci"}`, 5, 9)
+	if c := explain(t, s.memory, KindPID, "50").Call; c == nil || c.ID != "toolu_4" || c.Link.Confidence != High || len(c.Processes) != 1 {
+		t.Errorf("npm: %+v", c)
+	}
+	if c := explain(t, s.memory, KindPID, "51").Call; c != nil {
+		t.Errorf("lsb_release is of tool call %+v", c)
 	}
 	// Two at a time: one of them, and no more is said.
 	result("toolu_3", `{"command":"sleep 9"}`, 4, 6)

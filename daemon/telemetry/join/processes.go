@@ -12,6 +12,9 @@ import (
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 )
 
+// maxWords bounds the words that are kept of all a process executed.
+const maxWords = 256
+
 // exec is a process that executed a program, or was kept from it.
 func (f *folding) exec(v view) {
 	key := v.proc()
@@ -29,6 +32,9 @@ func (f *folding) exec(v view) {
 	p.name = v.program()
 	if args := v.list(telemetry.AttrProcessCommandArgs); len(args) > 0 {
 		p.Args = args
+		if len(p.words) < maxWords {
+			p.words = append(p.words, args...)
+		}
 	} else if called := v.text(telemetry.AttrCalledAs); called != "" {
 		p.Args = []string{called}
 	}
@@ -150,34 +156,56 @@ func (f *folding) file(v view) {
 const slack = 250 * time.Millisecond
 
 // assign gives tool calls to processes that carry no id of one: of agents that
-// put none into the environment.
+// put none into the environment. First those that run the very command an agent
+// tells of, with all they started; then, where no process ran its command, those
+// that ran at that time.
 func (f *folding) assign() {
 	if len(f.tools) == 0 || len(f.out.Loose) == 0 {
 		return
 	}
 	loose := f.out.Loose
 	f.out.Loose = nil
+	matched := map[*Process]*Call{}
+	known := map[*Call]bool{}
+	for _, p := range loose {
+		if c := f.commanded(p, known); c != nil {
+			matched[p], known[c] = c, true
+		}
+	}
 	given := map[int64]*Call{} // by pid, while its start is the latest
 	for _, p := range loose {
-		c, link := f.owner(p, given[p.Parent])
+		var c *Call
+		var link *Link
+		switch parents := given[p.Parent]; {
+		case matched[p] != nil:
+			c, link = matched[p], &Link{High, "the agent says that it ran this very command at that time"}
+		case parents != nil:
+			c, link = parents, parents.Link
+		default:
+			c, link = f.meanwhile(p, known)
+		}
 		if c == nil {
 			f.out.Loose = append(f.out.Loose, p)
 			delete(given, p.PID)
 			continue
 		}
 		given[p.PID] = c
-		p.Call = c.ID
-		if c.Link == nil {
-			c.Link = link
-		}
-		c.Processes = append(c.Processes, p)
-		if p.Decision.Stopped() {
-			d := *p.Decision
-			d.About = strings.Join(p.Args, " ")
-			c.Decisions = append(c.Decisions, d)
-		}
+		f.give(c, p, link)
 	}
 	f.move(given)
+}
+
+func (f *folding) give(c *Call, p *Process, link *Link) {
+	p.Call = c.ID
+	if c.Link == nil {
+		c.Link = link
+	}
+	c.Processes = append(c.Processes, p)
+	if p.Decision.Stopped() {
+		d := *p.Decision
+		d.About = strings.Join(p.Args, " ")
+		c.Decisions = append(c.Decisions, d)
+	}
 }
 
 // move gives what such processes reached for to their calls.
@@ -198,31 +226,39 @@ func (f *folding) move(given map[int64]*Call) {
 	})
 }
 
-// owner finds the call a process ran in.
-func (f *folding) owner(p *Process, parents *Call) (*Call, *Link) {
-	if parents != nil {
-		return parents, parents.Link
+// commanded finds the call whose command is one of the process's words: a shell
+// is given the whole of it as one.
+func (f *folding) commanded(p *Process, known map[*Call]bool) *Call {
+	for _, t := range f.tools {
+		command := strings.TrimSpace(t.call.Command)
+		if command == "" || t.call.fromKernel || known[t.call] || p.At.Before(t.from.Add(-slack)) || p.At.After(t.to.Add(slack)) {
+			continue
+		}
+		if slices.ContainsFunc(p.words, func(w string) bool { return strings.TrimSpace(w) == command }) || strings.Join(p.Args, " ") == command {
+			return t.call
+		}
 	}
+	return nil
+}
+
+// meanwhile finds the call that was under way when a process began.
+func (f *folding) meanwhile(p *Process, known map[*Call]bool) (*Call, *Link) {
 	if p.PID == f.out.Session.PID {
 		return nil, nil // the agent itself
 	}
 	var at []*Call
 	for _, t := range f.tools {
-		if t.call.fromKernel || p.At.Before(t.from.Add(-slack)) || p.At.After(t.to.Add(slack)) {
-			continue
-		}
-		at = append(at, t.call)
-		if t.call.Command != "" && slices.ContainsFunc(p.Args, func(a string) bool { return strings.TrimSpace(a) == strings.TrimSpace(t.call.Command) }) {
-			return t.call, &Link{High, "the agent says that it ran this very command at that time"}
+		if !t.call.fromKernel && !known[t.call] && !p.At.Before(t.from) && !p.At.After(t.to) {
+			at = append(at, t.call)
 		}
 	}
 	switch len(at) {
 	case 0:
 		return nil, nil
 	case 1:
-		return at[0], &Link{Medium, "it ran while this was the agent's only tool call"}
+		return at[0], &Link{Medium, "it ran while this was the agent's only tool call whose command was not seen"}
 	}
-	return at[0], &Link{Low, fmt.Sprintf("it ran while %d tool calls were under way, of which this is the first", len(at))}
+	return at[0], &Link{Low, fmt.Sprintf("it ran while %d tool calls were under way whose commands were not seen, of which this is the first", len(at))}
 }
 
 // order sorts what belongs to a call.

@@ -126,6 +126,7 @@ type Process struct {
 	Event    string    `json:"event"` // of its last exec
 	seq      int64
 	name     string
+	words    []string // of all that it executed, one after the other
 }
 
 // Exit is the end of a process.
