@@ -87,6 +87,10 @@ func (d *Daemon) account(ctx context.Context) (map[string]uint64, []api.Identity
 			return nil, nil, err
 		}
 		identities := balance(counters, store)
+		if d.receiver != nil {
+			i := d.receiver.Identity()
+			identities = append(identities, api.Identity{Name: i.Name, Left: i.Left, Right: i.Right, Holds: i.Holds()})
+		}
 		ok := true
 		for _, i := range identities {
 			ok = ok && i.Holds

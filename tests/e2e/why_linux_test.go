@@ -91,6 +91,14 @@ func TestWhy(t *testing.T) {
 	if code != 0 || !strings.Contains(timeline, "1 STOPPED") {
 		t.Errorf("sessions show: %d %s\n%s", code, errs, timeline)
 	}
+	stats, errs, code := m.cli("stats")
+	if code != 0 || !strings.Contains(stats, "rule ls, what command") || !strings.Contains(stats, "tool exec_command") {
+		t.Errorf("stats: %d %s\n%s", code, errs, stats)
+	}
+	rows, errs, code := m.cli("events", "--sql", "SELECT call, count(*) AS n FROM event WHERE name = 'paddock.process.exec' AND call = 'call_1' GROUP BY call")
+	if code != 0 || rows != "{\"call\":\"call_1\",\"n\":3}\n" {
+		t.Errorf("events --sql: %d %s%s", code, errs, rows)
+	}
 	m.balanced(m.status())
 }
 
