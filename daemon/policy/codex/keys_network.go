@@ -38,7 +38,9 @@ var networkKeys = []Key{
 			Name: "experimental_network", Aliases: []string{"network_proxy"}, JSON: "network", Shape: networkShape,
 			Meaning: "The managed network of Codex. It may also be called network_proxy or permissions.network; only one of the three may be used.",
 		},
-		Example: "[experimental_network]\nenabled = true\nmanaged_allowed_domains_only = true\nreview_domains = [\"pastebin.com\"]\n\n[experimental_network.domains]\n\"**.example.com\" = \"allow\"\n\"old.example.com\" = \"deny\"\n",
+		Enforced: ByBoth,
+		Merge:    "what any layer denies is denied, what any reviews is asked about, what one allows is allowed; unix_sockets and header_injections are Codex's alone",
+		Example:  "[experimental_network]\nenabled = true\nmanaged_allowed_domains_only = true\nreview_domains = [\"pastebin.com\"]\n\n[experimental_network.domains]\n\"**.example.com\" = \"allow\"\n\"old.example.com\" = \"deny\"\n",
 	},
 	{
 		Field: Field{

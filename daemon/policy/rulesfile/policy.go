@@ -68,12 +68,15 @@ func (p *Policy) Rules() []policy.PrefixRule { return slices.Clone(p.rules) }
 func (p *Policy) Network() []NetworkRule { return slices.Clone(p.network) }
 
 // Warnings returns a sentence about everything that was read and has no effect, with
-// its source and line: the gate for connections knows addresses, and network_rule
-// names hosts.
+// its source and line.
 func (p *Policy) Warnings() []string {
 	var out []string
 	for _, r := range p.network {
-		out = append(out, fmt.Sprintf("%s:%d: network_rule for %s is checked but not enforced: Paddock enforces the network tables of requirements.toml", r.Source, r.Line, r.Host))
+		if _, err := policy.ParseHost(r.Host); err != nil {
+			out = append(out, fmt.Sprintf("%s:%d: network_rule has no effect: %v", r.Source, r.Line, err))
+		} else if _, known := hostProtocols[r.Protocol]; !known {
+			out = append(out, fmt.Sprintf("%s:%d: network_rule for %s and %s has no effect: datagrams are judged by address, in [paddock.network] of requirements.toml", r.Source, r.Line, r.Host, r.Protocol))
+		}
 	}
 	return out
 }

@@ -4,6 +4,7 @@ package rulesfile
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -103,8 +104,15 @@ network_rule("1.2.3.4", "socks5_udp", "forbidden")
 	if diff := cmp.Diff(want, p.Network()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	// Nobody is left to believe that they hold.
-	if w := p.Warnings(); len(w) != len(want) || !strings.HasPrefix(w[0], "a.rules:1: network_rule for a.example is checked but not enforced") {
+	var hosts []string
+	for _, r := range p.HostRules() {
+		hosts = append(hosts, fmt.Sprint(r.Decision, " ", r.Host, " ", r.Protocols, " ", r.Justification, " ", r.Source, ":", r.Line))
+	}
+	if diff := cmp.Diff([]string{"deny a.example [https] no a.rules:1", "allow 2001:db8::1 [http]  a.rules:2", "ask ::1 [socks5_tcp]  a.rules:3"}, hosts); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	// Nobody is left to believe that the last one holds.
+	if w := p.Warnings(); len(w) != 1 || !strings.HasPrefix(w[0], "a.rules:4: network_rule for 1.2.3.4 and socks5_udp has no effect") {
 		t.Errorf("warnings: %q", w)
 	}
 }
