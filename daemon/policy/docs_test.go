@@ -112,3 +112,46 @@ func elsewhere(f *codex.Field, prefix string) bool {
 }
 
 func cell(s string) string { return strings.ReplaceAll(s, "|", "\\|") }
+
+// So is the list of what every boundary has built in.
+func TestDocsListWhatIsBuiltIn(t *testing.T) {
+	const file, begin, end = "../../docs/requirements.md", "<!-- boundary -->\n", "<!-- /boundary -->"
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(data), begin)
+	said, after, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		t.Fatalf("%s has no place for the built-in paths", file)
+	}
+	paths := map[string][]string{}
+	var order []string
+	for _, r := range builtIn() {
+		what := r.Kind.String()
+		switch {
+		case r.Agent == AnyAgent:
+			what += ", except to any agent's own program"
+		case r.Agent != "":
+			what += ", except to the program of " + r.Agent
+		}
+		if paths[what] == nil {
+			order = append(order, what)
+		}
+		paths[what] = append(paths[what], "`"+r.Text+"`")
+	}
+	var b strings.Builder
+	b.WriteString("\n")
+	for _, what := range order {
+		fmt.Fprintf(&b, "*%s*: %s\n\n", what, strings.Join(paths[what], ", "))
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(before+begin+b.String()+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(b.String(), said); diff != "" {
+		t.Errorf("%s is not what the code says; go test ./daemon/policy -run TestDocs -update (-want +got):\n%s", file, diff)
+	}
+}

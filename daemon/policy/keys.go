@@ -58,7 +58,21 @@ var (
 		{Name: "cert_file", Shape: textShape, Meaning: "The certificate (PEM) to show the receiver."},
 		{Name: "key_file", Shape: textShape, Meaning: "The key (PEM) of cert_file; only root may be able to read it."},
 	}
-	keepShape   = wordsShape("record", "omit")
+	keepShape     = wordsShape("record", "omit")
+	pathsShape    = &codex.Shape{Form: codex.List, Item: textShape}
+	boundaryShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
+		{Name: "mode", Shape: wordsShape(ReadOnly.String(), WorkspaceWrite.String(), FullAccess.String()), Meaning: "The most any agent may write. Left out: \"workspace-write\"."},
+		{Name: "project", Shape: wordsShape(Repository.String(), WorkingDirectory.String(), NoProject.String()), Meaning: "What an agent's project is: the git work tree it was started in, the directory, or nothing. Left out: \"repository\"."},
+		{Name: "projects", Shape: pathsShape, Meaning: "A project must be one of these directories or lie in one. Left out: anywhere."},
+		{Name: "writable", Shape: pathsShape, Meaning: "Further places to write to, also devices."},
+		{Name: "caches", Shape: &codex.Shape{Form: codex.Bool}, Meaning: "Whether the caches of tools may be written. Left out: true."},
+		{Name: "temporary", Shape: &codex.Shape{Form: codex.Bool}, Meaning: "Whether /tmp, /var/tmp and /dev/shm may be written. Left out: true."},
+		{Name: "protected", Shape: pathsShape, Meaning: "Further paths that stay as they are. One that begins with neither / nor ~/ is below every project."},
+		{Name: "unreadable", Shape: pathsShape, Meaning: "Further paths that may not be read."},
+		{Name: "readable", Shape: pathsShape, Meaning: "Paths of the built-in list of unreadable ones that may be read after all."},
+		{Name: "sockets", Shape: pathsShape, Meaning: "Further unix sockets, or directories of them, that may not be reached."},
+		{Name: "reachable", Shape: pathsShape, Meaning: "Paths of the built-in list of such sockets that may be reached after all."},
+	}}
 	cohortShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
 		{Name: "name", Shape: textShape, Required: true, Meaning: "What the cohort is called; with it, machines are drawn for percent."},
 		{Name: "hosts", Shape: textsShape, Meaning: "Host names, with * and ?, whatever their case."},
@@ -70,6 +84,7 @@ var (
 	paddockShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
 		{Name: "agents", Shape: &codex.Shape{Form: codex.List, Item: textShape, MinItems: 1}, Meaning: "Which agents to govern, by name. Left out: all that are known."},
 		{Name: "approvals", Shape: approvalsShape, Meaning: "How people are asked, and who may answer."},
+		{Name: "boundary", Shape: boundaryShape, Meaning: "Where agents may write, what they may not read, and which paths stay protected. The table being there, even empty, puts the boundary into force."},
 		{Name: "cohort", Shape: &codex.Shape{Form: codex.List, Item: cohortShape}, Meaning: "Machines or people for whom this file says something else."},
 		{Name: "mode", Shape: wordsShape(Observe.String(), Enforce.String()), Meaning: "\"observe\" records what would have been refused, and lets it through. Left out: \"enforce\"."},
 		{Name: "network", Shape: networkShape, Meaning: "What agents may reach, by address. Left out: everything."},

@@ -79,6 +79,7 @@ func mergeOwn(layers []*Requirements) *Requirements {
 	}
 	out.Network = mergeNetworks(networks)
 	out.Approvals = mergeApprovals(layers)
+	out.Boundary = mergeBoundaries(layers)
 	return out
 }
 

@@ -81,6 +81,7 @@ func (f *file) requirements(doc *document.Value) (*Requirements, error) {
 			return nil, err
 		}
 	}
+	f.sandbox(req)
 	if _, err := req.Network.Entries(); err != nil {
 		return nil, &document.Error{Key: "paddock.network.rules", Problem: err.Error()}
 	}
@@ -142,6 +143,11 @@ func (f *file) paddock(v *document.Value, req *Requirements) error {
 	}
 	if v := t.Get("require_provenance"); v != nil {
 		if req.Provenance, err = document.Enum(key+".require_provenance", v, "provenance", FileOnly, Manual, MDMVerified); err != nil {
+			return err
+		}
+	}
+	if v := t.Get("boundary"); v != nil {
+		if req.Boundary, err = f.boundary(key+".boundary", v); err != nil {
 			return err
 		}
 	}

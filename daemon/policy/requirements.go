@@ -110,6 +110,8 @@ type Requirements struct {
 	// HostRules are the network_rules of .rules files. What requirements.toml says of
 	// hosts is in Domains.
 	HostRules []HostRule
+	// Boundary says where agents may write and what they may not read.
+	Boundary Boundary
 	// Telemetry is where events are exported to.
 	Telemetry TelemetrySink
 	// Sinks are further receivers of events.
@@ -188,10 +190,11 @@ func Defaults() *Requirements {
 
 // Strictest returns the built-in requirements that hold when there is a source
 // but it cannot be used and nothing is known to have been good: every command
-// of an agent is refused, and so is every connection.
+// of an agent is refused, and so is every connection; it may write nowhere.
 func Strictest() *Requirements {
 	return &Requirements{
 		Mode: Enforce, ModeSet: true, Unmatched: Forbidden,
 		Network: Network{None: true, Default: NetDeny}, Approvals: DefaultApprovals(),
+		Boundary: Boundary{Mode: ReadOnly},
 	}
 }

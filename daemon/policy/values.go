@@ -140,6 +140,7 @@ func ownValues(merged *Requirements, layers []*Requirements) []Value {
 		r := &merged.Network.Rules[i]
 		out = append(out, Value{document.Element("paddock.network.rules", i), r.say(), r.Source, r.Line})
 	}
+	out = append(out, boundaryValues(merged, add, written)...)
 	if merged.Telemetry.Endpoint != "" {
 		same := func(l *Requirements) bool { return l.Telemetry.Endpoint == merged.Telemetry.Endpoint }
 		out = add(out, "paddock.telemetry.endpoint", merged.Telemetry.Endpoint, written("telemetry", "endpoint"), same)
@@ -214,7 +215,7 @@ func (r *NetRule) say() string {
 	return strings.Join(words, " ")
 }
 
-func sortedKeys(m map[string]string) []string {
+func sortedKeys[V any](m map[string]V) []string {
 	var out []string
 	for k := range m {
 		out = append(out, k)
