@@ -124,18 +124,32 @@ func (k *Kernel) WatchSyscalls(on bool) error {
 // attach attaches and pins one loaded program, or takes the pinned link of an
 // earlier daemon.
 func (k *Kernel) attach(name string) error {
-	if k.links[name] != nil {
-		return nil
-	}
-	pin := filepath.Join(k.pinned("links"), name)
-	if l, err := link.LoadPinnedLink(pin, nil); err == nil {
-		k.links[name] = l
+	if k.links[name] != nil || k.isPinned(name) {
 		return nil
 	}
 	l, err := k.newLink(name)
 	if err != nil {
 		return fmt.Errorf("attaching %s: %w", name, err)
 	}
+	return k.keep(name, l)
+}
+
+// isPinned takes the link that an earlier daemon pinned, and says whether there is
+// one.
+func (k *Kernel) isPinned(name string) bool {
+	l, err := link.LoadPinnedLink(filepath.Join(k.pinned("links"), name), nil)
+	if err == nil {
+		k.links[name] = l
+	}
+	return err == nil
+}
+
+// keep pins a new link; nil is none.
+func (k *Kernel) keep(name string, l link.Link) error {
+	if l == nil {
+		return nil
+	}
+	pin := filepath.Join(k.pinned("links"), name)
 	if err := os.MkdirAll(filepath.Dir(pin), 0o700); err != nil {
 		l.Close()
 		return fmt.Errorf("pinning %s: %w", name, err)

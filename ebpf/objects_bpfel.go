@@ -22,6 +22,57 @@ type kernelArgvKey struct {
 	Len        uint32
 }
 
+type kernelBound struct {
+	_     structs.HostLayout
+	Flags uint32
+	Agent uint32
+}
+
+type kernelBoundFlag uint32
+
+const (
+	kernelBoundFlagBOUND_WRITE      kernelBoundFlag = 1
+	kernelBoundFlagBOUND_PROTECTED  kernelBoundFlag = 2
+	kernelBoundFlagBOUND_UNREADABLE kernelBoundFlag = 4
+	kernelBoundFlagBOUND_BROKER     kernelBoundFlag = 8
+	kernelBoundFlagBOUND_AGENT      kernelBoundFlag = 16
+	kernelBoundFlagBOUND_PINNED     kernelBoundFlag = 32
+	kernelBoundFlagBOUND_NAMES      kernelBoundFlag = 64
+	kernelBoundFlagBOUND_OURS       kernelBoundFlag = 128
+)
+
+type kernelBoundKey struct {
+	_       structs.HostLayout
+	Session uint64
+	Ino     uint64
+	Dev     uint32
+	Pad     uint32
+}
+
+type kernelBoundNameKey struct {
+	_       structs.HostLayout
+	Session uint64
+	Ino     uint64
+	Dev     uint32
+	Pad     uint32
+	Name    [64]uint8
+}
+
+type kernelBoundSession struct {
+	_     structs.HostLayout
+	Mode  uint32
+	Agent uint32
+}
+
+type kernelBoundaryMode uint32
+
+const (
+	kernelBoundaryModeBOUNDARY_NONE      kernelBoundaryMode = 0
+	kernelBoundaryModeBOUNDARY_READ_ONLY kernelBoundaryMode = 1
+	kernelBoundaryModeBOUNDARY_WORKSPACE kernelBoundaryMode = 2
+	kernelBoundaryModeBOUNDARY_FULL      kernelBoundaryMode = 3
+)
+
 type kernelConnectRecord struct {
 	_          structs.HostLayout
 	Head       kernelRecordHead
@@ -127,6 +178,55 @@ type kernelFileId struct {
 	CtimeNsec uint32
 	Dev       uint32
 }
+
+type kernelFileOp uint32
+
+const (
+	kernelFileOpFILE_READ    kernelFileOp = 1
+	kernelFileOpFILE_WRITE   kernelFileOp = 2
+	kernelFileOpFILE_CREATE  kernelFileOp = 3
+	kernelFileOpFILE_REMOVE  kernelFileOp = 4
+	kernelFileOpFILE_RENAME  kernelFileOp = 5
+	kernelFileOpFILE_LINK    kernelFileOp = 6
+	kernelFileOpFILE_CHANGE  kernelFileOp = 7
+	kernelFileOpFILE_CONNECT kernelFileOp = 8
+	kernelFileOpFILE_MOUNT   kernelFileOp = 9
+	kernelFileOpFILE_UNMOUNT kernelFileOp = 10
+	kernelFileOpFILE_BPF     kernelFileOp = 11
+	kernelFileOpFILE_MODULE  kernelFileOp = 12
+	kernelFileOpFILE_PTRACE  kernelFileOp = 13
+)
+
+type kernelFileRecord struct {
+	_        structs.HostLayout
+	Head     kernelRecordHead
+	Ino      uint64
+	Dev      uint32
+	Op       uint32
+	Why      uint32
+	Enforced uint32
+	Uid      uint32
+	Target   uint32
+	Rooted   uint32
+	Pad      uint32
+	Parts    [12][40]uint8
+}
+
+type kernelFileWhy uint32
+
+const (
+	kernelFileWhyWHY_NONE       kernelFileWhy = 0
+	kernelFileWhyWHY_OUTSIDE    kernelFileWhy = 1
+	kernelFileWhyWHY_PROTECTED  kernelFileWhy = 2
+	kernelFileWhyWHY_UNREADABLE kernelFileWhy = 3
+	kernelFileWhyWHY_PINNED     kernelFileWhy = 4
+	kernelFileWhyWHY_UNKNOWN    kernelFileWhy = 5
+	kernelFileWhyWHY_DEVICE     kernelFileWhy = 6
+	kernelFileWhyWHY_OVERLAY    kernelFileWhy = 7
+	kernelFileWhyWHY_BROKER     kernelFileWhy = 8
+	kernelFileWhyWHY_STRANGER   kernelFileWhy = 9
+	kernelFileWhyWHY_HOST       kernelFileWhy = 10
+)
 
 type kernelFlow struct {
 	_          structs.HostLayout
@@ -353,6 +453,7 @@ const (
 	kernelRecordTypeRECORD_SOCKET  kernelRecordType = 5
 	kernelRecordTypeRECORD_SIGNAL  kernelRecordType = 6
 	kernelRecordTypeRECORD_KILLED  kernelRecordType = 7
+	kernelRecordTypeRECORD_FILE    kernelRecordType = 8
 )
 
 type kernelRefusedRecord struct {
@@ -378,6 +479,7 @@ type kernelSettings struct {
 	Generation uint32
 	Enforce    uint32
 	Managed    uint32
+	Boundary   uint32
 }
 
 type kernelSignalRecord struct {
@@ -416,6 +518,7 @@ type kernelState struct {
 const (
 	kernelMapActive              = "active"
 	kernelMapArgvCache           = "argv_cache"
+	kernelMapBoundSessions       = "bound_sessions"
 	kernelMapExeCache            = "exe_cache"
 	kernelMapExecScratch         = "exec_scratch"
 	kernelMapFlows               = "flows"
@@ -423,6 +526,8 @@ const (
 	kernelMapHomes               = "homes"
 	kernelMapNames               = "names"
 	kernelMapOwnPorts            = "own_ports"
+	kernelMapPolicyBoundNames    = "policy_bound_names"
+	kernelMapPolicyBounds        = "policy_bounds"
 	kernelMapPolicyDeny          = "policy_deny"
 	kernelMapPolicyNet4          = "policy_net4"
 	kernelMapPolicyNet6          = "policy_net6"
@@ -435,11 +540,40 @@ const (
 	kernelMapRingRead            = "ring_read"
 	kernelMapRingSecurity        = "ring_security"
 	kernelMapRingVolume          = "ring_volume"
+	kernelMapSessionBoundNames   = "session_bound_names"
+	kernelMapSessionBounds       = "session_bounds"
 	kernelMapSessions            = "sessions"
 	kernelMapSockets             = "sockets"
 	kernelMapStates              = "states"
 	kernelMapUdpSeen             = "udp_seen"
 	kernelProgFindDatagram       = "find_datagram"
+	kernelProgLsmBoundAttach     = "lsm_bound_attach"
+	kernelProgLsmBoundBpf        = "lsm_bound_bpf"
+	kernelProgLsmBoundCreate     = "lsm_bound_create"
+	kernelProgLsmBoundLink       = "lsm_bound_link"
+	kernelProgLsmBoundLoaddata   = "lsm_bound_loaddata"
+	kernelProgLsmBoundMkdir      = "lsm_bound_mkdir"
+	kernelProgLsmBoundMknod      = "lsm_bound_mknod"
+	kernelProgLsmBoundMount      = "lsm_bound_mount"
+	kernelProgLsmBoundMove       = "lsm_bound_move"
+	kernelProgLsmBoundOpen       = "lsm_bound_open"
+	kernelProgLsmBoundPeer       = "lsm_bound_peer"
+	kernelProgLsmBoundReadfile   = "lsm_bound_readfile"
+	kernelProgLsmBoundRemount    = "lsm_bound_remount"
+	kernelProgLsmBoundRename     = "lsm_bound_rename"
+	kernelProgLsmBoundRmacl2     = "lsm_bound_rmacl2"
+	kernelProgLsmBoundRmdir      = "lsm_bound_rmdir"
+	kernelProgLsmBoundRmxattr    = "lsm_bound_rmxattr"
+	kernelProgLsmBoundRmxattr2   = "lsm_bound_rmxattr2"
+	kernelProgLsmBoundSend       = "lsm_bound_send"
+	kernelProgLsmBoundSetacl2    = "lsm_bound_setacl2"
+	kernelProgLsmBoundSetattr    = "lsm_bound_setattr"
+	kernelProgLsmBoundSetattr2   = "lsm_bound_setattr2"
+	kernelProgLsmBoundSetxattr   = "lsm_bound_setxattr"
+	kernelProgLsmBoundSetxattr2  = "lsm_bound_setxattr2"
+	kernelProgLsmBoundSymlink    = "lsm_bound_symlink"
+	kernelProgLsmBoundUmount     = "lsm_bound_umount"
+	kernelProgLsmBoundUnlink     = "lsm_bound_unlink"
 	kernelProgLsmBprm            = "lsm_bprm"
 	kernelProgLsmKill            = "lsm_kill"
 	kernelProgLsmMessage         = "lsm_message"
@@ -447,6 +581,33 @@ const (
 	kernelProgLsmOption          = "lsm_option"
 	kernelProgLsmPtrace          = "lsm_ptrace"
 	kernelProgLsmSocket          = "lsm_socket"
+	kernelProgModBoundAttach     = "mod_bound_attach"
+	kernelProgModBoundBpf        = "mod_bound_bpf"
+	kernelProgModBoundCreate     = "mod_bound_create"
+	kernelProgModBoundLink       = "mod_bound_link"
+	kernelProgModBoundLoaddata   = "mod_bound_loaddata"
+	kernelProgModBoundMkdir      = "mod_bound_mkdir"
+	kernelProgModBoundMknod      = "mod_bound_mknod"
+	kernelProgModBoundMount      = "mod_bound_mount"
+	kernelProgModBoundMove       = "mod_bound_move"
+	kernelProgModBoundOpen       = "mod_bound_open"
+	kernelProgModBoundPeer       = "mod_bound_peer"
+	kernelProgModBoundReadfile   = "mod_bound_readfile"
+	kernelProgModBoundRemount    = "mod_bound_remount"
+	kernelProgModBoundRename     = "mod_bound_rename"
+	kernelProgModBoundRmacl2     = "mod_bound_rmacl2"
+	kernelProgModBoundRmdir      = "mod_bound_rmdir"
+	kernelProgModBoundRmxattr    = "mod_bound_rmxattr"
+	kernelProgModBoundRmxattr2   = "mod_bound_rmxattr2"
+	kernelProgModBoundSend       = "mod_bound_send"
+	kernelProgModBoundSetacl2    = "mod_bound_setacl2"
+	kernelProgModBoundSetattr    = "mod_bound_setattr"
+	kernelProgModBoundSetattr2   = "mod_bound_setattr2"
+	kernelProgModBoundSetxattr   = "mod_bound_setxattr"
+	kernelProgModBoundSetxattr2  = "mod_bound_setxattr2"
+	kernelProgModBoundSymlink    = "mod_bound_symlink"
+	kernelProgModBoundUmount     = "mod_bound_umount"
+	kernelProgModBoundUnlink     = "mod_bound_unlink"
 	kernelProgModBprm            = "mod_bprm"
 	kernelProgModKill            = "mod_kill"
 	kernelProgModMessage         = "mod_message"
@@ -469,11 +630,20 @@ const (
 	kernelProgOnSockops          = "on_sockops"
 	kernelProgOnSyscall          = "on_syscall"
 	kernelProgProbeFiles         = "probe_files"
+	kernelVarExportBound         = "export_bound"
+	kernelVarExportBoundFlag     = "export_bound_flag"
+	kernelVarExportBoundKey      = "export_bound_key"
+	kernelVarExportBoundNameKey  = "export_bound_name_key"
+	kernelVarExportBoundSession  = "export_bound_session"
+	kernelVarExportBoundaryMode  = "export_boundary_mode"
 	kernelVarExportConnectRecord = "export_connect_record"
 	kernelVarExportDenyValue     = "export_deny_value"
 	kernelVarExportExecAction    = "export_exec_action"
 	kernelVarExportExecFlag      = "export_exec_flag"
 	kernelVarExportExitRecord    = "export_exit_record"
+	kernelVarExportFileOp        = "export_file_op"
+	kernelVarExportFileRecord    = "export_file_record"
+	kernelVarExportFileWhy       = "export_file_why"
 	kernelVarExportFlowKind      = "export_flow_kind"
 	kernelVarExportFlowQuestion  = "export_flow_question"
 	kernelVarExportHook          = "export_hook"
@@ -540,78 +710,146 @@ type kernelSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type kernelProgramSpecs struct {
-	FindDatagram   *ebpf.ProgramSpec `ebpf:"find_datagram"`
-	LsmBprm        *ebpf.ProgramSpec `ebpf:"lsm_bprm"`
-	LsmKill        *ebpf.ProgramSpec `ebpf:"lsm_kill"`
-	LsmMessage     *ebpf.ProgramSpec `ebpf:"lsm_message"`
-	LsmMmap        *ebpf.ProgramSpec `ebpf:"lsm_mmap"`
-	LsmOption      *ebpf.ProgramSpec `ebpf:"lsm_option"`
-	LsmPtrace      *ebpf.ProgramSpec `ebpf:"lsm_ptrace"`
-	LsmSocket      *ebpf.ProgramSpec `ebpf:"lsm_socket"`
-	ModBprm        *ebpf.ProgramSpec `ebpf:"mod_bprm"`
-	ModKill        *ebpf.ProgramSpec `ebpf:"mod_kill"`
-	ModMessage     *ebpf.ProgramSpec `ebpf:"mod_message"`
-	ModMmap        *ebpf.ProgramSpec `ebpf:"mod_mmap"`
-	ModOption      *ebpf.ProgramSpec `ebpf:"mod_option"`
-	ModPtrace      *ebpf.ProgramSpec `ebpf:"mod_ptrace"`
-	ModSocket      *ebpf.ProgramSpec `ebpf:"mod_socket"`
-	OnConnect4     *ebpf.ProgramSpec `ebpf:"on_connect4"`
-	OnConnect6     *ebpf.ProgramSpec `ebpf:"on_connect6"`
-	OnExec         *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnExit         *ebpf.ProgramSpec `ebpf:"on_exit"`
-	OnFork         *ebpf.ProgramSpec `ebpf:"on_fork"`
-	OnGetpeername4 *ebpf.ProgramSpec `ebpf:"on_getpeername4"`
-	OnGetpeername6 *ebpf.ProgramSpec `ebpf:"on_getpeername6"`
-	OnRecvmsg4     *ebpf.ProgramSpec `ebpf:"on_recvmsg4"`
-	OnRecvmsg6     *ebpf.ProgramSpec `ebpf:"on_recvmsg6"`
-	OnSendmsg4     *ebpf.ProgramSpec `ebpf:"on_sendmsg4"`
-	OnSendmsg6     *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
-	OnSockCreate   *ebpf.ProgramSpec `ebpf:"on_sock_create"`
-	OnSockops      *ebpf.ProgramSpec `ebpf:"on_sockops"`
-	OnSyscall      *ebpf.ProgramSpec `ebpf:"on_syscall"`
-	ProbeFiles     *ebpf.ProgramSpec `ebpf:"probe_files"`
+	FindDatagram      *ebpf.ProgramSpec `ebpf:"find_datagram"`
+	LsmBoundAttach    *ebpf.ProgramSpec `ebpf:"lsm_bound_attach"`
+	LsmBoundBpf       *ebpf.ProgramSpec `ebpf:"lsm_bound_bpf"`
+	LsmBoundCreate    *ebpf.ProgramSpec `ebpf:"lsm_bound_create"`
+	LsmBoundLink      *ebpf.ProgramSpec `ebpf:"lsm_bound_link"`
+	LsmBoundLoaddata  *ebpf.ProgramSpec `ebpf:"lsm_bound_loaddata"`
+	LsmBoundMkdir     *ebpf.ProgramSpec `ebpf:"lsm_bound_mkdir"`
+	LsmBoundMknod     *ebpf.ProgramSpec `ebpf:"lsm_bound_mknod"`
+	LsmBoundMount     *ebpf.ProgramSpec `ebpf:"lsm_bound_mount"`
+	LsmBoundMove      *ebpf.ProgramSpec `ebpf:"lsm_bound_move"`
+	LsmBoundOpen      *ebpf.ProgramSpec `ebpf:"lsm_bound_open"`
+	LsmBoundPeer      *ebpf.ProgramSpec `ebpf:"lsm_bound_peer"`
+	LsmBoundReadfile  *ebpf.ProgramSpec `ebpf:"lsm_bound_readfile"`
+	LsmBoundRemount   *ebpf.ProgramSpec `ebpf:"lsm_bound_remount"`
+	LsmBoundRename    *ebpf.ProgramSpec `ebpf:"lsm_bound_rename"`
+	LsmBoundRmacl2    *ebpf.ProgramSpec `ebpf:"lsm_bound_rmacl2"`
+	LsmBoundRmdir     *ebpf.ProgramSpec `ebpf:"lsm_bound_rmdir"`
+	LsmBoundRmxattr   *ebpf.ProgramSpec `ebpf:"lsm_bound_rmxattr"`
+	LsmBoundRmxattr2  *ebpf.ProgramSpec `ebpf:"lsm_bound_rmxattr2"`
+	LsmBoundSend      *ebpf.ProgramSpec `ebpf:"lsm_bound_send"`
+	LsmBoundSetacl2   *ebpf.ProgramSpec `ebpf:"lsm_bound_setacl2"`
+	LsmBoundSetattr   *ebpf.ProgramSpec `ebpf:"lsm_bound_setattr"`
+	LsmBoundSetattr2  *ebpf.ProgramSpec `ebpf:"lsm_bound_setattr2"`
+	LsmBoundSetxattr  *ebpf.ProgramSpec `ebpf:"lsm_bound_setxattr"`
+	LsmBoundSetxattr2 *ebpf.ProgramSpec `ebpf:"lsm_bound_setxattr2"`
+	LsmBoundSymlink   *ebpf.ProgramSpec `ebpf:"lsm_bound_symlink"`
+	LsmBoundUmount    *ebpf.ProgramSpec `ebpf:"lsm_bound_umount"`
+	LsmBoundUnlink    *ebpf.ProgramSpec `ebpf:"lsm_bound_unlink"`
+	LsmBprm           *ebpf.ProgramSpec `ebpf:"lsm_bprm"`
+	LsmKill           *ebpf.ProgramSpec `ebpf:"lsm_kill"`
+	LsmMessage        *ebpf.ProgramSpec `ebpf:"lsm_message"`
+	LsmMmap           *ebpf.ProgramSpec `ebpf:"lsm_mmap"`
+	LsmOption         *ebpf.ProgramSpec `ebpf:"lsm_option"`
+	LsmPtrace         *ebpf.ProgramSpec `ebpf:"lsm_ptrace"`
+	LsmSocket         *ebpf.ProgramSpec `ebpf:"lsm_socket"`
+	ModBoundAttach    *ebpf.ProgramSpec `ebpf:"mod_bound_attach"`
+	ModBoundBpf       *ebpf.ProgramSpec `ebpf:"mod_bound_bpf"`
+	ModBoundCreate    *ebpf.ProgramSpec `ebpf:"mod_bound_create"`
+	ModBoundLink      *ebpf.ProgramSpec `ebpf:"mod_bound_link"`
+	ModBoundLoaddata  *ebpf.ProgramSpec `ebpf:"mod_bound_loaddata"`
+	ModBoundMkdir     *ebpf.ProgramSpec `ebpf:"mod_bound_mkdir"`
+	ModBoundMknod     *ebpf.ProgramSpec `ebpf:"mod_bound_mknod"`
+	ModBoundMount     *ebpf.ProgramSpec `ebpf:"mod_bound_mount"`
+	ModBoundMove      *ebpf.ProgramSpec `ebpf:"mod_bound_move"`
+	ModBoundOpen      *ebpf.ProgramSpec `ebpf:"mod_bound_open"`
+	ModBoundPeer      *ebpf.ProgramSpec `ebpf:"mod_bound_peer"`
+	ModBoundReadfile  *ebpf.ProgramSpec `ebpf:"mod_bound_readfile"`
+	ModBoundRemount   *ebpf.ProgramSpec `ebpf:"mod_bound_remount"`
+	ModBoundRename    *ebpf.ProgramSpec `ebpf:"mod_bound_rename"`
+	ModBoundRmacl2    *ebpf.ProgramSpec `ebpf:"mod_bound_rmacl2"`
+	ModBoundRmdir     *ebpf.ProgramSpec `ebpf:"mod_bound_rmdir"`
+	ModBoundRmxattr   *ebpf.ProgramSpec `ebpf:"mod_bound_rmxattr"`
+	ModBoundRmxattr2  *ebpf.ProgramSpec `ebpf:"mod_bound_rmxattr2"`
+	ModBoundSend      *ebpf.ProgramSpec `ebpf:"mod_bound_send"`
+	ModBoundSetacl2   *ebpf.ProgramSpec `ebpf:"mod_bound_setacl2"`
+	ModBoundSetattr   *ebpf.ProgramSpec `ebpf:"mod_bound_setattr"`
+	ModBoundSetattr2  *ebpf.ProgramSpec `ebpf:"mod_bound_setattr2"`
+	ModBoundSetxattr  *ebpf.ProgramSpec `ebpf:"mod_bound_setxattr"`
+	ModBoundSetxattr2 *ebpf.ProgramSpec `ebpf:"mod_bound_setxattr2"`
+	ModBoundSymlink   *ebpf.ProgramSpec `ebpf:"mod_bound_symlink"`
+	ModBoundUmount    *ebpf.ProgramSpec `ebpf:"mod_bound_umount"`
+	ModBoundUnlink    *ebpf.ProgramSpec `ebpf:"mod_bound_unlink"`
+	ModBprm           *ebpf.ProgramSpec `ebpf:"mod_bprm"`
+	ModKill           *ebpf.ProgramSpec `ebpf:"mod_kill"`
+	ModMessage        *ebpf.ProgramSpec `ebpf:"mod_message"`
+	ModMmap           *ebpf.ProgramSpec `ebpf:"mod_mmap"`
+	ModOption         *ebpf.ProgramSpec `ebpf:"mod_option"`
+	ModPtrace         *ebpf.ProgramSpec `ebpf:"mod_ptrace"`
+	ModSocket         *ebpf.ProgramSpec `ebpf:"mod_socket"`
+	OnConnect4        *ebpf.ProgramSpec `ebpf:"on_connect4"`
+	OnConnect6        *ebpf.ProgramSpec `ebpf:"on_connect6"`
+	OnExec            *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExit            *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnFork            *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnGetpeername4    *ebpf.ProgramSpec `ebpf:"on_getpeername4"`
+	OnGetpeername6    *ebpf.ProgramSpec `ebpf:"on_getpeername6"`
+	OnRecvmsg4        *ebpf.ProgramSpec `ebpf:"on_recvmsg4"`
+	OnRecvmsg6        *ebpf.ProgramSpec `ebpf:"on_recvmsg6"`
+	OnSendmsg4        *ebpf.ProgramSpec `ebpf:"on_sendmsg4"`
+	OnSendmsg6        *ebpf.ProgramSpec `ebpf:"on_sendmsg6"`
+	OnSockCreate      *ebpf.ProgramSpec `ebpf:"on_sock_create"`
+	OnSockops         *ebpf.ProgramSpec `ebpf:"on_sockops"`
+	OnSyscall         *ebpf.ProgramSpec `ebpf:"on_syscall"`
+	ProbeFiles        *ebpf.ProgramSpec `ebpf:"probe_files"`
 }
 
 // kernelMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type kernelMapSpecs struct {
-	Active         *ebpf.MapSpec `ebpf:"active"`
-	ArgvCache      *ebpf.MapSpec `ebpf:"argv_cache"`
-	ExeCache       *ebpf.MapSpec `ebpf:"exe_cache"`
-	ExecScratch    *ebpf.MapSpec `ebpf:"exec_scratch"`
-	Flows          *ebpf.MapSpec `ebpf:"flows"`
-	Held           *ebpf.MapSpec `ebpf:"held"`
-	Homes          *ebpf.MapSpec `ebpf:"homes"`
-	Names          *ebpf.MapSpec `ebpf:"names"`
-	OwnPorts       *ebpf.MapSpec `ebpf:"own_ports"`
-	PolicyDeny     *ebpf.MapSpec `ebpf:"policy_deny"`
-	PolicyNet4     *ebpf.MapSpec `ebpf:"policy_net4"`
-	PolicyNet6     *ebpf.MapSpec `ebpf:"policy_net6"`
-	PolicySettings *ebpf.MapSpec `ebpf:"policy_settings"`
-	ProbePid       *ebpf.MapSpec `ebpf:"probe_pid"`
-	ProcCount      *ebpf.MapSpec `ebpf:"proc_count"`
-	Procs          *ebpf.MapSpec `ebpf:"procs"`
-	RingCounters   *ebpf.MapSpec `ebpf:"ring_counters"`
-	RingHolds      *ebpf.MapSpec `ebpf:"ring_holds"`
-	RingRead       *ebpf.MapSpec `ebpf:"ring_read"`
-	RingSecurity   *ebpf.MapSpec `ebpf:"ring_security"`
-	RingVolume     *ebpf.MapSpec `ebpf:"ring_volume"`
-	Sessions       *ebpf.MapSpec `ebpf:"sessions"`
-	Sockets        *ebpf.MapSpec `ebpf:"sockets"`
-	States         *ebpf.MapSpec `ebpf:"states"`
-	UdpSeen        *ebpf.MapSpec `ebpf:"udp_seen"`
+	Active            *ebpf.MapSpec `ebpf:"active"`
+	ArgvCache         *ebpf.MapSpec `ebpf:"argv_cache"`
+	BoundSessions     *ebpf.MapSpec `ebpf:"bound_sessions"`
+	ExeCache          *ebpf.MapSpec `ebpf:"exe_cache"`
+	ExecScratch       *ebpf.MapSpec `ebpf:"exec_scratch"`
+	Flows             *ebpf.MapSpec `ebpf:"flows"`
+	Held              *ebpf.MapSpec `ebpf:"held"`
+	Homes             *ebpf.MapSpec `ebpf:"homes"`
+	Names             *ebpf.MapSpec `ebpf:"names"`
+	OwnPorts          *ebpf.MapSpec `ebpf:"own_ports"`
+	PolicyBoundNames  *ebpf.MapSpec `ebpf:"policy_bound_names"`
+	PolicyBounds      *ebpf.MapSpec `ebpf:"policy_bounds"`
+	PolicyDeny        *ebpf.MapSpec `ebpf:"policy_deny"`
+	PolicyNet4        *ebpf.MapSpec `ebpf:"policy_net4"`
+	PolicyNet6        *ebpf.MapSpec `ebpf:"policy_net6"`
+	PolicySettings    *ebpf.MapSpec `ebpf:"policy_settings"`
+	ProbePid          *ebpf.MapSpec `ebpf:"probe_pid"`
+	ProcCount         *ebpf.MapSpec `ebpf:"proc_count"`
+	Procs             *ebpf.MapSpec `ebpf:"procs"`
+	RingCounters      *ebpf.MapSpec `ebpf:"ring_counters"`
+	RingHolds         *ebpf.MapSpec `ebpf:"ring_holds"`
+	RingRead          *ebpf.MapSpec `ebpf:"ring_read"`
+	RingSecurity      *ebpf.MapSpec `ebpf:"ring_security"`
+	RingVolume        *ebpf.MapSpec `ebpf:"ring_volume"`
+	SessionBoundNames *ebpf.MapSpec `ebpf:"session_bound_names"`
+	SessionBounds     *ebpf.MapSpec `ebpf:"session_bounds"`
+	Sessions          *ebpf.MapSpec `ebpf:"sessions"`
+	Sockets           *ebpf.MapSpec `ebpf:"sockets"`
+	States            *ebpf.MapSpec `ebpf:"states"`
+	UdpSeen           *ebpf.MapSpec `ebpf:"udp_seen"`
 }
 
 // kernelVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type kernelVariableSpecs struct {
+	ExportBound         *ebpf.VariableSpec `ebpf:"export_bound"`
+	ExportBoundFlag     *ebpf.VariableSpec `ebpf:"export_bound_flag"`
+	ExportBoundKey      *ebpf.VariableSpec `ebpf:"export_bound_key"`
+	ExportBoundNameKey  *ebpf.VariableSpec `ebpf:"export_bound_name_key"`
+	ExportBoundSession  *ebpf.VariableSpec `ebpf:"export_bound_session"`
+	ExportBoundaryMode  *ebpf.VariableSpec `ebpf:"export_boundary_mode"`
 	ExportConnectRecord *ebpf.VariableSpec `ebpf:"export_connect_record"`
 	ExportDenyValue     *ebpf.VariableSpec `ebpf:"export_deny_value"`
 	ExportExecAction    *ebpf.VariableSpec `ebpf:"export_exec_action"`
 	ExportExecFlag      *ebpf.VariableSpec `ebpf:"export_exec_flag"`
 	ExportExitRecord    *ebpf.VariableSpec `ebpf:"export_exit_record"`
+	ExportFileOp        *ebpf.VariableSpec `ebpf:"export_file_op"`
+	ExportFileRecord    *ebpf.VariableSpec `ebpf:"export_file_record"`
+	ExportFileWhy       *ebpf.VariableSpec `ebpf:"export_file_why"`
 	ExportFlowKind      *ebpf.VariableSpec `ebpf:"export_flow_kind"`
 	ExportFlowQuestion  *ebpf.VariableSpec `ebpf:"export_flow_question"`
 	ExportHook          *ebpf.VariableSpec `ebpf:"export_hook"`
@@ -656,37 +894,43 @@ func (o *kernelObjects) Close() error {
 //
 // It can be passed to loadKernelObjects or ebpf.CollectionSpec.LoadAndAssign.
 type kernelMaps struct {
-	Active         *ebpf.Map `ebpf:"active"`
-	ArgvCache      *ebpf.Map `ebpf:"argv_cache"`
-	ExeCache       *ebpf.Map `ebpf:"exe_cache"`
-	ExecScratch    *ebpf.Map `ebpf:"exec_scratch"`
-	Flows          *ebpf.Map `ebpf:"flows"`
-	Held           *ebpf.Map `ebpf:"held"`
-	Homes          *ebpf.Map `ebpf:"homes"`
-	Names          *ebpf.Map `ebpf:"names"`
-	OwnPorts       *ebpf.Map `ebpf:"own_ports"`
-	PolicyDeny     *ebpf.Map `ebpf:"policy_deny"`
-	PolicyNet4     *ebpf.Map `ebpf:"policy_net4"`
-	PolicyNet6     *ebpf.Map `ebpf:"policy_net6"`
-	PolicySettings *ebpf.Map `ebpf:"policy_settings"`
-	ProbePid       *ebpf.Map `ebpf:"probe_pid"`
-	ProcCount      *ebpf.Map `ebpf:"proc_count"`
-	Procs          *ebpf.Map `ebpf:"procs"`
-	RingCounters   *ebpf.Map `ebpf:"ring_counters"`
-	RingHolds      *ebpf.Map `ebpf:"ring_holds"`
-	RingRead       *ebpf.Map `ebpf:"ring_read"`
-	RingSecurity   *ebpf.Map `ebpf:"ring_security"`
-	RingVolume     *ebpf.Map `ebpf:"ring_volume"`
-	Sessions       *ebpf.Map `ebpf:"sessions"`
-	Sockets        *ebpf.Map `ebpf:"sockets"`
-	States         *ebpf.Map `ebpf:"states"`
-	UdpSeen        *ebpf.Map `ebpf:"udp_seen"`
+	Active            *ebpf.Map `ebpf:"active"`
+	ArgvCache         *ebpf.Map `ebpf:"argv_cache"`
+	BoundSessions     *ebpf.Map `ebpf:"bound_sessions"`
+	ExeCache          *ebpf.Map `ebpf:"exe_cache"`
+	ExecScratch       *ebpf.Map `ebpf:"exec_scratch"`
+	Flows             *ebpf.Map `ebpf:"flows"`
+	Held              *ebpf.Map `ebpf:"held"`
+	Homes             *ebpf.Map `ebpf:"homes"`
+	Names             *ebpf.Map `ebpf:"names"`
+	OwnPorts          *ebpf.Map `ebpf:"own_ports"`
+	PolicyBoundNames  *ebpf.Map `ebpf:"policy_bound_names"`
+	PolicyBounds      *ebpf.Map `ebpf:"policy_bounds"`
+	PolicyDeny        *ebpf.Map `ebpf:"policy_deny"`
+	PolicyNet4        *ebpf.Map `ebpf:"policy_net4"`
+	PolicyNet6        *ebpf.Map `ebpf:"policy_net6"`
+	PolicySettings    *ebpf.Map `ebpf:"policy_settings"`
+	ProbePid          *ebpf.Map `ebpf:"probe_pid"`
+	ProcCount         *ebpf.Map `ebpf:"proc_count"`
+	Procs             *ebpf.Map `ebpf:"procs"`
+	RingCounters      *ebpf.Map `ebpf:"ring_counters"`
+	RingHolds         *ebpf.Map `ebpf:"ring_holds"`
+	RingRead          *ebpf.Map `ebpf:"ring_read"`
+	RingSecurity      *ebpf.Map `ebpf:"ring_security"`
+	RingVolume        *ebpf.Map `ebpf:"ring_volume"`
+	SessionBoundNames *ebpf.Map `ebpf:"session_bound_names"`
+	SessionBounds     *ebpf.Map `ebpf:"session_bounds"`
+	Sessions          *ebpf.Map `ebpf:"sessions"`
+	Sockets           *ebpf.Map `ebpf:"sockets"`
+	States            *ebpf.Map `ebpf:"states"`
+	UdpSeen           *ebpf.Map `ebpf:"udp_seen"`
 }
 
 func (m *kernelMaps) Close() error {
 	return _KernelClose(
 		m.Active,
 		m.ArgvCache,
+		m.BoundSessions,
 		m.ExeCache,
 		m.ExecScratch,
 		m.Flows,
@@ -694,6 +938,8 @@ func (m *kernelMaps) Close() error {
 		m.Homes,
 		m.Names,
 		m.OwnPorts,
+		m.PolicyBoundNames,
+		m.PolicyBounds,
 		m.PolicyDeny,
 		m.PolicyNet4,
 		m.PolicyNet6,
@@ -706,6 +952,8 @@ func (m *kernelMaps) Close() error {
 		m.RingRead,
 		m.RingSecurity,
 		m.RingVolume,
+		m.SessionBoundNames,
+		m.SessionBounds,
 		m.Sessions,
 		m.Sockets,
 		m.States,
@@ -717,11 +965,20 @@ func (m *kernelMaps) Close() error {
 //
 // It can be passed to loadKernelObjects or ebpf.CollectionSpec.LoadAndAssign.
 type kernelVariables struct {
+	ExportBound         *ebpf.Variable `ebpf:"export_bound"`
+	ExportBoundFlag     *ebpf.Variable `ebpf:"export_bound_flag"`
+	ExportBoundKey      *ebpf.Variable `ebpf:"export_bound_key"`
+	ExportBoundNameKey  *ebpf.Variable `ebpf:"export_bound_name_key"`
+	ExportBoundSession  *ebpf.Variable `ebpf:"export_bound_session"`
+	ExportBoundaryMode  *ebpf.Variable `ebpf:"export_boundary_mode"`
 	ExportConnectRecord *ebpf.Variable `ebpf:"export_connect_record"`
 	ExportDenyValue     *ebpf.Variable `ebpf:"export_deny_value"`
 	ExportExecAction    *ebpf.Variable `ebpf:"export_exec_action"`
 	ExportExecFlag      *ebpf.Variable `ebpf:"export_exec_flag"`
 	ExportExitRecord    *ebpf.Variable `ebpf:"export_exit_record"`
+	ExportFileOp        *ebpf.Variable `ebpf:"export_file_op"`
+	ExportFileRecord    *ebpf.Variable `ebpf:"export_file_record"`
+	ExportFileWhy       *ebpf.Variable `ebpf:"export_file_why"`
 	ExportFlowKind      *ebpf.Variable `ebpf:"export_flow_kind"`
 	ExportFlowQuestion  *ebpf.Variable `ebpf:"export_flow_question"`
 	ExportHook          *ebpf.Variable `ebpf:"export_hook"`
@@ -750,41 +1007,122 @@ type kernelVariables struct {
 //
 // It can be passed to loadKernelObjects or ebpf.CollectionSpec.LoadAndAssign.
 type kernelPrograms struct {
-	FindDatagram   *ebpf.Program `ebpf:"find_datagram"`
-	LsmBprm        *ebpf.Program `ebpf:"lsm_bprm"`
-	LsmKill        *ebpf.Program `ebpf:"lsm_kill"`
-	LsmMessage     *ebpf.Program `ebpf:"lsm_message"`
-	LsmMmap        *ebpf.Program `ebpf:"lsm_mmap"`
-	LsmOption      *ebpf.Program `ebpf:"lsm_option"`
-	LsmPtrace      *ebpf.Program `ebpf:"lsm_ptrace"`
-	LsmSocket      *ebpf.Program `ebpf:"lsm_socket"`
-	ModBprm        *ebpf.Program `ebpf:"mod_bprm"`
-	ModKill        *ebpf.Program `ebpf:"mod_kill"`
-	ModMessage     *ebpf.Program `ebpf:"mod_message"`
-	ModMmap        *ebpf.Program `ebpf:"mod_mmap"`
-	ModOption      *ebpf.Program `ebpf:"mod_option"`
-	ModPtrace      *ebpf.Program `ebpf:"mod_ptrace"`
-	ModSocket      *ebpf.Program `ebpf:"mod_socket"`
-	OnConnect4     *ebpf.Program `ebpf:"on_connect4"`
-	OnConnect6     *ebpf.Program `ebpf:"on_connect6"`
-	OnExec         *ebpf.Program `ebpf:"on_exec"`
-	OnExit         *ebpf.Program `ebpf:"on_exit"`
-	OnFork         *ebpf.Program `ebpf:"on_fork"`
-	OnGetpeername4 *ebpf.Program `ebpf:"on_getpeername4"`
-	OnGetpeername6 *ebpf.Program `ebpf:"on_getpeername6"`
-	OnRecvmsg4     *ebpf.Program `ebpf:"on_recvmsg4"`
-	OnRecvmsg6     *ebpf.Program `ebpf:"on_recvmsg6"`
-	OnSendmsg4     *ebpf.Program `ebpf:"on_sendmsg4"`
-	OnSendmsg6     *ebpf.Program `ebpf:"on_sendmsg6"`
-	OnSockCreate   *ebpf.Program `ebpf:"on_sock_create"`
-	OnSockops      *ebpf.Program `ebpf:"on_sockops"`
-	OnSyscall      *ebpf.Program `ebpf:"on_syscall"`
-	ProbeFiles     *ebpf.Program `ebpf:"probe_files"`
+	FindDatagram      *ebpf.Program `ebpf:"find_datagram"`
+	LsmBoundAttach    *ebpf.Program `ebpf:"lsm_bound_attach"`
+	LsmBoundBpf       *ebpf.Program `ebpf:"lsm_bound_bpf"`
+	LsmBoundCreate    *ebpf.Program `ebpf:"lsm_bound_create"`
+	LsmBoundLink      *ebpf.Program `ebpf:"lsm_bound_link"`
+	LsmBoundLoaddata  *ebpf.Program `ebpf:"lsm_bound_loaddata"`
+	LsmBoundMkdir     *ebpf.Program `ebpf:"lsm_bound_mkdir"`
+	LsmBoundMknod     *ebpf.Program `ebpf:"lsm_bound_mknod"`
+	LsmBoundMount     *ebpf.Program `ebpf:"lsm_bound_mount"`
+	LsmBoundMove      *ebpf.Program `ebpf:"lsm_bound_move"`
+	LsmBoundOpen      *ebpf.Program `ebpf:"lsm_bound_open"`
+	LsmBoundPeer      *ebpf.Program `ebpf:"lsm_bound_peer"`
+	LsmBoundReadfile  *ebpf.Program `ebpf:"lsm_bound_readfile"`
+	LsmBoundRemount   *ebpf.Program `ebpf:"lsm_bound_remount"`
+	LsmBoundRename    *ebpf.Program `ebpf:"lsm_bound_rename"`
+	LsmBoundRmacl2    *ebpf.Program `ebpf:"lsm_bound_rmacl2"`
+	LsmBoundRmdir     *ebpf.Program `ebpf:"lsm_bound_rmdir"`
+	LsmBoundRmxattr   *ebpf.Program `ebpf:"lsm_bound_rmxattr"`
+	LsmBoundRmxattr2  *ebpf.Program `ebpf:"lsm_bound_rmxattr2"`
+	LsmBoundSend      *ebpf.Program `ebpf:"lsm_bound_send"`
+	LsmBoundSetacl2   *ebpf.Program `ebpf:"lsm_bound_setacl2"`
+	LsmBoundSetattr   *ebpf.Program `ebpf:"lsm_bound_setattr"`
+	LsmBoundSetattr2  *ebpf.Program `ebpf:"lsm_bound_setattr2"`
+	LsmBoundSetxattr  *ebpf.Program `ebpf:"lsm_bound_setxattr"`
+	LsmBoundSetxattr2 *ebpf.Program `ebpf:"lsm_bound_setxattr2"`
+	LsmBoundSymlink   *ebpf.Program `ebpf:"lsm_bound_symlink"`
+	LsmBoundUmount    *ebpf.Program `ebpf:"lsm_bound_umount"`
+	LsmBoundUnlink    *ebpf.Program `ebpf:"lsm_bound_unlink"`
+	LsmBprm           *ebpf.Program `ebpf:"lsm_bprm"`
+	LsmKill           *ebpf.Program `ebpf:"lsm_kill"`
+	LsmMessage        *ebpf.Program `ebpf:"lsm_message"`
+	LsmMmap           *ebpf.Program `ebpf:"lsm_mmap"`
+	LsmOption         *ebpf.Program `ebpf:"lsm_option"`
+	LsmPtrace         *ebpf.Program `ebpf:"lsm_ptrace"`
+	LsmSocket         *ebpf.Program `ebpf:"lsm_socket"`
+	ModBoundAttach    *ebpf.Program `ebpf:"mod_bound_attach"`
+	ModBoundBpf       *ebpf.Program `ebpf:"mod_bound_bpf"`
+	ModBoundCreate    *ebpf.Program `ebpf:"mod_bound_create"`
+	ModBoundLink      *ebpf.Program `ebpf:"mod_bound_link"`
+	ModBoundLoaddata  *ebpf.Program `ebpf:"mod_bound_loaddata"`
+	ModBoundMkdir     *ebpf.Program `ebpf:"mod_bound_mkdir"`
+	ModBoundMknod     *ebpf.Program `ebpf:"mod_bound_mknod"`
+	ModBoundMount     *ebpf.Program `ebpf:"mod_bound_mount"`
+	ModBoundMove      *ebpf.Program `ebpf:"mod_bound_move"`
+	ModBoundOpen      *ebpf.Program `ebpf:"mod_bound_open"`
+	ModBoundPeer      *ebpf.Program `ebpf:"mod_bound_peer"`
+	ModBoundReadfile  *ebpf.Program `ebpf:"mod_bound_readfile"`
+	ModBoundRemount   *ebpf.Program `ebpf:"mod_bound_remount"`
+	ModBoundRename    *ebpf.Program `ebpf:"mod_bound_rename"`
+	ModBoundRmacl2    *ebpf.Program `ebpf:"mod_bound_rmacl2"`
+	ModBoundRmdir     *ebpf.Program `ebpf:"mod_bound_rmdir"`
+	ModBoundRmxattr   *ebpf.Program `ebpf:"mod_bound_rmxattr"`
+	ModBoundRmxattr2  *ebpf.Program `ebpf:"mod_bound_rmxattr2"`
+	ModBoundSend      *ebpf.Program `ebpf:"mod_bound_send"`
+	ModBoundSetacl2   *ebpf.Program `ebpf:"mod_bound_setacl2"`
+	ModBoundSetattr   *ebpf.Program `ebpf:"mod_bound_setattr"`
+	ModBoundSetattr2  *ebpf.Program `ebpf:"mod_bound_setattr2"`
+	ModBoundSetxattr  *ebpf.Program `ebpf:"mod_bound_setxattr"`
+	ModBoundSetxattr2 *ebpf.Program `ebpf:"mod_bound_setxattr2"`
+	ModBoundSymlink   *ebpf.Program `ebpf:"mod_bound_symlink"`
+	ModBoundUmount    *ebpf.Program `ebpf:"mod_bound_umount"`
+	ModBoundUnlink    *ebpf.Program `ebpf:"mod_bound_unlink"`
+	ModBprm           *ebpf.Program `ebpf:"mod_bprm"`
+	ModKill           *ebpf.Program `ebpf:"mod_kill"`
+	ModMessage        *ebpf.Program `ebpf:"mod_message"`
+	ModMmap           *ebpf.Program `ebpf:"mod_mmap"`
+	ModOption         *ebpf.Program `ebpf:"mod_option"`
+	ModPtrace         *ebpf.Program `ebpf:"mod_ptrace"`
+	ModSocket         *ebpf.Program `ebpf:"mod_socket"`
+	OnConnect4        *ebpf.Program `ebpf:"on_connect4"`
+	OnConnect6        *ebpf.Program `ebpf:"on_connect6"`
+	OnExec            *ebpf.Program `ebpf:"on_exec"`
+	OnExit            *ebpf.Program `ebpf:"on_exit"`
+	OnFork            *ebpf.Program `ebpf:"on_fork"`
+	OnGetpeername4    *ebpf.Program `ebpf:"on_getpeername4"`
+	OnGetpeername6    *ebpf.Program `ebpf:"on_getpeername6"`
+	OnRecvmsg4        *ebpf.Program `ebpf:"on_recvmsg4"`
+	OnRecvmsg6        *ebpf.Program `ebpf:"on_recvmsg6"`
+	OnSendmsg4        *ebpf.Program `ebpf:"on_sendmsg4"`
+	OnSendmsg6        *ebpf.Program `ebpf:"on_sendmsg6"`
+	OnSockCreate      *ebpf.Program `ebpf:"on_sock_create"`
+	OnSockops         *ebpf.Program `ebpf:"on_sockops"`
+	OnSyscall         *ebpf.Program `ebpf:"on_syscall"`
+	ProbeFiles        *ebpf.Program `ebpf:"probe_files"`
 }
 
 func (p *kernelPrograms) Close() error {
 	return _KernelClose(
 		p.FindDatagram,
+		p.LsmBoundAttach,
+		p.LsmBoundBpf,
+		p.LsmBoundCreate,
+		p.LsmBoundLink,
+		p.LsmBoundLoaddata,
+		p.LsmBoundMkdir,
+		p.LsmBoundMknod,
+		p.LsmBoundMount,
+		p.LsmBoundMove,
+		p.LsmBoundOpen,
+		p.LsmBoundPeer,
+		p.LsmBoundReadfile,
+		p.LsmBoundRemount,
+		p.LsmBoundRename,
+		p.LsmBoundRmacl2,
+		p.LsmBoundRmdir,
+		p.LsmBoundRmxattr,
+		p.LsmBoundRmxattr2,
+		p.LsmBoundSend,
+		p.LsmBoundSetacl2,
+		p.LsmBoundSetattr,
+		p.LsmBoundSetattr2,
+		p.LsmBoundSetxattr,
+		p.LsmBoundSetxattr2,
+		p.LsmBoundSymlink,
+		p.LsmBoundUmount,
+		p.LsmBoundUnlink,
 		p.LsmBprm,
 		p.LsmKill,
 		p.LsmMessage,
@@ -792,6 +1130,33 @@ func (p *kernelPrograms) Close() error {
 		p.LsmOption,
 		p.LsmPtrace,
 		p.LsmSocket,
+		p.ModBoundAttach,
+		p.ModBoundBpf,
+		p.ModBoundCreate,
+		p.ModBoundLink,
+		p.ModBoundLoaddata,
+		p.ModBoundMkdir,
+		p.ModBoundMknod,
+		p.ModBoundMount,
+		p.ModBoundMove,
+		p.ModBoundOpen,
+		p.ModBoundPeer,
+		p.ModBoundReadfile,
+		p.ModBoundRemount,
+		p.ModBoundRename,
+		p.ModBoundRmacl2,
+		p.ModBoundRmdir,
+		p.ModBoundRmxattr,
+		p.ModBoundRmxattr2,
+		p.ModBoundSend,
+		p.ModBoundSetacl2,
+		p.ModBoundSetattr,
+		p.ModBoundSetattr2,
+		p.ModBoundSetxattr,
+		p.ModBoundSetxattr2,
+		p.ModBoundSymlink,
+		p.ModBoundUmount,
+		p.ModBoundUnlink,
 		p.ModBprm,
 		p.ModKill,
 		p.ModMessage,

@@ -35,6 +35,10 @@ type Generation struct {
 	Managed bool // governed connections go through the daemon: see SetListeners
 	Net     []NetEntry
 	Deny    map[InodeID]uint32 // programs forbidden whatever their arguments; the value names the rule
+	// Boundary is the most any session may write, and Bounds are the places it
+	// speaks of.
+	Boundary BoundaryMode
+	Bounds   Bounds
 }
 
 // SetPolicy puts a generation into force. It is built aside, frozen, and swapped
@@ -61,20 +65,26 @@ func (k *Kernel) SetPolicy(g Generation) error {
 	if err != nil {
 		return err
 	}
+	files, names, err := g.Bounds.entries(0)
+	if err != nil {
+		return fmt.Errorf("building policy generation %d: %w", g.Number, err)
+	}
 	deny := map[kernelInodeId]kernelDenyValue{}
 	for id, rule := range g.Deny {
 		deny[kernelInodeId{Ino: id.Ino, Dev: id.Dev}] = kernelDenyValue{Rule: rule}
 	}
-	steps := []struct {
-		outer string
-		fill  func(*ebpf.Map) error
-	}{
+	steps := []policyMap{
 		{kernelMapPolicySettings, func(m *ebpf.Map) error {
-			return m.Put(uint32(0), kernelSettings{Generation: g.Number, Enforce: enforce, Managed: managed})
+			return m.Put(uint32(0), kernelSettings{Generation: g.Number, Enforce: enforce, Managed: managed, Boundary: uint32(g.Boundary)})
 		}},
 		{kernelMapPolicyNet4, func(m *ebpf.Map) error { return putAll(m, net4) }},
 		{kernelMapPolicyNet6, func(m *ebpf.Map) error { return putAll(m, net6) }},
 		{kernelMapPolicyDeny, func(m *ebpf.Map) error { return putAll(m, deny) }},
+	}
+	if g.Boundary != BoundaryNone { // each map costs the kernel a wait; without a boundary none is asked
+		steps = append(steps,
+			policyMap{kernelMapPolicyBounds, func(m *ebpf.Map) error { return putAll(m, files) }},
+			policyMap{kernelMapPolicyBoundNames, func(m *ebpf.Map) error { return putAll(m, names) }})
 	}
 	for _, step := range steps {
 		if err := k.setInner(step.outer, slot, step.fill); err != nil {
@@ -85,6 +95,12 @@ func (k *Kernel) SetPolicy(g Generation) error {
 		return fmt.Errorf("swapping in policy generation %d: %w", g.Number, err)
 	}
 	return nil
+}
+
+// policyMap is one of a generation's maps, and what fills it.
+type policyMap struct {
+	outer string
+	fill  func(*ebpf.Map) error
 }
 
 func (k *Kernel) setInner(outer string, slot uint32, fill func(*ebpf.Map) error) error {

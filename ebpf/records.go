@@ -10,7 +10,7 @@ import (
 )
 
 // Record is what the kernel side reports: *Exec, *Exit, *Connect, *Refused,
-// *Socket, *Signal or *Killed.
+// *Socket, *Signal, *Killed or *File.
 type Record interface{ Header() *Head }
 
 // Head is common to all records. Times are nanoseconds since boot, suspended
@@ -247,6 +247,8 @@ func decode(raw []byte) (Record, error) {
 	case kernelRecordTypeRECORD_KILLED:
 		r, err := view[kernelKilledRecord](raw)
 		return &Killed{head, KillReason(r.Reason), r.Uid}, err
+	case kernelRecordTypeRECORD_FILE:
+		return decodeFile(head, raw)
 	}
 	return nil, fmt.Errorf("kernel record of unknown type %d", h.Type)
 }

@@ -132,9 +132,21 @@ struct user_namespace {
 	int level; /* 0: the first one */
 };
 
+struct mnt_namespace {
+	struct user_namespace *user_ns;
+};
+
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
+};
+
+struct dentry;
+
 struct super_block {
 	__u32 s_dev;
+	unsigned long s_flags;
 	unsigned long s_magic;
+	struct dentry *s_root;
 	struct user_namespace *s_user_ns;
 };
 
@@ -148,6 +160,7 @@ struct inode {
 	struct super_block *i_sb;
 	unsigned long i_ino;
 	unsigned int i_nlink;
+	__u32 i_rdev;
 	long long i_size;
 	/* 6.11 split the change time into two scalars */
 	__s64 i_ctime_sec;
@@ -169,8 +182,10 @@ struct qstr {
 };
 
 struct dentry {
+	struct dentry *d_parent; /* itself: the root of its file system */
 	struct qstr d_name;
 	struct inode *d_inode;
+	struct super_block *d_sb;
 };
 
 struct path {
@@ -180,6 +195,7 @@ struct path {
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
+	unsigned int f_mode;
 };
 
 struct fs_struct {
@@ -207,7 +223,27 @@ struct task_struct {
 	const struct cred *cred;
 	struct mm_struct *mm;
 	struct fs_struct *fs;
+	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
+};
+
+struct upid {
+	int nr;
+};
+
+struct pid {
+	struct upid numbers[1]; /* the first: in the first pid namespace */
+};
+
+struct sock {
+	struct pid *sk_peer_pid; /* of a listening socket: who listens */
+};
+
+struct unix_address;
+
+struct unix_sock {
+	struct unix_address *addr; /* none: it has no name at all */
+	struct path path;          /* where its name is in a file system */
 };
 
 struct linux_binprm {
@@ -216,7 +252,9 @@ struct linux_binprm {
 	const char *interp;
 };
 
-struct socket;
+struct socket {
+	struct sock *sk;
+};
 
 /* What a socket is to send: the control messages are in the kernel's memory by then. */
 struct msghdr {

@@ -28,6 +28,7 @@ enum record_type {
 	RECORD_SOCKET = 5,
 	RECORD_SIGNAL = 6,
 	RECORD_KILLED = 7,
+	RECORD_FILE = 8,
 };
 
 /* What the kernel did with an exec. */
@@ -287,6 +288,7 @@ struct settings {
 	__u32 generation;
 	__u32 enforce; /* 0: observe */
 	__u32 managed; /* 1: governed connections go through the daemon */
+	__u32 boundary; /* enum boundary_mode */
 };
 
 struct net4_key {

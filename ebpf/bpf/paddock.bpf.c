@@ -11,6 +11,8 @@
 #include "process.h"
 #include "network.h"
 #include "refuse.h"
+#include "bounds.h"
+#include "boundary.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -24,6 +26,7 @@ EXPORT(struct, signal_record);
 EXPORT(struct, killed_record);
 EXPORT(struct, probed_file);
 EXPORT(struct, flow_question);
+EXPORT(struct, file_record);
 EXPORT(enum, record_type);
 EXPORT(enum, exec_action);
 EXPORT(enum, kill_reason);
@@ -37,6 +40,11 @@ EXPORT(enum, net_rule);
 EXPORT(enum, listener);
 EXPORT(enum, flow_kind);
 EXPORT(enum, limit);
+EXPORT(enum, boundary_mode);
+EXPORT(enum, bound_flag);
+EXPORT(enum, file_op);
+EXPORT(enum, file_why);
+EXPORT(struct, bound_session);
 /* clang leaves the types of inner maps as forward declarations otherwise. */
 EXPORT(struct, settings);
 EXPORT(struct, net4_key);
@@ -44,3 +52,6 @@ EXPORT(struct, net6_key);
 EXPORT(struct, net_value);
 EXPORT(struct, inode_id);
 EXPORT(struct, deny_value);
+EXPORT(struct, bound_key);
+EXPORT(struct, bound_name_key);
+EXPORT(struct, bound);

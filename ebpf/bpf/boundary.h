@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The boundary: where a session may write, what it may not read, and what it may
+ * not do to the machine and to those who are not governed. In force only while
+ * requirements have one. Inode hooks, since they see every way to a file: all
+ * system calls, io_uring, and what another file system does on top.
+ */
+#pragma once
+
+#define EACCES 13
+#define EROFS 30
+#define FMODE_WRITE 2
+#define SB_NOUSER (1UL << 31)
+#define PROC_ATTACH 2 /* PTRACE_MODE_ATTACH */
+#define S_IFMT 0170000
+#define S_IFCHR 0020000
+#define S_IFBLK 0060000
+#define READING_FIRMWARE 1
+
+/* ---- telling ------------------------------------------------------------ */
+
+INLINE struct file_record *begin_record(const struct walk *w, __u32 op, __u32 why)
+{
+	struct file_record *r = bpf_ringbuf_reserve(&ring_security, sizeof(*r), 0);
+	if (!r) {
+		count(RING_SECURITY, true);
+		return 0;
+	}
+	fill_head(&r->head, RECORD_FILE, w->tgid, w->proc);
+	r->ino = 0;
+	r->dev = 0;
+	r->op = op;
+	r->why = why;
+	r->enforced = w->enforced != 0;
+	r->uid = current_uid();
+	r->target = 0;
+	r->rooted = 0;
+	r->pad = 0;
+	__builtin_memset(r->parts, 0, sizeof(r->parts));
+	return r;
+}
+
+INLINE void end_record(struct file_record *r)
+{
+	bpf_ringbuf_submit(r, 0);
+	count(RING_SECURITY, false);
+}
+
+INLINE void record_file(const struct walk *w, struct dentry *d, __u32 op, __u32 why)
+{
+	struct file_record *r = begin_record(w, op, why);
+	if (!r)
+		return;
+	struct inode *inode = BPF_CORE_READ(d, d_inode);
+	if (inode) {
+		r->ino = BPF_CORE_READ(inode, i_ino);
+		r->dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	} else {
+		r->dev = BPF_CORE_READ(d, d_sb, s_dev);
+	}
+	for (__u32 i = 0; i < PATH_PARTS; i++) {
+		struct dentry *up = BPF_CORE_READ(d, d_parent);
+		if (up == d) {
+			r->rooted = 1;
+			break;
+		}
+		bpf_probe_read_kernel_str(r->parts[i], PART_LEN, BPF_CORE_READ(d, d_name.name));
+		d = up;
+	}
+	end_record(r);
+}
+
+INLINE void record_deed(const struct walk *w, __u32 op, __u32 why, __u32 target)
+{
+	struct file_record *r = begin_record(w, op, why);
+	if (!r)
+		return;
+	r->target = target;
+	end_record(r);
+}
+
+/* ---- files ---------------------------------------------------------------- */
+
+/* Memory of processes that looks like a file: pipes, memfds, what a user mounted
+ * in a namespace of their own and only they can see. */
+INLINE bool private_memory(struct super_block *sb)
+{
+	if (sb->s_flags & SB_NOUSER)
+		return true;
+	if (sb->s_user_ns->level == 0)
+		return false;
+	unsigned long magic = sb->s_magic;
+	return magic == TMPFS_MAGIC || magic == DEVPTS_SUPER_MAGIC || magic == MQUEUE_MAGIC || magic == FUSE_SUPER_MAGIC;
+}
+
+/* An overlay that a user made shows the files of others under inodes of its own. */
+INLINE bool users_overlay(struct super_block *sb)
+{
+	return sb->s_magic == OVERLAYFS_SUPER_MAGIC && sb->s_user_ns->level > 0;
+}
+
+#define DEVICE(major, minor) ((major) << 20 | (minor))
+
+INLINE bool harmless_device(__u32 dev)
+{
+	__u32 major = dev >> 20;
+	if (major >= 136 && major <= 143)
+		return true; /* pseudo-terminals */
+	return dev == DEVICE(1, 3) || dev == DEVICE(1, 5) || dev == DEVICE(1, 7) || dev == DEVICE(1, 8) ||
+	       dev == DEVICE(1, 9) || dev == DEVICE(5, 0) || dev == DEVICE(5, 2);
+}
+
+/* Returns the error number for the judged file. */
+INLINE int judge_dentry(const struct walk *w, struct dentry *d, __u32 want, __u32 op)
+{
+	struct super_block *sb = d->d_sb;
+
+	if (private_memory(sb))
+		return 0;
+	__u32 why = users_overlay(sb) && w->mode != BOUNDARY_FULL ? WHY_OVERLAY : walk_up(w, d, want);
+	if (why == WHY_NONE)
+		return 0;
+	record_file(w, d, op, why);
+	if (!w->enforced)
+		return 0;
+	return why == WHY_UNREADABLE || why == WHY_OVERLAY ? -EACCES : -EROFS;
+}
+
+INLINE int judge_file(struct dentry *d, __u32 want, __u32 op)
+{
+	struct walk w = {};
+	return begin_walk(&w) ? judge_dentry(&w, d, want, op) : 0;
+}
+
+INLINE int judge_open(struct file *file)
+{
+	struct walk w = {};
+	if (!begin_walk(&w))
+		return 0;
+	struct dentry *d = file->f_path.dentry;
+	struct inode *inode = file->f_inode;
+	__u32 kind = inode->i_mode & S_IFMT;
+	bool write = file->f_mode & FMODE_WRITE;
+
+	if (kind == S_IFCHR || kind == S_IFBLK) {
+		__u32 dev = inode->i_rdev;
+		if (kind == S_IFCHR && harmless_device(dev))
+			return 0;
+		bool raw = kind == S_IFBLK || dev == DEVICE(1, 1) || dev == DEVICE(1, 2) || dev == DEVICE(1, 4);
+		if (raw && w.mode != BOUNDARY_FULL) {
+			record_file(&w, d, write ? FILE_WRITE : FILE_READ, WHY_DEVICE);
+			return w.enforced ? -EACCES : 0;
+		}
+	}
+	/* What lies below an overlay has an inode of its own. */
+	if (inode != d->d_inode && !private_memory(d->d_sb) &&
+	    (bound_inode(&w, inode->i_ino, inode->i_sb->s_dev) & BOUND_UNREADABLE)) {
+		record_file(&w, d, FILE_READ, WHY_UNREADABLE);
+		return w.enforced ? -EACCES : 0;
+	}
+	return write ? judge_dentry(&w, d, WANT_READ | WANT_WRITE, FILE_WRITE) : judge_dentry(&w, d, WANT_READ, FILE_READ);
+}
+
+INLINE int judge_link(struct dentry *from, struct dentry *to)
+{
+	int err = judge_file(from, WANT_READ | WANT_WRITE, FILE_LINK);
+	return err ? err : judge_file(to, WANT_WRITE | WANT_PLACE, FILE_LINK);
+}
+
+/* Also of an exchange: either may end up where the other is. */
+INLINE int judge_rename(struct dentry *from, struct dentry *to)
+{
+	int err = judge_file(from, WANT_READ | WANT_WRITE | WANT_PLACE | WANT_STAY, FILE_RENAME);
+	return err ? err : judge_file(to, WANT_READ | WANT_WRITE | WANT_PLACE | WANT_STAY, FILE_RENAME);
+}
+
+/* ---- the machine, and those who are not governed ---------------------------- */
+
+INLINE int refuse_deed(__u32 op, __u32 target)
+{
+	struct walk w = {};
+	if (!begin_walk(&w))
+		return 0;
+	record_deed(&w, op, WHY_HOST, target);
+	return w.enforced ? -EPERM : 0;
+}
+
+/* In a namespace of its own a session may mount what it likes: files are known by
+ * their inode. In the machine's, a mount would hide or show what others see. */
+INLINE int refuse_mount(__u32 op)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct walk w = {};
+	if (!begin_walk(&w))
+		return 0;
+	if (BPF_CORE_READ(task, nsproxy, mnt_ns, user_ns, level) > 0)
+		return 0;
+	record_deed(&w, op, WHY_HOST, 0);
+	return w.enforced ? -EPERM : 0;
+}
+
+INLINE int refuse_attach(struct task_struct *child, unsigned int mode)
+{
+	struct walk w = {};
+	if (!(mode & PROC_ATTACH) || !begin_walk(&w))
+		return 0;
+	__u32 target = child->tgid;
+	if (target == w.tgid)
+		return 0;
+	struct proc *other = governed(target);
+	if (other && other->session == w.session)
+		return 0;
+	record_deed(&w, FILE_PTRACE, WHY_STRANGER, target);
+	return w.enforced ? -EPERM : 0;
+}
+
+#define SOCKET_DEPTH 16
+
+/* A service that would act for the session outside of it, known by where its
+ * socket is; one with an abstract name, by who listens. */
+INLINE int refuse_peer(struct sock *other)
+{
+	struct walk w = {};
+	if (!begin_walk(&w))
+		return 0;
+	struct unix_sock *peer = (void *)other;
+	if (!BPF_CORE_READ(peer, addr))
+		return 0; /* the other end of a pair */
+	struct dentry *d = BPF_CORE_READ(peer, path.dentry);
+	struct dentry *at = d;
+	__u32 why = WHY_UNKNOWN;
+
+	if (!d) {
+		__u32 tgid = BPF_CORE_READ(other, sk_peer_pid, numbers[0].nr);
+		if (tgid && governed(tgid))
+			return 0;
+		record_deed(&w, FILE_CONNECT, WHY_STRANGER, tgid);
+		return w.enforced ? -EACCES : 0;
+	}
+	struct inode *inode = BPF_CORE_READ(d, d_inode);
+	__u64 flags = bound_inode(&w, BPF_CORE_READ(inode, i_ino), BPF_CORE_READ(inode, i_sb, s_dev));
+	__u64 all = flags_of(w.zero);
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < SOCKET_DEPTH; i++) {
+		struct dentry *up = BPF_CORE_READ(at, d_parent);
+		if (up == at) {
+			why = WHY_NONE;
+			break;
+		}
+		inode = BPF_CORE_READ(up, d_inode);
+		__u64 ino = BPF_CORE_READ(inode, i_ino);
+		__u32 dev = BPF_CORE_READ(inode, i_sb, s_dev);
+		__u64 above = bound_inode(&w, ino, dev);
+		if (above & BOUND_NAMES)
+			flags = flags_of(flags) | bound_name(&w, ino, dev, BPF_CORE_READ(at, d_name.name));
+		all = flags_of(all | flags);
+		at = up;
+		flags = above;
+	}
+	if ((all | flags) & (BOUND_BROKER | BOUND_UNREADABLE))
+		why = WHY_BROKER;
+	if (why == WHY_NONE)
+		return 0;
+	record_file(&w, d, FILE_CONNECT, why);
+	return w.enforced ? -EACCES : 0;
+}
+
+/* ---- the hooks ---------------------------------------------------------------- */
+
+/* One refusal under both mechanisms; a security hook and the function that calls
+ * it take the same leading arguments. What an earlier program answered does not
+ * matter: the first refusal ends the call. */
+#define BOUND_HOOK(name, hook, judge, ...)                      \
+	SEC("lsm/" hook)                                        \
+	int BPF_PROG(lsm_bound_##name, __VA_ARGS__)             \
+	{                                                       \
+		return bounded(judge);                          \
+	}                                                       \
+	SEC("fmod_ret/security_" hook)                          \
+	int BPF_PROG(mod_bound_##name, __VA_ARGS__)             \
+	{                                                       \
+		return bounded(judge);                          \
+	}
+
+BOUND_HOOK(open, "file_open", judge_open(file), struct file *file)
+BOUND_HOOK(create, "inode_create", judge_file(d, WANT_WRITE | WANT_PLACE, FILE_CREATE), void *dir, struct dentry *d)
+BOUND_HOOK(mkdir, "inode_mkdir", judge_file(d, WANT_WRITE | WANT_PLACE, FILE_CREATE), void *dir, struct dentry *d)
+BOUND_HOOK(mknod, "inode_mknod", judge_file(d, WANT_WRITE | WANT_PLACE, FILE_CREATE), void *dir, struct dentry *d)
+BOUND_HOOK(symlink, "inode_symlink", judge_file(d, WANT_WRITE | WANT_PLACE, FILE_CREATE), void *dir, struct dentry *d)
+BOUND_HOOK(unlink, "inode_unlink", judge_file(d, WANT_WRITE | WANT_PLACE | WANT_STAY, FILE_REMOVE), void *dir, struct dentry *d)
+BOUND_HOOK(rmdir, "inode_rmdir", judge_file(d, WANT_WRITE | WANT_PLACE | WANT_STAY, FILE_REMOVE), void *dir, struct dentry *d)
+BOUND_HOOK(link, "inode_link", judge_link(from, to), struct dentry *from, void *dir, struct dentry *to)
+BOUND_HOOK(rename, "inode_rename", judge_rename(from, to), void *dir, struct dentry *from, void *into, struct dentry *to)
+
+/* Some kernels tell the mapping of user ids first: the loader takes the one that
+ * fits. */
+#define CHANGE(d) judge_file(d, WANT_WRITE, FILE_CHANGE)
+BOUND_HOOK(setattr, "inode_setattr", CHANGE(d), struct dentry *d)
+BOUND_HOOK(setattr2, "inode_setattr", CHANGE(d), void *map, struct dentry *d)
+BOUND_HOOK(setxattr, "inode_setxattr", CHANGE(d), struct dentry *d)
+BOUND_HOOK(setxattr2, "inode_setxattr", CHANGE(d), void *map, struct dentry *d)
+BOUND_HOOK(rmxattr, "inode_removexattr", CHANGE(d), struct dentry *d)
+BOUND_HOOK(rmxattr2, "inode_removexattr", CHANGE(d), void *map, struct dentry *d)
+BOUND_HOOK(setacl2, "inode_set_acl", CHANGE(d), void *map, struct dentry *d)
+BOUND_HOOK(rmacl2, "inode_remove_acl", CHANGE(d), void *map, struct dentry *d)
+
+BOUND_HOOK(mount, "sb_mount", refuse_mount(FILE_MOUNT), void *from)
+BOUND_HOOK(remount, "sb_remount", refuse_mount(FILE_MOUNT), void *sb)
+BOUND_HOOK(move, "move_mount", refuse_mount(FILE_MOUNT), void *from)
+BOUND_HOOK(umount, "sb_umount", refuse_mount(FILE_UNMOUNT), void *mnt)
+BOUND_HOOK(bpf, "bpf", refuse_deed(FILE_BPF, cmd), int cmd)
+BOUND_HOOK(readfile, "kernel_read_file", id == READING_FIRMWARE ? 0 : refuse_deed(FILE_MODULE, id), void *file, int id)
+BOUND_HOOK(loaddata, "kernel_load_data", id == READING_FIRMWARE ? 0 : refuse_deed(FILE_MODULE, id), int id)
+BOUND_HOOK(attach, "ptrace_access_check", refuse_attach(child, mode), struct task_struct *child, unsigned int mode)
+BOUND_HOOK(peer, "unix_stream_connect", refuse_peer(other), void *sock, struct sock *other)
+BOUND_HOOK(send, "unix_may_send", refuse_peer(BPF_CORE_READ(other, sk)), void *sock, struct socket *other)

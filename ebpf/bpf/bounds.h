@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The boundary's data, and the walk that asks it: from a file up to the root of
+ * its file system, by inode. Paths can lie (bind mounts, links, renames); the
+ * chain of directories a file is in cannot.
+ */
+#pragma once
+
+enum boundary_mode {
+	BOUNDARY_NONE = 0,
+	BOUNDARY_READ_ONLY = 1,
+	BOUNDARY_WORKSPACE = 2,
+	BOUNDARY_FULL = 3, /* only Paddock's own and what is unreadable is kept */
+};
+
+/* What holds for an inode and all below it, unless something nearer says else. */
+enum bound_flag {
+	BOUND_WRITE = 1,
+	BOUND_PROTECTED = 2,
+	BOUND_UNREADABLE = 4,
+	BOUND_BROKER = 8,  /* a socket behind which somebody acts for others */
+	BOUND_AGENT = 16,  /* the agent's own program may write, read, connect */
+	BOUND_PINNED = 32, /* may be neither renamed nor removed: what it holds is protected */
+	BOUND_NAMES = 64,  /* some names in this directory are bound */
+	BOUND_OURS = 128,  /* holds in every mode */
+};
+
+enum file_op {
+	FILE_READ = 1,
+	FILE_WRITE = 2,
+	FILE_CREATE = 3,
+	FILE_REMOVE = 4,
+	FILE_RENAME = 5,
+	FILE_LINK = 6,
+	FILE_CHANGE = 7, /* mode, owner, size, times, attributes */
+	FILE_CONNECT = 8,
+	FILE_MOUNT = 9,
+	FILE_UNMOUNT = 10,
+	FILE_BPF = 11,
+	FILE_MODULE = 12,
+	FILE_PTRACE = 13,
+};
+
+enum file_why {
+	WHY_NONE = 0,
+	WHY_OUTSIDE = 1, /* in no writable place */
+	WHY_PROTECTED = 2,
+	WHY_UNREADABLE = 3,
+	WHY_PINNED = 4,
+	WHY_UNKNOWN = 5, /* too deep, or on no way from the root */
+	WHY_DEVICE = 6,
+	WHY_OVERLAY = 7, /* the session's own view of somebody's files */
+	WHY_BROKER = 8,
+	WHY_STRANGER = 9, /* a process or a socket of nobody governed */
+	WHY_HOST = 10,    /* the machine itself is not a session's */
+};
+
+/* Parts of a path in a record, the last one first. */
+#define PATH_PARTS 12
+#define PART_LEN 40
+
+struct file_record {
+	struct record_head head;
+	__u64 ino;
+	__u32 dev;
+	__u32 op;
+	__u32 why;
+	__u32 enforced;
+	__u32 uid;
+	__u32 target; /* of FILE_PTRACE: the process; of FILE_BPF: the command */
+	__u32 rooted; /* the parts go up to the root of the file system */
+	__u32 pad;
+	__u8 parts[PATH_PARTS][PART_LEN];
+};
+
+struct bound {
+	__u32 flags;
+	__u32 agent; /* with BOUND_AGENT: only sessions of this one; 0: of any */
+};
+
+struct bound_key {
+	__u64 session; /* 0 in the policy's own map */
+	__u64 ino;
+	__u32 dev;
+	__u32 pad;
+};
+
+/* A name in a directory, whether or not there is such a file now. */
+struct bound_name_key {
+	__u64 session;
+	__u64 ino;
+	__u32 dev;
+	__u32 pad;
+	__u8 name[NAME_LEN];
+};
+
+struct bound_inner {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct bound_key);
+	__type(value, struct bound);
+};
+
+struct bound_name_inner {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct bound_name_key);
+	__type(value, struct bound);
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, SLOTS);
+	__type(key, __u32);
+	__array(values, struct bound_inner);
+} policy_bounds SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, SLOTS);
+	__type(key, __u32);
+	__array(values, struct bound_name_inner);
+} policy_bound_names SEC(".maps");
+
+/* What is a session's alone: its project. Full: the session can write less. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct bound_key);
+	__type(value, struct bound);
+} session_bounds SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct bound_name_key);
+	__type(value, struct bound);
+} session_bound_names SEC(".maps");
+
+/* A session the boundary holds for. One that is not recognised yet has no entry:
+ * it may be no agent's, and no child of it runs before the daemon has answered. */
+struct bound_session {
+	__u32 mode;
+	__u32 agent;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_SESSIONS);
+	__type(key, __u64);
+	__type(value, struct bound_session);
+} bound_sessions SEC(".maps");
+
+/* ---- the walk ----------------------------------------------------------- */
+
+/*
+ * Who walks, under which policy.
+ *
+ * The verifier follows each branch on its own, and a walk of 64 steps with a few
+ * branches in each is more than it looks at. So what is found is joined by
+ * arithmetic, and nothing is a number the verifier knows: zero is 0, which it
+ * cannot tell, so that "not found" looks to it like anything that was.
+ */
+struct walk {
+	void *bounds;
+	void *names;
+	struct proc *proc;
+	__u64 session;
+	__u64 zero;
+	__u64 drop;  /* flags that do not count in this mode, unless they are ours */
+	__u64 agent; /* number of the session's agent */
+	__u64 own;   /* 1: the agent's own program */
+	__u32 mode;
+	__u32 tgid;
+	__u32 enforced; /* 0: observe */
+};
+
+/* All ones where bit is 1, else none. */
+INLINE __u64 mask_of(__u64 bit)
+{
+	asm volatile("" : "+r"(bit));
+	return -(bit & 1);
+}
+
+/* 1 if v is 0; v is far from the highest bit. */
+INLINE __u64 is_zero(__u64 v)
+{
+	asm volatile("" : "+r"(v));
+	return (v - 1) >> 63;
+}
+
+/* To the verifier, any flags at all: what was found looks like what was not. */
+INLINE __u64 flags_of(__u64 f)
+{
+	asm volatile("" : "+r"(f));
+	return f & 0xff;
+}
+
+INLINE bool begin_walk(struct walk *w)
+{
+	w->tgid = current_tgid();
+	w->proc = governed(w->tgid);
+	if (!w->proc)
+		return false;
+	__u32 slot = 0;
+	if (policy_slot(&slot))
+		return false;
+	struct settings *set = policy_settings_in(slot);
+	w->session = w->proc->session;
+	struct bound_session *s = bpf_map_lookup_elem(&bound_sessions, &w->session);
+	if (!set || !s)
+		return false;
+	__u64 mode = s->mode;
+	if (!(w->proc->flags & PROC_CANARY) && set->boundary < mode)
+		mode = set->boundary;
+	w->mode = flags_of(mode) & 3;
+	if (w->mode == BOUNDARY_NONE)
+		return false;
+	w->drop = (mask_of(is_zero(mode ^ BOUNDARY_READ_ONLY)) & BOUND_WRITE) |
+		  (mask_of(is_zero(mode ^ BOUNDARY_FULL)) & (BOUND_PROTECTED | BOUND_PINNED));
+	w->agent = s->agent;
+	__u64 flags = flags_of(w->proc->flags);
+	w->own = (flags | flags >> 1) & 1; /* PROC_AGENT, PROC_FROM_AGENT */
+	/* The canary stands under enforcement whatever the mode. */
+	w->enforced = flags_of(set->enforce) | (flags & PROC_CANARY);
+	w->bounds = bpf_map_lookup_elem(&policy_bounds, &slot);
+	w->names = bpf_map_lookup_elem(&policy_bound_names, &slot);
+	__u64 same = w->session;
+	asm volatile("" : "+r"(same));
+	w->zero = w->session ^ same;
+	return w->bounds && w->names;
+}
+
+/* What an entry means for who walks. */
+INLINE __u64 means(const struct walk *w, const struct bound *b)
+{
+	__u64 f = b->flags;
+	__u64 agent = b->agent;
+	__u64 ours = mask_of(f >> 7);                          /* BOUND_OURS */
+	__u64 theirs = is_zero(agent) | is_zero(agent ^ w->agent);
+	__u64 own = mask_of(w->own & (f >> 4) & theirs);       /* BOUND_AGENT */
+
+	f &= ~(w->drop & ~ours);
+	f &= ~((BOUND_PROTECTED | BOUND_UNREADABLE | BOUND_BROKER) & own);
+	return flags_of(f | (BOUND_WRITE & own));
+}
+
+INLINE __u64 bound_inode(const struct walk *w, __u64 ino, __u32 dev)
+{
+	struct bound_key key = { .ino = ino, .dev = dev };
+	__u64 flags = flags_of(w->zero);
+	struct bound *b = bpf_map_lookup_elem(w->bounds, &key);
+	if (b)
+		flags = means(w, b);
+	key.session = w->session;
+	b = bpf_map_lookup_elem(&session_bounds, &key);
+	if (b)
+		flags |= means(w, b);
+	return flags_of(flags);
+}
+
+/* The name of a file, in a directory where some are bound. */
+INLINE __u64 bound_name(const struct walk *w, __u64 ino, __u32 dev, const unsigned char *name)
+{
+	struct bound_name_key key = { .ino = ino, .dev = dev };
+	__u64 flags = flags_of(w->zero);
+
+	bpf_probe_read_kernel_str(key.name, NAME_LEN, name);
+	struct bound *b = bpf_map_lookup_elem(w->names, &key);
+	if (b)
+		flags = means(w, b);
+	key.session = w->session;
+	b = bpf_map_lookup_elem(&session_bound_names, &key);
+	if (b)
+		flags |= means(w, b);
+	return flags_of(flags);
+}
+
+enum want {
+	WANT_READ = 1,
+	WANT_WRITE = 2,
+	WANT_PLACE = 4, /* the entry in the directory, not the file: its own "writable" does not count */
+	WANT_STAY = 8,  /* it is to be renamed or removed */
+};
+
+#define MAX_DEPTH 64
+
+/* What was found on the way up. */
+struct found {
+	__u64 all;  /* flags of everything above and the file itself */
+	__u64 near; /* of what speaks of writing and is nearest */
+};
+
+INLINE void find(struct found *f, __u64 flags)
+{
+	__u64 near = f->near | (flags & (BOUND_WRITE | BOUND_PROTECTED) & mask_of(is_zero(f->near)));
+
+	f->near = flags_of(near);
+	f->all = flags_of(f->all | flags);
+}
+
+/*
+ * Why the file may not be had, or WHY_NONE. For writing, what is nearest to the
+ * file decides; for reading, every directory above it may forbid.
+ */
+INLINE __u32 walk_up(const struct walk *w, struct dentry *d, __u32 want)
+{
+	struct found f = { flags_of(w->zero), flags_of(w->zero) };
+	__u64 flags = flags_of(w->zero);
+	struct dentry *child = d;
+	struct inode *inode = d->d_inode;
+
+	if (inode)
+		flags = bound_inode(w, inode->i_ino, inode->i_sb->s_dev);
+	if ((want & WANT_STAY) && (flags & BOUND_PINNED))
+		return WHY_PINNED;
+	if (want & WANT_PLACE)
+		flags &= ~(__u64)BOUND_WRITE;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < MAX_DEPTH; i++) {
+		struct dentry *up = d->d_parent;
+
+		if (up == d)
+			break;
+		inode = up->d_inode;
+		if (!inode)
+			return WHY_UNKNOWN;
+		__u64 ino = inode->i_ino;
+		__u32 dev = inode->i_sb->s_dev;
+		__u64 above = bound_inode(w, ino, dev);
+		if (above & BOUND_NAMES)
+			flags = flags_of(flags | bound_name(w, ino, dev, d->d_name.name));
+		find(&f, flags);
+		flags = above;
+		child = d;
+		d = up;
+	}
+	if (d != d->d_sb->s_root)
+		return WHY_UNKNOWN; /* or too deep */
+	find(&f, flags);
+	if (f.all & BOUND_UNREADABLE)
+		return WHY_UNREADABLE;
+	if (!(want & WANT_WRITE))
+		return WHY_NONE;
+	if (f.near & BOUND_PROTECTED)
+		return WHY_PROTECTED;
+	if ((f.near & BOUND_WRITE) || w->mode == BOUNDARY_FULL)
+		return WHY_NONE;
+	if (d->d_sb->s_magic != PROC_SUPER_MAGIC)
+		return WHY_OUTSIDE;
+	/* what is a process's own in /proc, the kernel guards */
+	__u8 first = 0;
+	bpf_probe_read_kernel(&first, 1, child->d_name.name);
+	return first >= '0' && first <= '9' ? WHY_NONE : WHY_OUTSIDE;
+}
