@@ -94,6 +94,8 @@ func (v view) what(name string) string {
 		to := net.JoinHostPort(v.text(telemetry.AttrServerAddress), v.text(telemetry.AttrServerPort))
 		return fmt.Sprintf("%s: %s %s (%s sent, %s received)", v.program(), strings.TrimPrefix(v.text(telemetry.AttrProtocol), "socks5_"), to,
 			v.count(telemetry.AttrBytesSent), v.count(telemetry.AttrBytesReceived))
+	case telemetry.NameFileDecision:
+		return v.program() + ": " + v.text(telemetry.AttrFileOperation) + " " + word(v.text(telemetry.AttrFilePath))
 	case telemetry.NameSessionStart:
 		return "session starts: " + strings.TrimSpace(v.text(telemetry.AttrAgent)+" "+v.text(telemetry.AttrAgentVersion)) +
 			" (" + v.text(telemetry.AttrSurface) + ", " + v.text(telemetry.AttrSessionHow) + ")"
@@ -132,6 +134,9 @@ func (v view) what(name string) string {
 	case telemetry.NameHoldKilled:
 		return v.command() + " killed"
 	case telemetry.NameTamper:
+		if op := v.text(telemetry.AttrTamperOperation); op != "" {
+			return v.program() + ": " + strings.TrimSpace(op+" "+v.text(telemetry.AttrTamperTarget))
+		}
 		return v.program() + ": signal " + v.text(telemetry.AttrTamperSignal) + " to process " + v.text(telemetry.AttrTamperTarget)
 	case telemetry.NameApprovalRequested:
 		return "approval asked: " + v.subject()

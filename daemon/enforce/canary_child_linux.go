@@ -58,6 +58,9 @@ func canaryMain(args []string) error {
 		f.Egress, f.Peer = goFar()
 		f.DNS, f.DNSTCP = ask(unix.SOCK_DGRAM), ask(unix.SOCK_STREAM)
 	}
+	if dir := os.Getenv(canaryPlaceEnv); dir != "" {
+		f.Bounds = tryBounds(dir)
+	}
 	return json.NewEncoder(os.Stdout).Encode(f)
 }
 

@@ -47,7 +47,7 @@ const (
 
 // Gate is one way an agent's action is judged, and whether that is proven now.
 type Gate struct {
-	Gate    string // exec.refuse, exec.hold, connect, socket.raw, socket.packet, source.route, signal, egress, resolver
+	Gate    string // exec.refuse, exec.hold, connect, socket.raw, socket.packet, source.route, signal, egress, resolver; boundary, unix, ptrace, machine
 	Tier    string // lsm, fmod_ret, hold, cgroup, redirect, none
 	Proven  bool
 	Checked time.Time
@@ -161,6 +161,9 @@ type findings struct {
 	Peer    string `json:"peer"`    // where it seems to be connected to
 	DNS     string `json:"dns"`     // a question that must come to the resolver
 	DNSTCP  string `json:"dns_tcp"` // the same over TCP
+
+	// Where requirements have a boundary: each attempt, by name.
+	Bounds map[string]string `json:"bounds,omitempty"`
 }
 
 // What the canary says when a gate works.
@@ -212,6 +215,7 @@ func (e *Enforcer) Prove(ctx context.Context) error {
 	if g := e.now.Load(); g != nil && g.managed {
 		c.gates = append(c.gates, judgeManaged(seen, time.Now())...)
 	}
+	c.gates = append(c.gates, e.proveBoundary(ctx, found, strings.Join(attachErrs, "; "))...)
 	for _, g := range c.gates {
 		e.stats.events.Add(1)
 		e.record(canaryEvent(g))
@@ -295,6 +299,11 @@ const canaryLimit = 10 * time.Second
 
 // release sends one canary and returns its findings.
 func (e *Enforcer) release(ctx context.Context) (findings, error) {
+	return e.releaseTo(ctx, nil)
+}
+
+// releaseTo sends it to a place of its own as well, if there is one.
+func (e *Enforcer) releaseTo(ctx context.Context, place *canaryPlace) (findings, error) {
 	var f findings
 	ctx, cancel := context.WithTimeout(ctx, canaryLimit)
 	defer cancel()
@@ -305,6 +314,9 @@ func (e *Enforcer) release(ctx context.Context) (findings, error) {
 	}
 	cmd := e.helper(roleCanary, args...)
 	cmd.ExtraFiles = []*os.File{e.canary.file}
+	if place != nil {
+		cmd.Env = append(os.Environ(), canaryPlaceEnv+"="+place.dir)
+	}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return f, err
@@ -337,6 +349,12 @@ func (e *Enforcer) release(ctx context.Context) (findings, error) {
 	}
 	if err := e.Kernel.NewSession(canarySession); err != nil {
 		return f, err
+	}
+	if place != nil {
+		if err := e.Kernel.SetBoundary(canarySession, ebpf.BoundaryWorkspace, 0, &place.bounds); err != nil {
+			return f, err
+		}
+		defer e.unbindCanary()
 	}
 	if err := e.Kernel.Mark(cmd.Process.Pid, ebpf.Proc{Session: canarySession, Flags: ebpf.CanaryChild}); err != nil {
 		return f, err

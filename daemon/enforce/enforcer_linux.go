@@ -52,6 +52,9 @@ type Config struct {
 	HoldGrace time.Duration
 	// Prompt, if set, returns what the person had asked of a session last, by its ID.
 	Prompt func(session string) string
+	// Own are Paddock's own files and directories, and those that manage agents:
+	// where there is a boundary, no session writes there in any mode.
+	Own []string
 	// Changed, if set, is called after a session began or ended.
 	Changed func()
 	// Ended, if set, is called after a session ended.
@@ -82,7 +85,13 @@ type Enforcer struct {
 	asks     asks
 	vouchers vouchers
 	prompts  *memo[string, string] // by session: what its user asked last
-	apply    sync.Mutex
+	// projects are what sessions began in, and what must stay open for them.
+	projects struct {
+		sync.Mutex
+		of   map[uint64]project
+		kept map[uint64][]*os.File
+	}
+	apply sync.Mutex
 
 	ctx      context.Context // ends when the daemon stops
 	cancel   context.CancelFunc
@@ -100,6 +109,8 @@ type generation struct {
 	network  policy.Network
 	managed  bool
 	catalog  *catalog
+	limits   policy.Boundary
+	boundary *boundary
 	profiles *session.Profiles
 }
 
@@ -126,6 +137,7 @@ func New(c Config) (*Enforcer, error) {
 	e.bounded.init()
 	e.marks.init(e)
 	e.asks.init(c.HoldsFile)
+	e.projects.of, e.projects.kept = map[uint64]project{}, map[uint64][]*os.File{}
 	var err error
 	if e.canary, err = newCanary(); err != nil {
 		return nil, err
@@ -145,7 +157,7 @@ func (e *Enforcer) Apply(r *policy.Requirements) (uint32, error) {
 	}
 	g := &generation{
 		mode: r.Mode, rules: policy.Compile(r.Rules, r.Unmatched), network: r.Network, profiles: profiles,
-		managed: e.Managed != nil && e.Managed(r),
+		managed: e.Managed != nil && e.Managed(r), limits: r.Boundary,
 	}
 	if err := e.install(g); err != nil {
 		return 0, err
@@ -156,28 +168,49 @@ func (e *Enforcer) Apply(r *policy.Requirements) (uint32, error) {
 	return g.number, nil
 }
 
-// install gives a generation its number and its catalog, and puts it into force.
+// install looks for the files a generation speaks of, and puts it into force.
 func (e *Enforcer) install(g *generation) error {
+	var old *catalog
+	before := e.now.Load()
+	if before != nil {
+		old = before.catalog
+	}
+	var err error
+	if g.catalog, err = newCatalog(e.Kernel, g.rules, e.Directories(), old); err != nil {
+		return fmt.Errorf("looking for the programs rules name: %w", err)
+	}
+	if g.boundary, err = newBoundary(e.Kernel, g.limits, e.own(), nil); err != nil {
+		return fmt.Errorf("looking for the paths of the boundary: %w", err)
+	}
+	if err := e.canary.identify(e.Kernel); err != nil {
+		return err
+	}
+	if err := e.Kernel.SetNames(names(g.profiles)); err != nil {
+		return err
+	}
+	if err := e.putInForce(g); err != nil {
+		g.boundary.close()
+		return err
+	}
+	if before != nil {
+		before.boundary.close()
+	}
+	if err := e.bindAll(); err != nil {
+		e.Log.Error("a session is not under the new boundary", "error", err)
+	}
+	e.marks.watchSyscalls()
+	return nil
+}
+
+// putInForce gives a generation its number, and swaps it in.
+func (e *Enforcer) putInForce(g *generation) error {
 	last, err := e.Kernel.Generation()
 	if err != nil {
 		return err
 	}
 	g.number = last + 1
-	var old *catalog
-	if before := e.now.Load(); before != nil {
-		old = before.catalog
-	}
-	if g.catalog, err = newCatalog(e.Kernel, g.rules, e.Directories(), old); err != nil {
-		return fmt.Errorf("looking for the programs rules name: %w", err)
-	}
-	if err := e.canary.identify(e.Kernel); err != nil {
-		return err
-	}
 	kernel, err := e.forKernel(g)
 	if err != nil {
-		return err
-	}
-	if err := e.Kernel.SetNames(names(g.profiles)); err != nil {
 		return err
 	}
 	if err := e.Kernel.SetPolicy(kernel); err != nil {
@@ -213,6 +246,7 @@ func (e *Enforcer) forKernel(g *generation) (ebpf.Generation, error) {
 		out.Deny[id] = rule
 	}
 	out.Deny[e.canary.inode] = 0
+	out.Boundary, out.Bounds = kernelModes[g.boundary.policy.Mode], g.boundary.bounds
 	return out, nil
 }
 

@@ -179,6 +179,8 @@ func (e *Enforcer) report(ring ebpf.Ring) func(ebpf.Record) {
 			ev = e.signalEvent(s, r)
 		case *ebpf.Killed:
 			ev = e.killedEvent(s, r)
+		case *ebpf.File:
+			ev = e.fileEvent(s, r)
 		}
 		e.stats.events.Add(1)
 		e.record(ev)

@@ -41,6 +41,7 @@ type sessions struct {
 	rejected *memo[uint64, bool]
 	watching bool
 	idle     time.Time // since when no session lives
+	fresh    bool      // one has begun since the boundary was looked up
 }
 
 const keepEnded = 1024
@@ -146,6 +147,12 @@ func (s *sessions) begin(key uint64, m session.Match, p session.Process, how str
 	s.watchSyscalls()
 	s.e.stats.events.Add(1)
 	s.e.record(s.e.sessionStart(started))
+	s.mu.Lock()
+	s.fresh = true
+	s.mu.Unlock()
+	if err := s.e.bind(key, started); err != nil {
+		s.e.Log.Error("a session has no boundary", "session", started.ID, "error", err)
+	}
 	s.resolve(key, out)
 	return out
 }
@@ -173,6 +180,7 @@ func (s *sessions) end(key uint64) {
 	if err := s.e.Kernel.EndSession(key); err != nil {
 		s.e.Log.Error("ending a session", "session", ended.ID, "error", err)
 	}
+	s.e.unbind(key)
 	s.mu.Lock()
 	s.ended = append(s.ended, key)
 	for len(s.ended) > keepEnded { // late records may still name it
@@ -197,6 +205,7 @@ const sweepEvery = 2 * time.Second
 func (s *sessions) sweep() {
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
+	refreshed := time.Now()
 	for {
 		select {
 		case <-s.e.ctx.Done():
@@ -209,6 +218,16 @@ func (s *sessions) sweep() {
 		live := s.e.Sessions.Live()
 		if live == 0 {
 			continue
+		}
+		s.mu.Lock()
+		fresh := s.fresh
+		s.fresh = false
+		s.mu.Unlock()
+		if fresh || time.Since(refreshed) > refreshEvery {
+			refreshed = time.Now()
+			if err := s.e.refreshBoundary(fresh); err != nil {
+				s.e.Log.Error("the boundary", "error", err)
+			}
 		}
 		before := s.e.Sessions.List()
 		procs, err := s.e.Kernel.Procs()

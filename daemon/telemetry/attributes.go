@@ -45,7 +45,7 @@ const (
 	AttrDecisionSource   = "paddock.decision.source"      // file and line of the rule, or what decided instead
 	AttrDecisionEnforced = "paddock.decision.enforced"    // bool; false: observe mode let it through
 	AttrRule             = "paddock.rule"                 // the rule's prefix, or its network
-	AttrGate             = "paddock.gate"                 // exec.refuse, exec.hold, connect, egress, socket, signal
+	AttrGate             = "paddock.gate"                 // exec.refuse, exec.hold, connect, egress, socket, signal, boundary, unix, ptrace, machine
 	AttrTier             = "paddock.tier"                 // lsm, fmod_ret, hold, cgroup, none
 	AttrToolCallID       = "paddock.tool_call.id"         // = call_id of Codex's own telemetry
 	AttrThreadID         = "paddock.thread.id"            // = conversation.id of Codex's own telemetry
@@ -61,6 +61,7 @@ const (
 	AttrProcessStart     = "paddock.process.start"        // int64, ns since boot; with process.pid a process, never reused
 	AttrProcessSignal    = "paddock.process.signal"       // int64, what ended the process
 	AttrFileID           = "paddock.file.id"              // device and inode, "major:minor:inode"
+	AttrFileOperation    = "paddock.file.operation"       // read, write, create, remove, rename, link, change, connect
 	AttrArgsTruncated    = "paddock.process.args_omitted" // int64, bytes of argv not kept by the kernel side
 	AttrCalledAs         = "paddock.process.called_as"    // path given to execve
 	AttrSocketKind       = "paddock.socket.kind"          // family, type and protocol of a refused socket
@@ -69,6 +70,7 @@ const (
 	AttrDNSAlias         = "paddock.dns.alias"            // the alias (CNAME) that was the reason
 	AttrCanaryProven     = "paddock.canary.proven"        // bool
 	AttrCanaryDetail     = "paddock.canary.detail"        // what happened instead
+	AttrTamperOperation  = "paddock.tamper.operation"     // ptrace, bpf, mount, unmount, module
 	AttrTamperTarget     = "paddock.tamper.target.pid"    // int64
 	AttrTamperSignal     = "paddock.tamper.signal"        // int64, 0: ptrace
 	AttrKillReason       = "paddock.kill.reason"

@@ -9,6 +9,7 @@ const (
 	NameProcessExec     = "paddock.process.exec"     // a governed process executed a program, or was kept from it
 	NameProcessExit     = "paddock.process.exit"     // a governed process ended
 	NameNetworkDecision = "paddock.network.decision" // a governed process reached out, or asked for a socket
+	NameFileDecision    = "paddock.file.decision"    // a governed process was kept from a file or a service
 	NamePolicyApplied   = "paddock.policy.applied"   // other requirements are in force
 	NamePolicyRejected  = "paddock.policy.rejected"  // requirements could not be used
 	NameCanaryResult    = "paddock.canary.result"    // a gate was tried

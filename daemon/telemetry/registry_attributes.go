@@ -36,7 +36,8 @@ var ownAttributes = []Attribute{
 	{AttrDestinationAddress, String, "where it went; an IPv4 address written as IPv6 is shown as IPv4", "dst_endpoint.ip", "destination.ip"},
 	{AttrDestinationPort, Int, "the port", "dst_endpoint.port", "destination.port"},
 	{AttrServerAddress, String, "the name it asked for, where that is known", "dst_endpoint.hostname", "destination.domain"},
-	{AttrFilePath, String, "the file it is about", "file.path", "file.path"},
+	{AttrFilePath, String, "the file it is about, as it is on the machine wherever the session sees it. Each name is cut at 39 bytes; of a path of more than 12 names, `...` and the last 12", "file.path", "file.path"},
+	{AttrFileOperation, String, "`read`, `write`, `create`, `remove`, `rename`, `link`, `change` (mode, owner, size, times, attributes), `connect` (to a socket)", "activity_name", "event.action"},
 	{AttrDNSQuestionName, String, "the name asked of the resolver", "query.hostname", "dns.question.name"},
 	{AttrDNSQuestionType, String, "`A`, `AAAA`, `TXT`, ...: the type of record asked of the resolver", "query.type", "dns.question.type"},
 	{AttrDNSAlias, String, "the alias (CNAME) of that name which is denied", "", ""},
@@ -72,7 +73,7 @@ var ownAttributes = []Attribute{
 	{AttrDecisionCause, String, "`allowed`, `denied`, `not_allowed`, `not_allowed_local`, `review`, `method_not_allowed`, `host_mismatch`, `malformed`", "", ""},
 	{AttrDecisionEnforced, Bool, "`false`: mode `observe` let it through", "", ""},
 	{AttrRule, String, "the rule's first words, or its network", "firewall_rule.name", "rule.name"},
-	{AttrGate, String, "`exec.refuse`, `exec.hold`, `connect`, `egress`, `resolver`, `socket`, `signal`", "", "rule.category"},
+	{AttrGate, String, "`exec.refuse`, `exec.hold`, `connect`, `egress`, `resolver`, `socket`, `signal`, `boundary`, `unix`, `ptrace`, `machine`", "", "rule.category"},
 	{AttrTier, String, "how the kernel refuses: `lsm`, `fmod_ret`, `hold`, `cgroup`, `none`", "", ""},
 	{AttrMode, String, "`observe`, `enforce`", "", ""},
 	{AttrPolicyGeneration, Int, "counts the policies in force since the kernel side was loaded", "", ""},
@@ -87,6 +88,7 @@ var ownAttributes = []Attribute{
 
 	{AttrCanaryProven, Bool, "the attempt was refused", "", ""},
 	{AttrCanaryDetail, String, "what happened instead", "status_detail", "event.reason"},
+	{AttrTamperOperation, String, "what else than a signal: `ptrace` (any way to the memory or descriptors of another process), `bpf`, `mount`, `unmount`, `module`", "", ""},
 	{AttrTamperTarget, Int, "the process it reached for", "", ""},
 	{AttrTamperSignal, Int, "the signal; 0: it wanted to trace it", "", ""},
 

@@ -6,13 +6,14 @@ import "slices"
 
 // Classes of OCSF 1.8, by what Paddock uses of them.
 var (
-	launch     = Class{1007, "Process Activity", 1, 1, 99}
-	terminate  = Class{1007, "Process Activity", 1, 2, 2}
-	connection = Class{4001, "Network Activity", 4, 1, 5}
-	settings   = Class{5019, "Device Config State Change", 5, 1, 1}
-	finding    = Class{2004, "Detection Finding", 2, 1, 1}
-	lifecycle  = Class{6002, "Application Lifecycle", 6, 3, 4}
-	base       = Class{0, "Base Event", 0, 99, 99}
+	launch       = Class{1007, "Process Activity", 1, 1, 99}
+	terminate    = Class{1007, "Process Activity", 1, 2, 2}
+	connection   = Class{4001, "Network Activity", 4, 1, 5}
+	fileActivity = Class{1001, "File System Activity", 1, 99, 99}
+	settings     = Class{5019, "Device Config State Change", 5, 1, 1}
+	finding      = Class{2004, "Detection Finding", 2, 1, 1}
+	lifecycle    = Class{6002, "Application Lifecycle", 6, 3, 4}
+	base         = Class{0, "Base Event", 0, 99, 99}
 )
 
 // kinds is every kind of event, in the order in which people read of them.
@@ -60,13 +61,19 @@ var ownKinds = []Kind{
 		Tally: []string{AttrAgent, AttrDecision, AttrDecisionEnforced, AttrRule, AttrServerAddress},
 	},
 	{
+		Name: NameFileDecision, Meaning: "The boundary kept a process from a file, or from a service behind a unix socket. What is allowed is not recorded.",
+		Attributes: all(whoAndWhy, whatWasDecided, []string{AttrFilePath, AttrFileOperation, AttrFileID, AttrProcessExecutablePath}),
+		OCSF:       fileActivity, Category: "file", Action: "denied",
+		Tally: []string{AttrAgent, AttrDecision, AttrDecisionEnforced, AttrFileOperation},
+	},
+	{
 		Name: NameHoldKilled, Meaning: "A process was killed before it was judged, or because it ran before it was released.",
 		Attributes: all(whoAndWhy, whatWasDecided, whichProgram, []string{AttrKillReason}),
 		OCSF:       launch, Category: "process", Action: "denied", Tally: []string{AttrAgent, AttrKillReason},
 	},
 	{
-		Name: NameTamper, Meaning: "A session reached for Paddock, or for a process that Paddock holds, and was refused.",
-		Attributes: all(whoAndWhy, whatWasDecided, []string{AttrTamperTarget, AttrTamperSignal}),
+		Name: NameTamper, Meaning: "A session reached for Paddock, for a process that Paddock holds, for one outside of it or for the machine itself, and was refused.",
+		Attributes: all(whoAndWhy, whatWasDecided, []string{AttrTamperOperation, AttrTamperTarget, AttrTamperSignal, AttrProcessExecutablePath}),
 		OCSF:       finding, Category: "intrusion_detection", Action: "denied", Tally: []string{AttrAgent, AttrGate},
 	},
 	{

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/daemon/session"
+	"github.com/seed-649e9bbc/paddock/ebpf"
+)
+
+// project is the directory a session works in.
+type project struct {
+	dir string // empty: it has none
+	// shared is the git directory of the repository whose work tree dir is, if that
+	// lies elsewhere.
+	shared string
+}
+
+// findProject says which directory is a session's, by where it began. Nothing the
+// agent says counts; a directory counts only if it belongs to the session's user and
+// requirements let it be one.
+func findProject(b policy.Boundary, cwd string, uid uint32) project {
+	home := homeOf(uid)
+	real, err := filepath.EvalSymlinks(cwd)
+	if err != nil || real != cwd || !ownedBy(cwd, uid) {
+		return project{}
+	}
+	if b.Project == policy.Repository {
+		for dir := cwd; ; dir = filepath.Dir(dir) {
+			if !b.MayBeProject(dir, home) || !ownedBy(dir, uid) || dir == home && cwd != home {
+				break
+			}
+			info, err := os.Lstat(filepath.Join(dir, ".git"))
+			if err != nil {
+				continue
+			}
+			p := project{dir: dir}
+			if info.Mode().IsRegular() {
+				p.shared = sharedGit(dir, uid)
+			}
+			return p
+		}
+	}
+	if b.MayBeProject(cwd, home) {
+		return project{dir: cwd}
+	}
+	return project{}
+}
+
+// homeOf is a user's home directory as this machine knows it; what the process has
+// in its environment proves nothing.
+func homeOf(uid uint32) string {
+	u, err := user.LookupId(fmt.Sprint(uid))
+	if err != nil {
+		return ""
+	}
+	return filepath.Clean(u.HomeDir)
+}
+
+func ownedBy(path string, uid uint32) bool {
+	var st unix.Stat_t
+	return unix.Lstat(path, &st) == nil && st.Uid == uid
+}
+
+// maxGitFile bounds what is read of a file that names a directory, in bytes.
+const maxGitFile = 8192
+
+// sharedGit returns the git directory a work tree belongs to. A file in the work
+// tree names it, which an agent could have written: it counts only if the directory
+// names the work tree as well.
+func sharedGit(dir string, uid uint32) string {
+	read := func(path string) string {
+		f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return ""
+		}
+		defer f.Close()
+		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+			return ""
+		}
+		data, _ := io.ReadAll(io.LimitReader(f, maxGitFile)) // cut short: then it fits nothing
+		return strings.TrimSpace(string(data))
+	}
+	own, ok := strings.CutPrefix(read(filepath.Join(dir, ".git")), "gitdir: ")
+	if !ok || !filepath.IsAbs(own) || !ownedBy(own, uid) || read(filepath.Join(own, "gitdir")) != filepath.Join(dir, ".git") {
+		return ""
+	}
+	common := read(filepath.Join(own, "commondir"))
+	if common == "" {
+		return ""
+	}
+	if !filepath.IsAbs(common) {
+		common = filepath.Join(own, common)
+	}
+	real, err := filepath.EvalSymlinks(common)
+	if err != nil || filepath.Dir(filepath.Dir(own)) != real || !ownedBy(real, uid) {
+		return ""
+	}
+	return real
+}
+
+// bind holds a session to the boundary in force. It is called before anything of
+// the session that needs an answer runs, and again when requirements change.
+func (e *Enforcer) bind(key uint64, s *session.Session) error {
+	g := e.now.Load()
+	if g == nil || g.boundary.policy.Mode == policy.NoBoundary {
+		return nil
+	}
+	p := e.projectOf(key, g.boundary.policy, s)
+	r := &resolver{kernel: e.Kernel}
+	if p.dir != "" {
+		r.own(p.dir, g.boundary.policy.Rules())
+	}
+	if p.shared != "" {
+		r.files = append(r.files, wanted{path: p.shared, bound: ebpf.Bound{Flags: ebpf.BoundWrite}})
+		for _, name := range []string{"hooks", "config", "config.worktree"} {
+			r.exact(filepath.Join(p.shared, name), ebpf.Bound{Flags: ebpf.BoundProtected})
+		}
+		r.exact(filepath.Join(p.dir, ".git"), ebpf.Bound{Flags: ebpf.BoundProtected})
+	}
+	bounds, kept, err := r.resolve()
+	if err != nil { // then it has no project, but it has a boundary
+		err = fmt.Errorf("looking for the project of session %s: %w", s.ID, err)
+		bounds = ebpf.Bounds{}
+	}
+	e.keepFor(key, kept)
+	// Full: it is the policy's mode that limits all.
+	if err := errors.Join(err, e.Kernel.SetBoundary(key, ebpf.BoundaryFull, agentNumber(s.Agent), &bounds)); err != nil {
+		return err
+	}
+	e.Log.Info("the session has a boundary", "session", s.ID, "mode", g.boundary.policy.Mode.String(), "project", p.dir)
+	return nil
+}
+
+// own adds a project's directory, and what is protected in each.
+func (r *resolver) own(dir string, rules []policy.PathRule) {
+	r.files = append(r.files, wanted{path: dir, bound: ebpf.Bound{Flags: ebpf.BoundWrite}})
+	for _, rule := range rules {
+		if !rule.Relative() {
+			continue
+		}
+		path := filepath.Join(dir, rule.Text)
+		if rule.Line == 0 {
+			// Built in: where the directory it is in is missing, it may be made.
+			if _, err := os.Lstat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+		}
+		r.add(path, boundOf(rule))
+	}
+}
+
+// projectOf finds a session's project once: later the agent has had its hands in it.
+func (e *Enforcer) projectOf(key uint64, b policy.Boundary, s *session.Session) project {
+	e.projects.Lock()
+	defer e.projects.Unlock()
+	if p, ok := e.projects.of[key]; ok && (p.dir == "" || b.MayBeProject(p.dir, homeOf(s.UID))) {
+		return p
+	}
+	p := project{}
+	if sameDirectory(s) {
+		p = findProject(b, s.Root.Cwd, s.UID)
+	}
+	e.projects.of[key] = p
+	return p
+}
+
+// sameDirectory says whether the path at which a session began leads to where its
+// first process is: in a mount namespace of its own it may be anywhere. Of a process
+// that is gone there is only the path.
+func sameDirectory(s *session.Session) bool {
+	var here, there unix.Stat_t
+	if err := unix.Stat(s.Root.Cwd, &here); err != nil {
+		return false
+	}
+	if err := unix.Stat(procPath(s.Root.PID, "cwd"), &there); err != nil {
+		return true
+	}
+	if there.Dev == here.Dev && there.Ino == here.Ino {
+		return true
+	}
+	// It has gone elsewhere since: then its root and ours must be the same.
+	return readLink(s.Root.PID, "ns/mnt") == readLink(os.Getpid(), "ns/mnt")
+}
+
+func (e *Enforcer) keepFor(key uint64, files []*os.File) {
+	e.projects.Lock()
+	defer e.projects.Unlock()
+	for _, f := range e.projects.kept[key] {
+		f.Close()
+	}
+	delete(e.projects.kept, key)
+	if len(files) > 0 {
+		e.projects.kept[key] = files
+	}
+}
+
+// unbind forgets what was an ended session's own.
+func (e *Enforcer) unbind(key uint64) {
+	e.keepFor(key, nil)
+	e.projects.Lock()
+	delete(e.projects.of, key)
+	e.projects.Unlock()
+	if err := e.Kernel.EndBoundary(key); err != nil {
+		e.Log.Error("forgetting the boundary of a session", "key", key, "error", err)
+	}
+}
+
+// bindAll holds every live session to a policy that is new in force.
+func (e *Enforcer) bindAll() error {
+	var errs []error
+	for _, s := range e.Sessions.List() {
+		if s.Live() {
+			errs = append(errs, e.bind(s.Key, &s))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+)
+
+// The project is found by where the session began, and nothing an agent can leave
+// there for the next one makes it more than that.
+func TestFindProject(t *testing.T) {
+	top := t.TempDir()
+	uid := uint32(os.Getuid())
+	write := func(path, text string) {
+		must(t, os.MkdirAll(filepath.Join(top, filepath.Dir(path)), 0o755))
+		must(t, os.WriteFile(filepath.Join(top, path), []byte(text), 0o644))
+	}
+	dir := func(path string) string {
+		must(t, os.MkdirAll(filepath.Join(top, path), 0o755))
+		return filepath.Join(top, path)
+	}
+	dir("repo/.git/objects")
+	dir("repo/a/b")
+	dir("plain/a")
+	// a linked work tree, as git makes it
+	write("tree/.git", "gitdir: "+top+"/repo/.git/worktrees/tree\n")
+	write("repo/.git/worktrees/tree/gitdir", top+"/tree/.git\n")
+	write("repo/.git/worktrees/tree/commondir", "../..\n")
+	dir("tree/sub")
+	// files that an agent could have written into its project
+	dir("secret/deep/er")
+	write("forged/.git", "gitdir: "+top+"/secret/deep/er\n")
+	write("liar/.git", "gitdir: "+top+"/repo/.git/worktrees/tree\n")
+	write("self/.git", "gitdir: "+top+"/self/x/worktrees/y\n")
+	write("self/x/worktrees/y/gitdir", top+"/self/.git\n")
+	write("self/x/worktrees/y/commondir", top+"/secret\n")
+	must(t, os.Symlink(top+"/secret", filepath.Join(top, "link")))
+
+	b := policy.Boundary{Mode: policy.WorkspaceWrite}
+	for cwd, want := range map[string]project{
+		"repo":             {dir: "repo"},
+		"repo/a/b":         {dir: "repo"},
+		"plain/a":          {dir: "plain/a"},
+		"tree/sub":         {dir: "tree", shared: "repo/.git"},
+		"forged":           {dir: "forged"},
+		"liar":             {dir: "liar"},
+		"self":             {dir: "self"},
+		"link":             {},
+		"missing":          {},
+		"repo/a (deleted)": {},
+	} {
+		if want.dir != "" {
+			want.dir = filepath.Join(top, want.dir)
+		}
+		if want.shared != "" {
+			want.shared = filepath.Join(top, want.shared)
+		}
+		if got := findProject(b, filepath.Join(top, cwd), uid); got != want {
+			t.Errorf("%s: %+v, want %+v", cwd, got, want)
+		}
+	}
+	if got := findProject(b, filepath.Join(top, "repo"), uid+1); got != (project{}) {
+		t.Errorf("another user's directory: %+v", got)
+	}
+	b.Project = policy.WorkingDirectory
+	if got := findProject(b, filepath.Join(top, "repo/a"), uid); got != (project{dir: filepath.Join(top, "repo/a")}) {
+		t.Errorf("the directory: %+v", got)
+	}
+	b.Projects = [][]policy.Pattern{{{Text: filepath.Join(top, "plain")}}}
+	if got := findProject(b, filepath.Join(top, "repo/a"), uid); got != (project{}) {
+		t.Errorf("where none may be: %+v", got)
+	}
+}
+
+func TestMatchParts(t *testing.T) {
+	for _, c := range []struct {
+		pattern, path string
+		want          bool
+	}{
+		{"/srv/**/*.pem", "/srv/a.pem", true},
+		{"/srv/**/*.pem", "/srv/a/b/c.pem", true},
+		{"/srv/**/*.pem", "/srv/a/b/c.pem/d", false},
+		{"/srv/**/*.pem", "/srvx/a.pem", false},
+		{"/**/.env", "/a/.env", true},
+		{"/**/k/**/x", "/k/x", true},
+		{"/**/k/**/x", "/a/k/b/c/x", true},
+		{"/**/k/**/x", "/a/b/x", false},
+		{"/a/*/c", "/a/b/c", true},
+		{"/a/*/c", "/a/b/b/c", false},
+	} {
+		if got := matchParts(strings.Split(c.pattern, "/"), strings.Split(c.path, "/")); got != c.want {
+			t.Errorf("%s, %s: %v", c.pattern, c.path, got)
+		}
+	}
+}
+
+func TestMounts(t *testing.T) {
+	all := parseMounts([]byte(`22 1 259:2 / / rw,relatime - ext4 /dev/nvme0n1p2 rw
+30 22 0:25 / /tmp rw - tmpfs tmpfs rw
+31 22 259:2 /srv/data /mnt/with\040space rw - ext4 /dev/nvme0n1p2 rw
+40 22 8:1 /sub /data rw - btrfs /dev/sda1 rw,subvol=/sub
+broken
+41 22 x:y / /x rw - x x rw
+`))
+	want := []mounted{{259<<20 | 2, "/", "/"}, {25, "/", "/tmp"}, {259<<20 | 2, "/srv/data", "/mnt/with space"}, {8<<20 | 1, "/sub", "/data"}}
+	if diff := cmp.Diff(want, all, cmp.AllowUnexported(mounted{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, c := range []struct {
+		dev          uint32
+		inside, want string
+	}{
+		{25, "/a/b", "/tmp/a/b"}, {25, "/", "/tmp"}, {259<<20 | 2, "/etc/x", "/etc/x"}, {8<<20 | 1, "/sub/a", "/data/a"},
+		{8<<20 | 1, "/other/a", ""}, {8<<20 | 1, "/subway", ""}, {7, "/a", ""},
+	} {
+		if got := pathOn(all, c.dev, c.inside); got != c.want {
+			t.Errorf("%d %s: %q, want %q", c.dev, c.inside, got, c.want)
+		}
+	}
+}
+
+func FuzzMounts(f *testing.F) {
+	f.Add([]byte(`22 1 259:2 / / rw - ext4 x rw`), "/a")
+	f.Add([]byte(`22 1 0:5 /\040\134 /\0400 rw`), "/")
+	f.Fuzz(func(t *testing.T, data []byte, inside string) {
+		inside = filepath.Clean("/" + inside) // as the kernel walks: without dots
+		for _, m := range parseMounts(data) {
+			if p := pathOn([]mounted{m}, m.dev, inside); p != "" && !strings.HasPrefix(p, filepath.Clean(m.point)) {
+				t.Errorf("%q is not below %q", p, m.point)
+			}
+		}
+	})
+}
