@@ -47,7 +47,10 @@ func Subjects() []Subject {
 	return []Subject{
 		{"exec", execRows},
 		{"attribution", attributionRows},
+		{"strangers", strangerRows},
 		{"network", networkRows},
 		{"approvals", approvalRows},
+		{"files", fileRows},
+		{"paddock", paddockRows},
 	}
 }

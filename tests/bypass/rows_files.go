@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bypass
+
+const boundary = "the boundary, by inode"
+
+// Ways to files that requirements keep from a session.
+var fileRows = []Row{
+	{
+		ID: "F1", Attack: "open by links, dots, `/proc/PID/root`, another descriptor, openat2, io_uring", Hook: boundary + ": file_open", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F1 by a symbolic link", "daemon/enforce TestBoundary/F1 by the root of a process", "daemon/enforce TestBoundary/F1 by a descriptor of its own"},
+	},
+	{
+		ID: "F2", Attack: "truncate(2)", Hook: boundary + ": inode_setattr", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F2 truncate"},
+	},
+	{
+		ID: "F3", Attack: "rename over, away, RENAME_EXCHANGE", Hook: boundary + ": inode_rename, both ends", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F3 rename over", "daemon/enforce TestBoundary/F3 rename away", "daemon/enforce TestBoundary/F3 exchange"},
+	},
+	{
+		ID: "F4", Attack: "a hard link in a writable place", Hook: boundary + ": inode_link", Verdict: Stopped,
+		Why:   "a link that was there before the session began: an unreadable file is known by its inode if a rule names the file itself; one that lies in an unreadable directory is not",
+		Tests: []string{"daemon/enforce TestBoundary/F4 hard link", "daemon/enforce TestBoundary/F4 hard link to a secret"},
+	},
+	{
+		ID: "F5", Attack: "remove and make anew; rename a directory above", Hook: boundary + ": names are bound, what holds something protected stays", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F5 the parent of hooks", "daemon/enforce TestBoundary/F5 git configuration", "daemon/enforce TestBoundary/F5 what is yet to come"},
+	},
+	{
+		ID: "F6", Attack: "copy_file_range, sendfile, splice, mmap on an open descriptor", Hook: boundary + ": judged when it was opened", Verdict: Partly,
+		Why:   "a descriptor that somebody outside opened and hands over is not judged again",
+		Tests: []string{"daemon/enforce TestBoundary/F1 write outside"},
+	},
+	{
+		ID: "F7", Attack: "opened before requirements were tightened", Verdict: NotCovered,
+		Why: "what is open stays open until the process ends: end the session",
+	},
+	{
+		ID: "F8", Attack: "mode, owner, times, attributes, ACLs", Hook: boundary + ": inode_setattr, inode_setxattr, inode_removexattr, inode_set_acl", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F8 mode", "daemon/enforce TestBoundary/F8 owner", "daemon/enforce TestBoundary/F8 attributes"},
+	},
+	{
+		ID: "F9", Attack: "mount, bind, overlay, in the machine's namespace or one of its own", Hook: "sb_mount, move_mount, sb_umount in the machine's; by inode in its own; a user's overlay is refused", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F9 bind over it", "daemon/enforce TestBoundary/F9 in a namespace of its own", "daemon/enforce TestBoundary/F9 an overlay of its own"},
+	},
+	{
+		ID: "F11", Attack: "directories, links, pipes, sockets outside", Hook: boundary + ": inode_mkdir, inode_symlink, inode_mknod", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F11 mkdir, mkfifo, symlink", "daemon/enforce TestBoundary/F11 a socket"},
+	},
+	{
+		ID: "F12", Attack: "the disk or the kernel's settings as a file", Hook: boundary + ": block devices, /dev/mem; /proc/sys is outside of every project", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F12 a disk", "daemon/enforce TestBoundary/F12 settings of the kernel"},
+	},
+	{
+		ID: "F13", Attack: "poison a cache that others run from (`~/.cache`, Go's module cache)", Verdict: NotCovered,
+		Why: "tools need their caches; `caches = false` takes them away",
+	},
+	{
+		ID: "F14", Attack: "write in the agent's first milliseconds, before it is recognised", Verdict: NotCovered,
+		Why: "a process that may be an agent has no boundary until the daemon knows; only its own code runs then. Nothing it starts runs before",
+	},
+}
+
+// Ways to have somebody else act, or to act on somebody else.
+var strangerRows = []Row{
+	{
+		ID: "A5", Attack: "Docker, containerd, systemd, D-Bus and their like by their sockets", Hook: "unix_stream_connect, unix_may_send: sockets by inode and name", Verdict: Stopped,
+		Why:   "of services that are in the list: requirements add others",
+		Tests: []string{"daemon/enforce TestBoundary/A5 the socket of a broker"},
+	},
+	{
+		ID: "A7", Attack: "tmux, IDEs, X11 by abstract sockets", Hook: "an abstract socket of somebody who is not governed is refused", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/A7 an abstract socket"},
+	},
+	{
+		ID: "A9", Attack: "ptrace, process_vm_writev, /proc/PID/mem", Hook: "ptrace_access_check", Verdict: Stopped,
+		Why:   "reading /proc/PID/environ of the same user's processes is not kept from it",
+		Tests: []string{"daemon/enforce TestBoundary/A9 ptrace", "daemon/enforce TestBoundary/A9 the memory of another"},
+	},
+	{
+		ID: "A10", Attack: "pidfd_getfd, SCM_RIGHTS", Hook: "ptrace_access_check", Verdict: Partly,
+		Why:   "a descriptor that somebody outside sends on purpose is not judged",
+		Tests: []string{"daemon/enforce TestBoundary/A10 a descriptor of another"},
+	},
+}
+
+// Ways against Paddock itself. Those by files need a boundary in requirements.
+var paddockRows = []Row{
+	{
+		ID: "P1", Attack: "kill, stop or freeze the daemon", Hook: "task_kill; cgroup files are outside of every project", Core: "pinned programs keep enforcing; what needs an answer dies", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestGatesAreProven", "daemon/enforce TestBoundary/P1 freeze by a cgroup", "tests/e2e TestDaemonIsKilled"},
+	},
+	{
+		ID: "P2", Attack: "remove pins", Hook: boundary, Core: "the daemon holds descriptors", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/P2 a pin"},
+	},
+	{
+		ID: "P3", Attack: "unmount the BPF file system", Hook: "sb_umount", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/P3 unmount"},
+	},
+	{
+		ID: "P5", Attack: "bpf(2) on maps and programs; a kernel module", Hook: "bpf, kernel_read_file, kernel_load_data", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/P5 maps and programs by bpf(2)", "daemon/enforce TestBoundary/P5 a kernel module"},
+	},
+	{
+		ID: "P6", Attack: "fill or evict the policy's maps", Hook: "never LRU; a fork that would not fit is killed", Core: "the same", Verdict: Stopped,
+		Tests: []string{"ebpf TestMarksAreCounted", "daemon/enforce TestSwappingPoliciesUnderLoad"},
+	},
+	{
+		ID: "P7", Attack: "edit requirements, managed configuration, Paddock's files", Hook: boundary + ", in every mode", Core: "root's files; a file that is not locked is an incident", Verdict: Stopped,
+		Tests: []string{"tests/e2e TestRequirementsBreak"},
+	},
+	{
+		ID: "P10", Attack: "an empty or broken source of requirements", Hook: "last known good, else the strictest", Core: "the same", Verdict: Stopped,
+		Tests: []string{"tests/e2e TestBadRequirementsAtStart"},
+	},
+	{
+		ID: "P11", Attack: "`CODEX_HOME`, `--dangerously-bypass-approvals-and-sandbox`, `-c`", Hook: "rules, network and boundary hold whatever the agent was told", Core: "rules and network", Verdict: Partly,
+		Why:   "such a start is recorded with its arguments, not judged",
+		Tests: []string{"tests/codex TestUnderPaddock"},
+	},
+	{
+		ID: "P12", Attack: "an old, self-built or renamed agent", Verdict: NotCovered,
+		Why: "an agent that is not recognised is not governed; `paddock run` governs whatever it starts",
+	},
+	{
+		ID: "P15", Attack: "squat the socket during a restart", Hook: "the directory is root's", Core: "the same", Verdict: Stopped,
+		Tests: []string{"tests/e2e TestBadDirectories"},
+	},
+}
