@@ -200,6 +200,8 @@ var boundHooks = []boundHook{
 	{hook: "inode_removexattr", first: "rmxattr", second: "rmxattr2"},
 	{hook: "inode_set_acl", second: "setacl2", newer: true},
 	{hook: "inode_remove_acl", second: "rmacl2", newer: true},
+	{hook: "file_ioctl", first: "ioctl"},
+	{hook: "file_ioctl_compat", first: "ioctl32", newer: true},
 	{hook: "sb_mount", first: "mount"},
 	{hook: "sb_remount", first: "remount"},
 	{hook: "move_mount", first: "move"},

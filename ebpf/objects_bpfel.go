@@ -182,19 +182,20 @@ type kernelFileId struct {
 type kernelFileOp uint32
 
 const (
-	kernelFileOpFILE_READ    kernelFileOp = 1
-	kernelFileOpFILE_WRITE   kernelFileOp = 2
-	kernelFileOpFILE_CREATE  kernelFileOp = 3
-	kernelFileOpFILE_REMOVE  kernelFileOp = 4
-	kernelFileOpFILE_RENAME  kernelFileOp = 5
-	kernelFileOpFILE_LINK    kernelFileOp = 6
-	kernelFileOpFILE_CHANGE  kernelFileOp = 7
-	kernelFileOpFILE_CONNECT kernelFileOp = 8
-	kernelFileOpFILE_MOUNT   kernelFileOp = 9
-	kernelFileOpFILE_UNMOUNT kernelFileOp = 10
-	kernelFileOpFILE_BPF     kernelFileOp = 11
-	kernelFileOpFILE_MODULE  kernelFileOp = 12
-	kernelFileOpFILE_PTRACE  kernelFileOp = 13
+	kernelFileOpFILE_READ     kernelFileOp = 1
+	kernelFileOpFILE_WRITE    kernelFileOp = 2
+	kernelFileOpFILE_CREATE   kernelFileOp = 3
+	kernelFileOpFILE_REMOVE   kernelFileOp = 4
+	kernelFileOpFILE_RENAME   kernelFileOp = 5
+	kernelFileOpFILE_LINK     kernelFileOp = 6
+	kernelFileOpFILE_CHANGE   kernelFileOp = 7
+	kernelFileOpFILE_CONNECT  kernelFileOp = 8
+	kernelFileOpFILE_MOUNT    kernelFileOp = 9
+	kernelFileOpFILE_UNMOUNT  kernelFileOp = 10
+	kernelFileOpFILE_BPF      kernelFileOp = 11
+	kernelFileOpFILE_MODULE   kernelFileOp = 12
+	kernelFileOpFILE_PTRACE   kernelFileOp = 13
+	kernelFileOpFILE_TERMINAL kernelFileOp = 14
 )
 
 type kernelFileRecord struct {
@@ -550,6 +551,8 @@ const (
 	kernelProgLsmBoundAttach     = "lsm_bound_attach"
 	kernelProgLsmBoundBpf        = "lsm_bound_bpf"
 	kernelProgLsmBoundCreate     = "lsm_bound_create"
+	kernelProgLsmBoundIoctl      = "lsm_bound_ioctl"
+	kernelProgLsmBoundIoctl32    = "lsm_bound_ioctl32"
 	kernelProgLsmBoundLink       = "lsm_bound_link"
 	kernelProgLsmBoundLoaddata   = "lsm_bound_loaddata"
 	kernelProgLsmBoundMkdir      = "lsm_bound_mkdir"
@@ -584,6 +587,8 @@ const (
 	kernelProgModBoundAttach     = "mod_bound_attach"
 	kernelProgModBoundBpf        = "mod_bound_bpf"
 	kernelProgModBoundCreate     = "mod_bound_create"
+	kernelProgModBoundIoctl      = "mod_bound_ioctl"
+	kernelProgModBoundIoctl32    = "mod_bound_ioctl32"
 	kernelProgModBoundLink       = "mod_bound_link"
 	kernelProgModBoundLoaddata   = "mod_bound_loaddata"
 	kernelProgModBoundMkdir      = "mod_bound_mkdir"
@@ -714,6 +719,8 @@ type kernelProgramSpecs struct {
 	LsmBoundAttach    *ebpf.ProgramSpec `ebpf:"lsm_bound_attach"`
 	LsmBoundBpf       *ebpf.ProgramSpec `ebpf:"lsm_bound_bpf"`
 	LsmBoundCreate    *ebpf.ProgramSpec `ebpf:"lsm_bound_create"`
+	LsmBoundIoctl     *ebpf.ProgramSpec `ebpf:"lsm_bound_ioctl"`
+	LsmBoundIoctl32   *ebpf.ProgramSpec `ebpf:"lsm_bound_ioctl32"`
 	LsmBoundLink      *ebpf.ProgramSpec `ebpf:"lsm_bound_link"`
 	LsmBoundLoaddata  *ebpf.ProgramSpec `ebpf:"lsm_bound_loaddata"`
 	LsmBoundMkdir     *ebpf.ProgramSpec `ebpf:"lsm_bound_mkdir"`
@@ -748,6 +755,8 @@ type kernelProgramSpecs struct {
 	ModBoundAttach    *ebpf.ProgramSpec `ebpf:"mod_bound_attach"`
 	ModBoundBpf       *ebpf.ProgramSpec `ebpf:"mod_bound_bpf"`
 	ModBoundCreate    *ebpf.ProgramSpec `ebpf:"mod_bound_create"`
+	ModBoundIoctl     *ebpf.ProgramSpec `ebpf:"mod_bound_ioctl"`
+	ModBoundIoctl32   *ebpf.ProgramSpec `ebpf:"mod_bound_ioctl32"`
 	ModBoundLink      *ebpf.ProgramSpec `ebpf:"mod_bound_link"`
 	ModBoundLoaddata  *ebpf.ProgramSpec `ebpf:"mod_bound_loaddata"`
 	ModBoundMkdir     *ebpf.ProgramSpec `ebpf:"mod_bound_mkdir"`
@@ -1011,6 +1020,8 @@ type kernelPrograms struct {
 	LsmBoundAttach    *ebpf.Program `ebpf:"lsm_bound_attach"`
 	LsmBoundBpf       *ebpf.Program `ebpf:"lsm_bound_bpf"`
 	LsmBoundCreate    *ebpf.Program `ebpf:"lsm_bound_create"`
+	LsmBoundIoctl     *ebpf.Program `ebpf:"lsm_bound_ioctl"`
+	LsmBoundIoctl32   *ebpf.Program `ebpf:"lsm_bound_ioctl32"`
 	LsmBoundLink      *ebpf.Program `ebpf:"lsm_bound_link"`
 	LsmBoundLoaddata  *ebpf.Program `ebpf:"lsm_bound_loaddata"`
 	LsmBoundMkdir     *ebpf.Program `ebpf:"lsm_bound_mkdir"`
@@ -1045,6 +1056,8 @@ type kernelPrograms struct {
 	ModBoundAttach    *ebpf.Program `ebpf:"mod_bound_attach"`
 	ModBoundBpf       *ebpf.Program `ebpf:"mod_bound_bpf"`
 	ModBoundCreate    *ebpf.Program `ebpf:"mod_bound_create"`
+	ModBoundIoctl     *ebpf.Program `ebpf:"mod_bound_ioctl"`
+	ModBoundIoctl32   *ebpf.Program `ebpf:"mod_bound_ioctl32"`
 	ModBoundLink      *ebpf.Program `ebpf:"mod_bound_link"`
 	ModBoundLoaddata  *ebpf.Program `ebpf:"mod_bound_loaddata"`
 	ModBoundMkdir     *ebpf.Program `ebpf:"mod_bound_mkdir"`
@@ -1099,6 +1112,8 @@ func (p *kernelPrograms) Close() error {
 		p.LsmBoundAttach,
 		p.LsmBoundBpf,
 		p.LsmBoundCreate,
+		p.LsmBoundIoctl,
+		p.LsmBoundIoctl32,
 		p.LsmBoundLink,
 		p.LsmBoundLoaddata,
 		p.LsmBoundMkdir,
@@ -1133,6 +1148,8 @@ func (p *kernelPrograms) Close() error {
 		p.ModBoundAttach,
 		p.ModBoundBpf,
 		p.ModBoundCreate,
+		p.ModBoundIoctl,
+		p.ModBoundIoctl32,
 		p.ModBoundLink,
 		p.ModBoundLoaddata,
 		p.ModBoundMkdir,

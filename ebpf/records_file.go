@@ -15,6 +15,8 @@ const (
 	OpUnmount = FileOp(kernelFileOpFILE_UNMOUNT)
 	OpModule  = FileOp(kernelFileOpFILE_MODULE)
 	OpPtrace  = FileOp(kernelFileOpFILE_PTRACE)
+	// OpTerminal is input put into a terminal, as if somebody had typed it.
+	OpTerminal = FileOp(kernelFileOpFILE_TERMINAL)
 )
 
 // String is the word that events use.
@@ -24,7 +26,7 @@ func (o FileOp) String() string {
 		kernelFileOpFILE_REMOVE: "remove", kernelFileOpFILE_RENAME: "rename", kernelFileOpFILE_LINK: "link",
 		kernelFileOpFILE_CHANGE: "change", kernelFileOpFILE_CONNECT: "connect", kernelFileOpFILE_MOUNT: "mount",
 		kernelFileOpFILE_UNMOUNT: "unmount", kernelFileOpFILE_BPF: "bpf", kernelFileOpFILE_MODULE: "module",
-		kernelFileOpFILE_PTRACE: "ptrace",
+		kernelFileOpFILE_PTRACE: "ptrace", kernelFileOpFILE_TERMINAL: "terminal",
 	}
 	if name, ok := names[kernelFileOp(o)]; ok {
 		return name

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
@@ -117,7 +118,11 @@ func (b *boundedMachine) all(governed bool, a attempts) map[string]string {
 // something is.
 func (b *boundedMachine) fail(t *testing.T, a attempts) {
 	t.Helper()
-	free, kept := b.all(false, a), b.all(true, a)
+	var free map[string]string
+	var other sync.WaitGroup
+	other.Go(func() { free = b.all(false, a) })
+	kept := b.all(true, a)
+	other.Wait()
 	for name := range a {
 		t.Run(name, func(t *testing.T) {
 			if !strings.Contains(free[name], "done") {
@@ -140,6 +145,7 @@ var fileAttacks = attempts{
 	"F1 by dots":                    `echo x >>src/deep/../../../around/file && echo done`,
 	"F1 by the root of a process":   `echo x >>/proc/$$/root$AROUND/file && echo done`,
 	"F1 by a descriptor of its own": `exec 7<$AROUND && echo x >>/proc/self/fd/7/file && echo done`,
+	"F1 a file without a name":      `perl -e '$d = $ENV{AROUND}; $f = syscall(257, -100, $d, 0x410001, 0600); print "done\n" if $f >= 0'`,
 	"F2 truncate":                   `perl -e 'truncate("$ENV{AROUND}/file", 0) and print "done\n"'`,
 	"F3 rename over":                `mv -f file $AROUND/file && echo done`,
 	"F3 rename away":                `perl -e 'rename("$ENV{AROUND}/file", "taken") and print "done\n"'`,
@@ -152,12 +158,14 @@ var fileAttacks = attempts{
 	"F5 a hook":                     `echo evil >.git/hooks/pre-commit && echo done`,
 	"F5 an old hook":                `echo evil >>.git/hooks/old && echo done`,
 	"F5 git configuration":          `echo x >c && mv c .git/config && echo done`,
+	"F5 another common directory":   `echo ../evil >.git/commondir && echo done`,
 	"F5 a directory agents obey":    `mkdir .agents && echo done`,
 	"F5 what is yet to come":        `mkdir -p vendor/locked && echo done`,
 	"F5 a protected directory":      `mv $AROUND/kept $AROUND/k && echo done`,
 	"F8 mode":                       `chmod 777 $AROUND/file && echo done`,
 	"F8 owner":                      `chown 65534 $AROUND/file && echo done`,
 	"F8 times":                      `touch $AROUND/file && echo done`,
+	"F8 flags":                      `perl -e 'open(F, "<", "$ENV{AROUND}/file"); $n = pack("L!", 0x40); (ioctl(F, 0x40086602, $n) || $! == 25) and print "done\n"'`,
 	"F8 attributes":                 `perl -e '$p = "$ENV{AROUND}/file"; $n = "trusted.x"; $v = "x"; syscall(188, $p, $n, $v, 1, 0) == 0 and print "done\n"'`,
 	"F9 bind over it":               `mount --bind src $AROUND && umount $AROUND && echo done`,
 	"F9 in a namespace of its own":  `unshare -Urm sh -c 'mkdir -p b && mount --bind $AROUND b && echo x >>b/file && echo done'`,
@@ -177,14 +185,19 @@ var fileAttacks = attempts{
 func strangerAttacks(b *boundedMachine, pid int, socket string) attempts {
 	replace := strings.NewReplacer("PID", fmt.Sprint(pid), "NAME", b.dir, "SOCKET", socket)
 	a := attempts{
-		"A5 the socket of a broker":      `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("SOCKET")) and print "done\n"'`,
-		"A7 an abstract socket":          `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("\0NAME")) and print "done\n"'`,
-		"A9 ptrace":                      `perl -e 'syscall(101, 0x4206, PID, 0, 0) == 0 and print "done\n"'`,
-		"A9 the memory of another":       `exec 7<>/proc/PID/mem && echo done`,
-		"A10 a descriptor of another":    `perl -e '$p = syscall(434, PID, 0); syscall(438, $p, 0, 0) >= 0 and print "done\n"'`,
+		"A5 the socket of a broker":     `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("SOCKET")) and print "done\n"'`,
+		"A7 an abstract socket":         `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("\0NAME")) and print "done\n"'`,
+		"A9 ptrace":                     `perl -e 'syscall(101, 0x4206, PID, 0, 0) == 0 and print "done\n"'`,
+		"A9 the memory of another":      `exec 7<>/proc/PID/mem && echo done`,
+		"A10 a descriptor of another":   `perl -e '$p = syscall(434, PID, 0); syscall(438, $p, 0, 0) >= 0 and print "done\n"'`,
+		"A9 the environment of another": `head -c1 /proc/PID/environ >/dev/null && echo done`,
+		"A14 input to the terminal": `perl -e 'use POSIX; open(M, "+<", "/dev/ptmx"); $z = pack("i", 0); ioctl(M, 0x40045431, $z); $n = pack("i", 0); ioctl(M, 0x80045430, $n);
+			$s = "/dev/pts/" . unpack("i", $n); if (!($p = fork)) { POSIX::setsid(); open(S, "+<", $s) or exit 1; $x = "x"; exit(ioctl(S, 0x5412, $x) ? 0 : 1) }
+			waitpid $p, 0; print "done\n" if $? == 0'
+			[ "$GOVERNED" ] || [ "$(cat /proc/sys/dev/tty/legacy_tiocsti 2>/dev/null || echo 1)" = 1 ] || echo done`,
 		"P3 unmount":                     `mkdir -p m && perl -e '$t = "t"; $m = "m"; $f = "tmpfs"; $r = syscall(165, $t, $m, $f, 0, 0); syscall(166, $m, 2); print "done\n" if $r == 0'`,
 		"P5 maps and programs by bpf(2)": `perl -e '$a = "\0" x 32; syscall(321, 11, $a, 32) == 0 and print "done\n"'`,
-		"P5 a kernel module":             `modprobe dummy && (rmmod dummy; echo done) || { [ "$GOVERNED" ] || echo done; }`,
+		"P5 a kernel module":             `insmod $(modinfo -n dummy) && { rmmod dummy; echo done; } || { [ "$GOVERNED" ] || echo done; }`,
 	}
 	for name, script := range a {
 		a[name] = replace.Replace(script)

@@ -20,7 +20,7 @@ func (e *Enforcer) fileEvent(s *mark, r *ebpf.File) telemetry.Event {
 		gate = "unix"
 	case ebpf.OpPtrace:
 		name, gate, severity = telemetry.NameTamper, "ptrace", telemetry.Error
-	case ebpf.OpBPF, ebpf.OpMount, ebpf.OpUnmount, ebpf.OpModule:
+	case ebpf.OpBPF, ebpf.OpMount, ebpf.OpUnmount, ebpf.OpModule, ebpf.OpTerminal:
 		name, gate, severity = telemetry.NameTamper, "machine", telemetry.Error
 	}
 	ev, a := e.event(name, s, &r.Head)

@@ -47,7 +47,10 @@ var systemPaths = []string{
 // In a project: what is run or obeyed when its owner works in it. Codex keeps
 // .git, .agents, .codex and .aws from being written; of .git, Paddock keeps what
 // others run, so that an agent can commit.
-var projectPaths = []string{".git/hooks", ".git/config", ".git/config.worktree", ".agents", ".aws"}
+// A commondir in .git would have git take its configuration from elsewhere.
+var projectPaths = []string{
+	".git/hooks", ".git/config", ".git/config.worktree", ".git/commondir", ".git/modules/*/hooks", ".git/modules/*/config", ".agents", ".aws",
+}
 
 // Credentials, and what opens them.
 var secretPaths = []string{
@@ -87,14 +90,15 @@ var agentSecrets = map[string][]string{
 }
 
 // brokerPaths are sockets of services that start programs, or act otherwise, for
-// whoever asks: what they do belongs to no session. What an agent's own program
-// wants of a keyring or a notification it gets by the session's bus.
+// whoever asks: what they do belongs to no session. Nor may the agent's own program
+// reach them: a command can start it with code of its choice (NODE_OPTIONS,
+// LD_PRELOAD), and the user's bus starts services.
 var brokerPaths = []string{
 	"/run/docker.sock", "/run/containerd", "/run/podman", "/run/crio", "/run/buildkit", "/run/user/*/podman",
 	"/run/user/*/docker.sock", "/run/user/*/containerd-rootless", "/run/user/*/buildkit", "/run/snapd.socket", "/run/snapd-snap.socket",
 	"/run/libvirt", "/run/user/*/libvirt", "/var/lib/lxd/unix.socket", "/var/snap/lxd/common/lxd/unix.socket", "/var/lib/incus/unix.socket",
 	"/run/systemd/private", "/run/systemd/io.system.ManagedOOM", "/run/systemd/machine", "/run/user/*/systemd/private",
-	"/run/dbus/system_bus_socket", "/run/user/*/at-spi", "/run/pcscd",
+	"/run/dbus/system_bus_socket", "/run/user/*/bus", "/run/user/*/at-spi", "/run/pcscd",
 	"/tmp/.X11-unix", "/run/user/*/wayland-*", "/tmp/.ICE-unix", "/run/user/*/gnome-shell",
 	"/run/user/*/keyring", "/run/user/*/gnupg", "/run/user/*/gcr", "/run/user/*/openssh_agent", "/run/user/*/ssh-agent.socket", "/tmp/ssh-*",
 	"/tmp/tmux-*", "/run/user/*/tmux-*", "/run/screen", "/run/user/*/screen", "/tmp/emacs*", "/run/user/*/emacs",
@@ -127,6 +131,5 @@ func builtIn() []PathRule {
 		add(Unreadable, agent, agentSecrets[agent])
 	}
 	add(Broker, "", brokerPaths)
-	add(Broker, AnyAgent, []string{"/run/user/*/bus"})
 	return out
 }

@@ -207,3 +207,20 @@ func TestMoreLayersNarrow(t *testing.T) {
 		}
 	})
 }
+
+// What an agent's own program may do and what it starts may not is its own state
+// and its own credentials: nothing of another agent's, nothing of the system's, and
+// no service that would start programs.
+func TestAgentsOwnProgram(t *testing.T) {
+	for _, r := range (Boundary{Mode: WorkspaceWrite}).Rules() {
+		if r.Agent == "" {
+			continue
+		}
+		if r.Agent == AnyAgent || r.Kind == Broker || r.Kind == Writable {
+			t.Errorf("%+v", r)
+		}
+		if !slices.Contains(agentPaths[r.Agent], r.Text) && !slices.Contains(agentSecrets[r.Agent], r.Text) {
+			t.Errorf("%s is not %s's", r.Text, r.Agent)
+		}
+	}
+}

@@ -16,6 +16,12 @@
 #define S_IFCHR 0020000
 #define S_IFBLK 0060000
 #define READING_FIRMWARE 1
+/* asm-generic; FS_IOC_* are the same wherever long has 64 bits, but for 32-bit programs */
+#define TIOCSTI 0x5412
+#define TIOCLINUX 0x541C
+#define FS_IOC_SETFLAGS 0x40086602
+#define FS_IOC32_SETFLAGS 0x40046602
+#define FS_IOC_FSSETXATTR 0x401c5820
 
 /* ---- telling ------------------------------------------------------------ */
 
@@ -202,7 +208,7 @@ INLINE int refuse_mount(__u32 op)
 INLINE int refuse_attach(struct task_struct *child, unsigned int mode)
 {
 	struct walk w = {};
-	if (!(mode & PROC_ATTACH) || !begin_walk(&w))
+	if (!begin_walk(&w))
 		return 0;
 	__u32 target = child->tgid;
 	if (target == w.tgid)
@@ -210,8 +216,19 @@ INLINE int refuse_attach(struct task_struct *child, unsigned int mode)
 	struct proc *other = governed(target);
 	if (other && other->session == w.session)
 		return 0;
-	record_deed(&w, FILE_PTRACE, WHY_STRANGER, target);
+	/* Looking (its environment, its descriptors) is what ps and top do with
+	 * everybody: it is refused, and not told of. */
+	if (mode & PROC_ATTACH)
+		record_deed(&w, FILE_PTRACE, WHY_STRANGER, target);
 	return w.enforced ? -EPERM : 0;
+}
+
+/* What is put into a terminal, a shell outside of the session reads and runs. */
+INLINE int judge_ioctl(struct file *file, unsigned int cmd)
+{
+	if (cmd == FS_IOC_SETFLAGS || cmd == FS_IOC32_SETFLAGS || cmd == FS_IOC_FSSETXATTR)
+		return judge_file(file->f_path.dentry, WANT_WRITE, FILE_CHANGE);
+	return cmd == TIOCSTI || cmd == TIOCLINUX ? refuse_deed(FILE_TERMINAL, cmd) : 0;
 }
 
 #define SOCKET_DEPTH 16
@@ -231,7 +248,9 @@ INLINE int refuse_peer(struct sock *other)
 	__u32 why = WHY_UNKNOWN;
 
 	if (!d) {
-		__u32 tgid = BPF_CORE_READ(other, sk_peer_pid, numbers[0].nr);
+		/* Its number may be another's by now, if it has ended. */
+		struct pid *pid = BPF_CORE_READ(other, sk_peer_pid);
+		__u32 tgid = BPF_CORE_READ(pid, tasks[1].first) ? BPF_CORE_READ(pid, numbers[0].nr) : 0;
 		if (tgid && governed(tgid))
 			return 0;
 		record_deed(&w, FILE_CONNECT, WHY_STRANGER, tgid);
@@ -303,6 +322,9 @@ BOUND_HOOK(rmxattr, "inode_removexattr", CHANGE(d), struct dentry *d)
 BOUND_HOOK(rmxattr2, "inode_removexattr", CHANGE(d), void *map, struct dentry *d)
 BOUND_HOOK(setacl2, "inode_set_acl", CHANGE(d), void *map, struct dentry *d)
 BOUND_HOOK(rmacl2, "inode_remove_acl", CHANGE(d), void *map, struct dentry *d)
+
+BOUND_HOOK(ioctl, "file_ioctl", judge_ioctl(file, cmd), struct file *file, unsigned int cmd)
+BOUND_HOOK(ioctl32, "file_ioctl_compat", judge_ioctl(file, cmd), struct file *file, unsigned int cmd)
 
 BOUND_HOOK(mount, "sb_mount", refuse_mount(FILE_MOUNT), void *from)
 BOUND_HOOK(remount, "sb_remount", refuse_mount(FILE_MOUNT), void *sb)

@@ -39,6 +39,7 @@ enum file_op {
 	FILE_BPF = 11,
 	FILE_MODULE = 12,
 	FILE_PTRACE = 13,
+	FILE_TERMINAL = 14, /* input put into a terminal, as if it had been typed */
 };
 
 enum file_why {
@@ -67,7 +68,7 @@ struct file_record {
 	__u32 why;
 	__u32 enforced;
 	__u32 uid;
-	__u32 target; /* of FILE_PTRACE: the process; of FILE_BPF: the command */
+	__u32 target; /* of FILE_PTRACE and FILE_CONNECT: the process; else: the command */
 	__u32 rooted; /* the parts go up to the root of the file system */
 	__u32 pad;
 	__u8 parts[PATH_PARTS][PART_LEN];

@@ -231,8 +231,13 @@ struct upid {
 	int nr;
 };
 
+struct hlist_head {
+	void *first;
+};
+
 struct pid {
-	struct upid numbers[1]; /* the first: in the first pid namespace */
+	struct hlist_head tasks[4]; /* by kind; [1]: the thread group's leader */
+	struct upid numbers[1];     /* the first: in the first pid namespace */
 };
 
 struct sock {

@@ -57,6 +57,14 @@ var fileRows = []Row{
 		Why: "tools need their caches; `caches = false` takes them away",
 	},
 	{
+		ID: "F15", Attack: "a repository of its own below the project, whose configuration git runs for whoever goes there", Verdict: NotCovered,
+		Why: "without this nobody could clone; what lies in a project may be run by who works in it anyway",
+	},
+	{
+		ID: "F16", Attack: "names, sizes and times of what it may not read (stat, inotify)", Verdict: NotCovered,
+		Why: "only the content is kept, and lists of directories",
+	},
+	{
 		ID: "F14", Attack: "write in the agent's first milliseconds, before it is recognised", Verdict: NotCovered,
 		Why: "a process that may be an agent has no boundary until the daemon knows; only its own code runs then. Nothing it starts runs before",
 	},
@@ -75,13 +83,27 @@ var strangerRows = []Row{
 	},
 	{
 		ID: "A9", Attack: "ptrace, process_vm_writev, /proc/PID/mem", Hook: "ptrace_access_check", Verdict: Stopped,
-		Why:   "reading /proc/PID/environ of the same user's processes is not kept from it",
-		Tests: []string{"daemon/enforce TestBoundary/A9 ptrace", "daemon/enforce TestBoundary/A9 the memory of another"},
+		Why:   "looking (`/proc/PID/environ`, `/proc/PID/fd`) is refused without an event: ps does it with everybody",
+		Tests: []string{"daemon/enforce TestBoundary/A9 ptrace", "daemon/enforce TestBoundary/A9 the memory of another", "daemon/enforce TestBoundary/A9 the environment of another"},
 	},
 	{
 		ID: "A10", Attack: "pidfd_getfd, SCM_RIGHTS", Hook: "ptrace_access_check", Verdict: Partly,
 		Why:   "a descriptor that somebody outside sends on purpose is not judged",
 		Tests: []string{"daemon/enforce TestBoundary/A10 a descriptor of another"},
+	},
+	{
+		ID: "A14", Attack: "TIOCSTI: type into the terminal, for the shell outside to run", Hook: "file_ioctl", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/A14 input to the terminal"},
+	},
+	{
+		ID: "A15", Attack: "start the agent's own program with code of its choice (`NODE_OPTIONS`, `LD_PRELOAD`)", Verdict: Partly,
+		Hook:  "the agent's own program is bound like all else, but to its own state and credentials",
+		Why:   "what it gains is to write the agent's own state (`~/.claude`), and to read its token",
+		Tests: []string{"daemon/policy TestAgentsOwnProgram"},
+	},
+	{
+		ID: "A16", Attack: "kernel keyrings, shared memory, message queues of the same user", Verdict: NotCovered,
+		Why: "no hook of the boundary asks about them",
 	},
 }
 
