@@ -36,6 +36,8 @@ type boundary struct {
 	// kept are open files of file systems whose inodes have numbers only as long as
 	// somebody uses them (overlays).
 	kept []*os.File
+	// skipped are paths the daemon could not look at.
+	skipped []error
 }
 
 func (b *boundary) close() {
@@ -76,6 +78,7 @@ func newBoundary(k *ebpf.Kernel, b policy.Boundary, own []string, scanned map[st
 	}
 	var err error
 	out.bounds, out.kept, err = r.resolve()
+	out.skipped = r.skipped
 	return out, err
 }
 
@@ -141,7 +144,7 @@ func inHomes(pattern string, homes []string) []string {
 
 // refreshEvery is how often the paths of a boundary are looked up anew: services
 // come, and directories are made where there were none.
-const refreshEvery = 30 * time.Second
+const refreshEvery = 10 * time.Second
 
 // refreshBoundary puts what its paths lead to now into force, if that is anything
 // else. With scan, also what patterns with ** match.
@@ -184,6 +187,7 @@ type resolver struct {
 	names   []wanted
 	before  map[string][]string // what scans have found
 	scanned map[string][]string // what they find
+	skipped []error             // what could not be looked at
 }
 
 // wanted is a path, or a name in the directory at a path, and what is to hold.
@@ -334,10 +338,12 @@ func (r *resolver) identify(some []string, paths map[string]ebpf.InodeID) (kept 
 	for _, p := range some {
 		f, err := os.OpenFile(p, unix.O_PATH|unix.O_NOFOLLOW, 0)
 		if err != nil {
-			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.EACCES) {
-				continue // gone meanwhile, or a mount that lets nobody in but its owner
+			// Gone meanwhile; or a file system that lets nobody in but its owner, or is
+			// dead: the name in its directory is bound all the same.
+			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+				r.skipped = append(r.skipped, err)
 			}
-			return nil, fmt.Errorf("opening %s: %w", p, err)
+			continue
 		}
 		files = append(files, f)
 	}

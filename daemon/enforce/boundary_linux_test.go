@@ -51,6 +51,7 @@ func newBounded(t *testing.T) (*boundedMachine, bool) {
 	t.Helper()
 	b := &boundedMachine{machine: newMachine(t, "[paddock]\nmode = \"enforce\"\n")}
 	b.project, b.around = layOut(t, b.dir)
+	must(t, os.Mkdir(filepath.Join(b.dir, "own"), 0o755))
 	b.bound("")
 	must(t, b.Prove(t.Context()))
 	best := bestMechanism()
@@ -279,6 +280,7 @@ func (b *boundedMachine) modes(t *testing.T) {
 	tries := attempts{
 		"in": `echo x >new && echo done`, "out": `echo x >/srv/pdk-out && rm /srv/pdk-out && echo done`,
 		"tmp": `f=$(mktemp) && rm $f && echo done`, "secret": `cat $AROUND/secret/key >/dev/null && echo done`,
+		"own": `echo x >` + b.dir + `/own/file && echo done`, // Paddock's
 	}
 	for _, c := range []struct{ table, want string }{
 		{"mode = \"read-only\"\nunreadable = [\"AROUND/secret\"]\n", ""},
@@ -286,7 +288,7 @@ func (b *boundedMachine) modes(t *testing.T) {
 		{"mode = \"danger-full-access\"\nunreadable = [\"AROUND/secret\"]\n", "in out tmp"},
 		{"temporary = false\nproject = \"none\"\n", "secret"},
 		{"temporary = false\nprojects = [\"PROJECT\"]\n", "in secret"},
-		{"none", "in out tmp secret"},
+		{"none", "in out tmp secret own"},
 	} {
 		if c.table == "none" {
 			b.apply("[paddock]\nmode = \"enforce\"\n")
@@ -295,7 +297,7 @@ func (b *boundedMachine) modes(t *testing.T) {
 		}
 		out := b.all(true, tries)
 		var got []string
-		for _, name := range []string{"in", "out", "tmp", "secret"} {
+		for _, name := range []string{"in", "out", "tmp", "secret", "own"} {
 			if strings.Contains(out[name], "done") {
 				got = append(got, name)
 			}

@@ -182,6 +182,9 @@ func (e *Enforcer) install(g *generation) error {
 	if g.boundary, err = newBoundary(e.Kernel, g.limits, e.own(), nil); err != nil {
 		return fmt.Errorf("looking for the paths of the boundary: %w", err)
 	}
+	for _, err := range g.boundary.skipped {
+		e.Log.Warn("a path of the boundary cannot be looked at: its name is bound, links to it from elsewhere are not", "error", err)
+	}
 	if err := e.canary.identify(e.Kernel); err != nil {
 		return err
 	}

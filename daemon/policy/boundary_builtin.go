@@ -12,9 +12,10 @@ var temporaryPaths = []string{"/tmp", "/var/tmp", "/dev/shm"}
 // of them lie files that hold credentials or are run by others; so they are named
 // one by one and never as a whole ~/.cargo or ~/.local.
 var cachePaths = []string{
-	"~/.cache", "~/.npm/_cacache", "~/.npm/_logs", "~/.npm/_npx", "~/go/pkg",
-	"~/.cargo/registry", "~/.cargo/git", "~/.gradle/caches", "~/.gradle/daemon", "~/.m2/repository",
-	"~/.nuget/packages", "~/.local/share/pnpm/store", "~/.yarn/berry/cache", "~/.bun/install/cache", "~/.ivy2/cache",
+	"~/.cache", "~/.npm", "~/go/pkg", "~/.cargo/registry", "~/.cargo/git", "~/.cargo/.package-cache", "~/.cargo/.package-cache-mutate",
+	"~/.cargo/.global-cache", "~/.gradle/caches", "~/.gradle/daemon", "~/.gradle/native", "~/.gradle/notifications", "~/.gradle/workers",
+	"~/.gradle/wrapper", "~/.gradle/.tmp", "~/.m2/repository", "~/.m2/wrapper", "~/.nuget/packages", "~/.local/share/pnpm/store",
+	"~/.yarn/berry/cache", "~/.bun/install/cache", "~/.ivy2/cache",
 }
 
 // What another program runs or obeys later, outside of the session: in a home

@@ -131,7 +131,7 @@ var paddockRows = []Row{
 	},
 	{
 		ID: "P7", Attack: "edit requirements, managed configuration, Paddock's files", Hook: boundary + ", in every mode", Core: "root's files; a file that is not locked is an incident", Verdict: Stopped,
-		Tests: []string{"tests/e2e TestRequirementsBreak"},
+		Tests: []string{"daemon/enforce TestBoundary/modes", "tests/e2e TestRequirementsBreak"},
 	},
 	{
 		ID: "P10", Attack: "an empty or broken source of requirements", Hook: "last known good, else the strictest", Core: "the same", Verdict: Stopped,
