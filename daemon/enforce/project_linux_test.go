@@ -3,6 +3,7 @@
 package enforce
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/ebpf"
 )
 
 // The project is found by where the session began, and nothing an agent can leave
@@ -117,8 +119,13 @@ broken
 		dev          uint32
 		inside, want string
 	}{
-		{25, "/a/b", "/tmp/a/b"}, {25, "/", "/tmp"}, {259<<20 | 2, "/etc/x", "/etc/x"}, {8<<20 | 1, "/sub/a", "/data/a"},
-		{8<<20 | 1, "/other/a", ""}, {8<<20 | 1, "/subway", ""}, {7, "/a", ""},
+		{25, "/a/b", "/tmp/a/b"},
+		{25, "/", "/tmp"},
+		{259<<20 | 2, "/etc/x", "/etc/x"},
+		{8<<20 | 1, "/sub/a", "/data/a"},
+		{8<<20 | 1, "/other/a", ""},
+		{8<<20 | 1, "/subway", ""},
+		{7, "/a", ""},
 	} {
 		if got := pathOn(all, c.dev, c.inside); got != c.want {
 			t.Errorf("%d %s: %q, want %q", c.dev, c.inside, got, c.want)
@@ -137,4 +144,38 @@ func FuzzMounts(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Whoever makes a link where a cache is to be gets no place to write to behind it.
+func TestLinksLeadNowhere(t *testing.T) {
+	top := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(top, "home/.cargo"), 0o755))
+	must(t, os.MkdirAll(filepath.Join(top, "private"), 0o755))
+	must(t, os.Symlink(filepath.Join(top, "private"), filepath.Join(top, "home/.cache")))
+	must(t, os.Symlink(filepath.Join(top, "private"), filepath.Join(top, "home/.npm")))
+	for path, want := range map[string]string{
+		"home/.cache":          "[] []",
+		"home/.npm/_cacache":   "[] []",
+		"home/.cargo/registry": "[] [home/.cargo registry]",
+		"home/.cargo":          "[home/.cargo] []",
+		"home/.m2/repository":  "[] [home .m2]",
+	} {
+		r := &resolver{}
+		r.add(filepath.Join(top, path), ebpf.Bound{Flags: ebpf.BoundWrite})
+		var files, names []string
+		for _, w := range r.files {
+			files = append(files, strings.TrimPrefix(w.path, top+"/"))
+		}
+		for _, w := range r.names {
+			names = append(names, strings.TrimPrefix(w.path, top+"/"), w.name)
+		}
+		if got := fmt.Sprint(files, " ", names); got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+	r := &resolver{}
+	r.add(filepath.Join(top, "home/.cache"), ebpf.Bound{Flags: ebpf.BoundUnreadable})
+	if len(r.files) == 0 || r.files[0].path != filepath.Join(top, "private") {
+		t.Errorf("what is unreadable is not followed: %+v", r.files)
+	}
 }
