@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 )
 
-// managed are where requirements and the managed configuration of agents lie, and
+// manages are where requirements and the managed configuration of agents lie, and
 // what starts Paddock: below Config.Root.
-var managed = []string{
+var manages = []string{
 	"/etc/paddock", "/etc/codex", "/etc/claude-code", "/etc/gemini-cli", "/etc/opencode", "/etc/cursor",
 	"/etc/systemd/system/paddock.service", "/etc/systemd/system/paddock.service.d", "/etc/systemd/user/paddock-companion.service",
 	"/usr/lib/systemd/system/paddock.service", "/lib/systemd/system/paddock.service", "/usr/lib/systemd/user/paddock-companion.service",
@@ -19,7 +19,7 @@ var managed = []string{
 // it and the agents what to do.
 func (d *Daemon) own() []string {
 	out := []string{d.config.StateDir, d.config.RunDir}
-	for _, p := range managed {
+	for _, p := range manages {
 		out = append(out, filepath.Join(d.config.Root, p))
 	}
 	if self, err := os.Executable(); err == nil {
