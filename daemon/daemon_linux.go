@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -75,6 +76,7 @@ const stopLimit = 5 * time.Second
 // one sentence with what to do.
 func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	d.started = time.Now()
+	debug.SetMemoryLimit(MemoryLimit)
 	d.comeFirst()
 	if err := ebpf.Check(d.kernelOptions()); err != nil {
 		return err
@@ -104,7 +106,7 @@ func (d *Daemon) up(ctx context.Context) error {
 	if d.store, err = telemetry.Open(ctx, filepath.Join(c.StateDir, "events"), telemetry.Options{}); err != nil {
 		return err
 	}
-	d.record(d.startEvent())
+	d.record(append(d.killedEvent(ctx), d.startEvent())...)
 	profiles, err := d.profiles()
 	if err != nil {
 		return err

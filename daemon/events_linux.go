@@ -3,7 +3,9 @@
 package daemon
 
 import (
+	"context"
 	"os"
+	"time"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
@@ -24,6 +26,18 @@ func (d *Daemon) startEvent() telemetry.Event {
 	return telemetry.Event{Name: telemetry.NameDaemonStart, Severity: telemetry.Info, Attrs: map[string]any{
 		telemetry.AttrVersion: d.config.Version, telemetry.AttrProcessPID: int64(os.Getpid()),
 	}}
+}
+
+// killedEvent tells of what the daemon before may have taken from the kernel and
+// not stored, if it did not stop in order.
+func (d *Daemon) killedEvent(ctx context.Context) []telemetry.Event {
+	last, err := d.store.Query(ctx, telemetry.Query{Newest: true, Limit: 1})
+	if err != nil || len(last) == 0 || last[0].Name == telemetry.NameDaemonStop {
+		return nil
+	}
+	return []telemetry.Event{{Name: telemetry.NameTelemetryGap, Severity: telemetry.Warn, Attrs: map[string]any{
+		telemetry.AttrGapCause: telemetry.GapKilled, telemetry.AttrGapFrom: last[0].Time.UTC().Format(time.RFC3339Nano),
+	}}}
 }
 
 func (d *Daemon) stopEvent() telemetry.Event {

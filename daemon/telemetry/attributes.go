@@ -132,5 +132,6 @@ const (
 	GapSlow     = "store_slow"     // more came than the disk takes, and there was no room left to wait
 	GapDamage   = "store_damaged"  // the database was damaged, and set aside
 	GapRejected = "sink_rejected"  // the sink will not take them, however often they are sent
+	GapKilled   = "daemon_killed"  // Paddock ended without stopping: what it held in memory is gone
 	GapOverrun  = "reader_overrun" // removed before somebody who follows had read them; never stored
 )

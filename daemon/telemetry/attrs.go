@@ -4,7 +4,6 @@ package telemetry
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -302,55 +301,4 @@ func appendString(b []byte, s string) []byte {
 	}
 	b = append(b, s[start:]...)
 	return append(b, '"')
-}
-
-// parseAttrs reads what appendAttrs wrote; nothing gives no attributes. A value
-// of any other type is an error.
-func parseAttrs(b []byte) (map[string]any, error) {
-	if len(b) == 0 {
-		return nil, nil
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	var raw map[string]any
-	if err := d.Decode(&raw); err != nil {
-		return nil, fmt.Errorf("attributes: %w", err)
-	}
-	if d.More() {
-		return nil, fmt.Errorf("attributes: something follows the object")
-	}
-	for key, value := range raw {
-		v, err := parseValue(value)
-		if err != nil {
-			return nil, fmt.Errorf("attribute %q: %w", key, err)
-		}
-		raw[key] = v
-	}
-	if len(raw) == 0 {
-		return nil, nil
-	}
-	return raw, nil
-}
-
-func parseValue(value any) (any, error) {
-	switch v := value.(type) {
-	case string, bool:
-		return v, nil
-	case json.Number:
-		if strings.ContainsAny(v.String(), ".eE") {
-			return v.Float64()
-		}
-		return v.Int64()
-	case []any:
-		list := make([]string, len(v))
-		for i, element := range v {
-			s, ok := element.(string)
-			if !ok {
-				return nil, fmt.Errorf("element %d of the list is %v, not a string", i, element)
-			}
-			list[i] = s
-		}
-		return list, nil
-	}
-	return nil, fmt.Errorf("%v is no string, number, boolean or list of strings", value)
 }

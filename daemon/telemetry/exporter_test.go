@@ -27,13 +27,13 @@ func sequence(from, to int64) []int64 {
 func TestExportInOrder(t *testing.T) {
 	sink := newSinkServer(t)
 	s := openStore(t, t.TempDir(), Options{})
-	record(t, s, numbered(1, 1200)...)
+	record(t, s, numbered(1, 4200)...)
 	startExporter(t, s, ExporterOptions{Sink: SinkConfig{Endpoint: sink.URL + "/"}})
-	waitFor(t, s, "the backlog", exported(1200))
-	record(t, s, numbered(1201, 1210)...)
-	waitFor(t, s, "what came later", exported(1210))
+	waitFor(t, s, "the backlog", exported(4200))
+	record(t, s, numbered(4201, 4210)...)
+	waitFor(t, s, "what came later", exported(4210))
 	got, requests := sink.got()
-	if diff := cmp.Diff(sequence(1, 1210), got); diff != "" {
+	if diff := cmp.Diff(sequence(1, 4210), got); diff != "" {
 		t.Errorf("order or number is wrong: %s", diff)
 	}
 	if requests < 4 {

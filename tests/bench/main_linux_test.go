@@ -22,6 +22,8 @@ const (
 	roleWorker   = "bench-worker" // measures; see worker
 	roleProfiled = "daemon"       // stands in for paddock, with a CPU profile; see profileEnv
 	roleHelper   = "helper"
+
+	roleTelemetry = "bench-telemetry" // the store and the export by themselves; see measureTelemetry
 )
 
 // profileEnv names a file: the storms' daemon is then this binary, and leaves a
@@ -35,6 +37,8 @@ func TestMain(m *testing.M) {
 			os.Exit(work(os.Stdin, os.Stdout))
 		case rig.Role:
 			os.Exit(rig.Main(os.Args[2]))
+		case roleTelemetry:
+			os.Exit(telemetryMain(os.Args[2:]))
 		case roleProfiled, roleHelper:
 			os.Exit(profiled(os.Args[1:]))
 		}
@@ -47,6 +51,7 @@ func TestBench(t *testing.T) {
 	if thorough() {
 		comeFirst(t)
 	}
+	t.Run("telemetry", testTelemetry)
 	t.Run("cost", func(t *testing.T) { testCost(t, binary) })
 	t.Run("approval", func(t *testing.T) { testApproval(t, binary) })
 	t.Run("hook", func(t *testing.T) { testHook(t, binary) })
