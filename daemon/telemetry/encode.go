@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-
-	"google.golang.org/protobuf/proto"
 )
 
 // encoder writes a batch of events as a sink wants them.
@@ -15,14 +13,6 @@ type encoder func(resource map[string]any, events []Event) ([]byte, error)
 
 var encoders = map[Format]encoder{
 	FormatOTLP: encodeOTLP, FormatNDJSON: encodeNDJSON, FormatHEC: encodeHEC, FormatOCSF: encodeOCSF,
-}
-
-func encodeOTLP(resource map[string]any, events []Event) ([]byte, error) {
-	body, err := proto.Marshal(request(resource, events))
-	if err != nil {
-		return nil, fmt.Errorf("it cannot be written as OTLP: %w", err)
-	}
-	return body, nil
 }
 
 // encodeNDJSON writes what `paddock events --json` shows, and whose it is.
