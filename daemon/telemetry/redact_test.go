@@ -222,6 +222,27 @@ func TestPolicyOfRedaction(t *testing.T) {
 	}
 }
 
+// A prompt that nobody asked for is nowhere on the disk, under whatever name an
+// agent has it; that it was there, and the same as another one, is.
+func TestPromptsAreLeftOut(t *testing.T) {
+	s := openStore(t, t.TempDir(), Options{})
+	s.Redact(Redaction{Omit: []Content{Prompts, Outputs, Arguments}})
+	const text = "please-look-at-the-payroll"
+	for _, name := range []string{AttrPrompt, "gen_ai.input.messages", AttrToolArguments, AttrToolOutput} {
+		record(t, s, Event{Name: NameAgentPrompt, Attrs: map[string]any{name: text, AttrPromptLength: len(text)}})
+	}
+	for _, suffix := range parts {
+		data, err := os.ReadFile(s.path + suffix)
+		if err == nil && bytes.Contains(data, []byte(text)) {
+			t.Errorf("the prompt is in %s", s.path+suffix)
+		}
+	}
+	got := query(t, s, Query{})[0].Attrs
+	if p, _ := got[AttrPrompt].(string); !strings.HasPrefix(p, "[redacted:prompts:") || got[AttrPromptLength] != int64(len(text)) {
+		t.Errorf("kept is %v", got)
+	}
+}
+
 // Text that is made to be slow is not.
 func TestRedactionIsLinear(t *testing.T) {
 	r := testRedactor()

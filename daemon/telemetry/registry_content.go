@@ -6,6 +6,16 @@ package telemetry
 // store as a whole.
 var contents = map[string]Content{
 	AttrProcessCommandArgs: Commands,
+	AttrPrompt:             Prompts,
+	AttrToolArguments:      Arguments,
+	AttrToolOutput:         Outputs,
+	AttrHookMessage:        Outputs,
+	AttrReviewRationale:    Outputs,
+
+	// As OpenTelemetry and agents call them, where they are kept under that name.
+	"prompt": Prompts, "user_prompt": Prompts, "gen_ai.input.messages": Prompts, "gen_ai.system_instructions": Prompts, "gen_ai.prompt": Prompts,
+	"response": Outputs, "output": Outputs, "gen_ai.output.messages": Outputs, "gen_ai.completion": Outputs, "response_text": Outputs,
+	"arguments": Arguments, "function_args": Arguments, "tool_input": Arguments, "tool_parameters": Arguments,
 }
 
 // opaque are attributes whose values Paddock makes up itself, or that are names
@@ -17,6 +27,7 @@ var opaque = map[string]bool{
 	AttrPolicyProvenance: true, AttrNetworkTransport: true, AttrNetworkType: true, AttrDestinationAddress: true,
 	AttrSocketKind: true, AttrGapCause: true, AttrGapFrom: true, AttrGapTo: true, AttrGapSink: true, AttrProcessOwner: true,
 	AttrDecisionCause: true, AttrNameLearned: true, AttrProtocol: true, AttrHTTPMethod: true,
+	AttrTurnID: true, AttrSenderToolCall: true, AttrTraceID: true, AttrSpanID: true, AttrParentSpanID: true,
 	AttrEscaped: true, AttrTruncated: true, AttrConverted: true, AttrRedacted: true,
 }
 
