@@ -33,7 +33,7 @@ func (m *machine) said(name, attributes string) string {
 // What an agent says of itself, and what the kernel saw, become one story; what
 // others say does not.
 func TestWhy(t *testing.T) {
-	m := newMachine(t, "[paddock]\nmode = \"enforce\"\n[rules]\nprefix_rules = [{ pattern = [{ token = \"ls\" }], decision = \"forbidden\", justification = \"not here\" }]\n")
+	m := newMachine(t, "[paddock]\nmode = \"enforce\"\ntelemetry.prompts = \"record\"\n[rules]\nprefix_rules = [{ pattern = [{ token = \"ls\" }], decision = \"forbidden\", justification = \"not here\" }]\n")
 	m.more = []string{"--otlp-address", "127.0.0.1:0"}
 	m.start()
 	prompt := m.said("codex.user_prompt", "conversation.id=thread-1;prompt=list my files;prompt_length=13")

@@ -109,6 +109,8 @@ func (s *Story) doubt(a *Account, anchor telemetry.Event) {
 		say("No prompt is recorded: the agent sends no telemetry to Paddock, or did not before this.")
 	case s.Prompt == nil:
 		say("No recorded prompt came before this.")
+	case strings.HasPrefix(s.Prompt.Text, "[redacted:prompts:"):
+		say("The text of the prompt is not kept: the requirements leave prompts out ([paddock.telemetry] prompts).")
 	case s.Prompt.Text == "" || s.Prompt.Text == "[REDACTED]":
 		say("The text of the prompt was not recorded: log_user_prompt is off.")
 	}
