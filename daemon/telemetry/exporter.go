@@ -30,8 +30,8 @@ type ExporterOptions struct {
 
 // Limits of one request.
 const (
-	batchEvents = 2048
-	batchBytes  = 2 << 20
+	batchEvents = 512
+	batchBytes  = 1 << 20
 )
 
 const (
