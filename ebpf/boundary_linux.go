@@ -37,7 +37,8 @@ const (
 	BoundAgent      = BoundFlags(kernelBoundFlagBOUND_AGENT)  // the agent's own program may nevertheless
 	BoundPinned     = BoundFlags(kernelBoundFlagBOUND_PINNED) // may be neither renamed nor removed
 	BoundNames      = BoundFlags(kernelBoundFlagBOUND_NAMES)  // a directory with names in Bounds.Names
-	BoundOurs       = BoundFlags(kernelBoundFlagBOUND_OURS)   // in every mode
+	BoundOurs       = BoundFlags(kernelBoundFlagBOUND_OURS)   // protected in every mode
+	BoundFixed      = BoundFlags(kernelBoundFlagBOUND_FIXED)  // pinned in every mode
 )
 
 // Bound is what holds for a file, or for a name in a directory. Agent is a number
@@ -76,8 +77,20 @@ func (b *Bounds) AddName(n BoundName, bound Bound) {
 		b.Names = map[BoundName]Bound{}
 	}
 	b.Names[n] = joined(b.Names[n], bound)
-	b.Add(n.Dir, Bound{Flags: BoundNames | BoundPinned | bound.Flags&BoundOurs})
+	b.Add(n.Dir, Bound{Flags: BoundNames | pins(bound)})
 }
+
+// pins is what holds for a directory in which something is bound.
+func pins(bound Bound) BoundFlags {
+	if bound.Flags&BoundOurs != 0 {
+		return BoundPinned | BoundFixed
+	}
+	return BoundPinned
+}
+
+// Above is what holds for every directory on the way to something bound: whoever
+// could put another one into its place would have another file there.
+func Above(bound Bound) Bound { return Bound{Flags: pins(bound)} }
 
 // joined fails closed: what one of two forbids to everybody, the other does not
 // give back to an agent.

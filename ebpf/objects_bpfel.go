@@ -39,6 +39,7 @@ const (
 	kernelBoundFlagBOUND_PINNED     kernelBoundFlag = 32
 	kernelBoundFlagBOUND_NAMES      kernelBoundFlag = 64
 	kernelBoundFlagBOUND_OURS       kernelBoundFlag = 128
+	kernelBoundFlagBOUND_FIXED      kernelBoundFlag = 256
 )
 
 type kernelBoundKey struct {

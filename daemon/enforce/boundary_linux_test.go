@@ -285,7 +285,8 @@ func (b *boundedMachine) modes(t *testing.T) {
 	for _, c := range []struct{ table, want string }{
 		{"mode = \"read-only\"\nunreadable = [\"AROUND/secret\"]\n", ""},
 		{"unreadable = [\"AROUND/secret\"]\n", "in tmp"},
-		{"mode = \"danger-full-access\"\nunreadable = [\"AROUND/secret\"]\n", "in out tmp"},
+		// What is Paddock's own lies in the protected directory, and protects nothing else of it.
+		{"mode = \"danger-full-access\"\nunreadable = [\"AROUND/secret\"]\nprotected = [\"" + b.dir + "\"]\n", "in out tmp"},
 		{"temporary = false\nproject = \"none\"\n", "secret"},
 		{"temporary = false\nprojects = [\"PROJECT\"]\n", "in secret"},
 		{"none", "in out tmp secret own"},

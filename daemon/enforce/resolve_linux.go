@@ -106,7 +106,7 @@ func (r *resolver) exact(path string, bound ebpf.Bound) {
 	}
 	// Whoever could put another directory into the way would have another file there.
 	for ; dir != "/"; dir = filepath.Dir(dir) {
-		r.files = append(r.files, wanted{path: dir, bound: ebpf.Bound{Flags: ebpf.BoundPinned | bound.Flags&ebpf.BoundOurs}})
+		r.files = append(r.files, wanted{path: dir, bound: ebpf.Above(bound)})
 	}
 }
 

@@ -22,7 +22,8 @@ enum bound_flag {
 	BOUND_AGENT = 16,  /* the agent's own program may write, read, connect */
 	BOUND_PINNED = 32, /* may be neither renamed nor removed: what it holds is protected */
 	BOUND_NAMES = 64,  /* some names in this directory are bound */
-	BOUND_OURS = 128,  /* holds in every mode */
+	BOUND_OURS = 128,  /* protected in every mode */
+	BOUND_FIXED = 256, /* pinned in every mode */
 };
 
 enum file_op {
@@ -172,7 +173,7 @@ struct walk {
 	struct proc *proc;
 	__u64 session;
 	__u64 zero;
-	__u64 drop;  /* flags that do not count in this mode, unless they are ours */
+	__u64 drop;  /* flags that do not count in this mode */
 	__u64 agent; /* number of the session's agent */
 	__u64 own;   /* 1: the agent's own program */
 	__u32 mode;
@@ -198,7 +199,7 @@ INLINE __u64 is_zero(__u64 v)
 INLINE __u64 flags_of(__u64 f)
 {
 	asm volatile("" : "+r"(f));
-	return f & 0xff;
+	return f & 0x1ff;
 }
 
 INLINE bool begin_walk(struct walk *w)
@@ -241,11 +242,13 @@ INLINE __u64 means(const struct walk *w, const struct bound *b)
 {
 	__u64 f = b->flags;
 	__u64 agent = b->agent;
-	__u64 ours = mask_of(f >> 7);                          /* BOUND_OURS */
+	__u64 ours = mask_of(f >> 7) & BOUND_PROTECTED; /* BOUND_OURS */
+	__u64 fixed = mask_of(f >> 8) & BOUND_PINNED;   /* BOUND_FIXED */
 	__u64 theirs = is_zero(agent) | is_zero(agent ^ w->agent);
-	__u64 own = mask_of(w->own & (f >> 4) & theirs);       /* BOUND_AGENT */
+	__u64 own = mask_of(w->own & (f >> 4) & theirs); /* BOUND_AGENT */
 
-	f &= ~(w->drop & ~ours);
+	/* Flags of their own: what else is said of the same directory is none of theirs. */
+	f = (f & ~w->drop) | ours | fixed;
 	f &= ~((BOUND_PROTECTED | BOUND_UNREADABLE | BOUND_BROKER) & own);
 	return flags_of(f | (BOUND_WRITE & own));
 }
