@@ -18,8 +18,9 @@ type asker struct {
 
 var _ egress.Asker = asker{}
 
-// Ask waits for a person's answer. An answer of scope always is remembered here, and
-// for the network is one for the session: the next one asks again, and is told.
+// Ask waits for a person's answer. For the network each answer is for once: the queue
+// remembers those of a wider scope and gives them again at once, until somebody
+// revokes them.
 func (a asker) Ask(ctx context.Context, u egress.Unfamiliar) (egress.Answer, error) {
 	q := approval.Question{
 		Kind: approval.Connection, Session: u.Flow.Session, Agent: u.Flow.Agent, UID: u.Flow.UID,
@@ -39,9 +40,6 @@ func (a asker) Ask(ctx context.Context, u egress.Unfamiliar) (egress.Answer, err
 	answer := egress.Answer{Allow: out.Allow, By: out.Decider()}
 	if given := out.Approval.Answer; given != nil {
 		answer.Reason = given.Reason
-		if out.Allow && given.Scope != approval.Once {
-			answer.Scope = egress.ForSession
-		}
 	}
 	return answer, nil
 }

@@ -54,13 +54,24 @@ func TestUnfamiliarHostIsAsked(t *testing.T) {
 	if _, err := q.Answer(a.ID, approval.Answerer{UID: 1000, User: "alice", By: approval.ByTerminal}, approval.Reply{Allow: true, Scope: approval.Session}); err != nil {
 		t.Fatal(err)
 	}
-	if r := <-done; r.err != nil || !r.Allow || r.Scope != egress.ForSession || r.By != "alice (terminal)" {
+	if r := <-done; r.err != nil || !r.Allow || r.Scope != egress.Once || r.By != "alice (terminal)" {
 		t.Errorf("the answer: %+v", r)
 	}
 	if r := <-begin(t.Context(), u); !r.Allow {
 		t.Errorf("allowed for the session, and asked again: %+v", r)
 	}
 	next() // that the first one is over
+	if err := q.Revoke(approval.Viewer{}, q.Grants(approval.Viewer{})[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	revoked, end := context.WithCancelCause(t.Context())
+	done = begin(revoked, u)
+	next() // that it is asked about again
+	end(egress.ErrClientsGone)
+	if r := <-done; r.Allow {
+		t.Errorf("revoked, and allowed: %+v", r)
+	}
+	next()
 
 	u.Port = 22
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -23,7 +23,7 @@ flock 9
 #   polkitd                              proof that a person is there
 packages=(ca-certificates clang-14 llvm-14 libbpf-dev qemu-system-x86 cpio kmod xz-utils
 	systemd dbus libpam-systemd busybox-static bubblewrap iproute2 git
-	xvfb xdotool dunst notification-daemon polkitd)
+	xvfb xdotool dunst notification-daemon polkitd tinyproxy-bin)
 # Debian's own npm pulls in 300 packages: leave a node alone that somebody has installed already.
 command -v npm >/dev/null || packages+=(nodejs npm)
 
