@@ -470,9 +470,9 @@ func TestReview(t *testing.T) {
 	}{
 		"cat": {command("s", "cat", "/etc/hosts"), true}, "rm": {command("s", "rm", "x"), false}, "git": {command("s", "git", "log"), false},
 		"a rule for people": {human, false}, "an agent's own cat": {own, false}, "rm as cat": {disguised, false}, "sudo cat": {command("s", "sudo", "cat"), false},
-		"npm": {connection("registry.npmjs.org", 443), true}, "npm in the clear": {connection("registry.npmjs.org", 80), false},
-		"below npm": {connection("registry.npmjs.org.evil.example", 443), false},
-		"inside":    {file("/p/src/x"), true}, "outside": {file("/p/../etc/x"), false}, "beside": {file("/pp/x"), false}, "hooks": {file("/p/.git/hooks/x"), false},
+		"rust": {connection("index.crates.io", 443), true}, "rust in the clear": {connection("index.crates.io", 80), false},
+		"below rust": {connection("index.crates.io.evil.example", 443), false}, "another of theirs": {connection("paste.ubuntu.com", 443), false},
+		"inside": {file("/p/src/x"), true}, "outside": {file("/p/../etc/x"), false}, "beside": {file("/pp/x"), false}, "hooks": {file("/p/.git/hooks/x"), false},
 	} {
 		out, ticket := q.Ask(test.q, func(Outcome) {})
 		if out.Allow != test.want || (ticket == nil) != test.want || test.want && (out.Approval.Answer.By != ByReview || out.Approval.Answer.Reason == "") {

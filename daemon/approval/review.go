@@ -55,7 +55,7 @@ func (Deterministic) Review(a *Approval, classes []string) (Review, bool) {
 		case ReviewReadOnly:
 			reason = readOnly(a)
 		case ReviewRegistries:
-			if a.Kind == Connection && a.Port == 443 && registries[strings.ToLower(strings.TrimSuffix(a.Host, "."))] {
+			if a.Kind == Connection && a.Port == 443 && isRegistry(a.Host) {
 				reason = a.Host + " is a public package registry"
 			}
 		case ReviewProject:
@@ -95,10 +95,22 @@ func readOnly(a *Approval) string {
 	return ""
 }
 
-var registries = setOf(`registry.npmjs.org registry.yarnpkg.com pypi.org files.pythonhosted.org crates.io static.crates.io
-	index.crates.io proxy.golang.org sum.golang.org rubygems.org index.rubygems.org repo.maven.apache.org repo1.maven.org
-	plugins.gradle.org api.nuget.org packagist.org repo.packagist.org hex.pm repo.hex.pm deb.debian.org security.debian.org
-	archive.ubuntu.com security.ubuntu.com dl-cdn.alpinelinux.org`)
+// registries are public package registries: domains, each with the names below it that
+// serve packages. Other names of the same domain may take what anybody uploads.
+var registries = map[string]map[string]bool{
+	"npmjs.org": setOf("registry"), "yarnpkg.com": setOf("registry"),
+	"pypi.org": setOf("@"), "pythonhosted.org": setOf("files"),
+	"crates.io": setOf("@ static index"), "golang.org": setOf("proxy sum"), "rubygems.org": setOf("@ index"),
+	"maven.apache.org": setOf("repo"), "maven.org": setOf("repo1"), "gradle.org": setOf("plugins"),
+	"nuget.org": setOf("api"), "packagist.org": setOf("@ repo"), "hex.pm": setOf("@ repo"),
+	"debian.org": setOf("deb security"), "ubuntu.com": setOf("archive security"), "alpinelinux.org": setOf("dl-cdn"),
+}
+
+func isRegistry(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	name, domain, _ := strings.Cut(host, ".")
+	return registries[host]["@"] || name != "@" && registries[domain][name]
+}
 
 // inside reports whether a path, as it is written, lies below a directory.
 func inside(dir, path string) bool {

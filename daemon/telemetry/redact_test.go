@@ -42,7 +42,7 @@ func leaks() []struct{ kind, text, secret string } {
 		{"jwt", "session %", jwt},
 		{"private-key", "echo '%' > key.pem", pem},
 		{"private-key", "cut off: %", "-----BEGIN " + "OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA" + letters},
-		{"npm-token", "//registry.npmjs.org/:x=%", "np" + "m_" + letters[:36]},
+		{"npm-token", "//npm.example.com/:x=%", "np" + "m_" + letters[:36]},
 		{"pypi-token", "twine upload -p %", "py" + "pi-AgEIcHlwaS5vcmc" + letters[:60]},
 		{"stripe-key", "%", "sk" + "_live_" + letters[:24]},
 		{"vault-token", "vault login %", "hv" + "s." + letters[:24]},
