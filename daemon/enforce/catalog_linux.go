@@ -280,8 +280,9 @@ func (c *catalog) learn(rules *policy.Rules, f named, id ebpf.FileID, old *catal
 	}
 	// By its path as well: a rule may allow the file there and no other of its name.
 	d, v, whatever := rules.Program([]string{f.name, f.file.Name()})
-	if !whatever || d == policy.Allow && v.Matched {
-		// Its other paths are no reason to refuse the file: at this one it may run.
+	if !whatever || d != policy.Forbidden {
+		// Its other paths are no reason to refuse the file: at this one it may run, if
+		// only after a question.
 		c.spared[inode] = true
 		if was, ok := c.verdicts[inode]; ok && !was.verdict.Matched {
 			delete(c.deny, inode)
@@ -289,7 +290,7 @@ func (c *catalog) learn(rules *policy.Rules, f named, id ebpf.FileID, old *catal
 		}
 		return
 	}
-	if d != policy.Allow && (v.Matched || !c.spared[inode]) {
+	if v.Matched || !c.spared[inode] {
 		c.deny[inode] = 1
 		c.verdicts[inode] = denial{f.name, v}
 	}
