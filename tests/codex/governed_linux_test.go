@@ -29,7 +29,7 @@ func TestUnderPaddock(t *testing.T) {
 	// One kernel: what differs between them is tried by the attacks of tests/vm.
 	cfg := vm.Kernels(t)[0]
 	cfg.Timeout = 8 * time.Minute
-	vm.RunTests(t, cfg, "./tests/codex", "^TestGoverned$")
+	vm.RunTests(t, cfg, "./tests/codex", "^TestGoverned(Boundary)?$")
 }
 
 // binary is where TestUnderPaddock leaves the program for the guest.
@@ -47,7 +47,7 @@ func TestGoverned(t *testing.T) {
 	if os.Getenv("PADDOCK_VM") == "" {
 		return // not a skip: TestUnderPaddock runs it where it can run
 	}
-	paddock := startPaddock(t)
+	paddock := startPaddock(t, ForbidLs+"[paddock]\nmode = \"enforce\"\n")
 	// On the file system of /usr/bin, for the hard link.
 	t.Setenv("TMPDIR", "/var/tmp")
 	dir := t.TempDir()
@@ -65,12 +65,11 @@ func TestGoverned(t *testing.T) {
 }
 
 // startPaddock starts the daemon with everything where it belongs.
-func startPaddock(t *testing.T) string {
+func startPaddock(t *testing.T, requirements string) string {
 	t.Helper()
 	if err := os.MkdirAll("/etc/paddock", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	requirements := ForbidLs + "[paddock]\nmode = \"enforce\"\n"
 	if err := os.WriteFile("/etc/paddock/requirements.toml", []byte(requirements), 0o644); err != nil {
 		t.Fatal(err)
 	}
