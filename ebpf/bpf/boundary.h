@@ -303,11 +303,13 @@ INLINE int refuse_peer(struct sock *other)
 
 BOUND_HOOK(open, "file_open", judge_open(file), struct file *file)
 BOUND_HOOK(create, "inode_create", judge_file(d, WANT_WRITE | WANT_PLACE, FILE_CREATE), void *dir, struct dentry *d)
-BOUND_HOOK(mkdir, "inode_mkdir", judge_file(d, WANT_WRITE | WANT_PLACE, FILE_CREATE), void *dir, struct dentry *d)
+/* A sandbox makes directories to mount over, and removes them (Codex: .agents, .codex).
+ * What would lie in them is bound by their name all the same. */
+BOUND_HOOK(mkdir, "inode_mkdir", judge_file(d, WANT_WRITE | WANT_PLACE | WANT_EMPTY, FILE_CREATE), void *dir, struct dentry *d)
 BOUND_HOOK(mknod, "inode_mknod", judge_file(d, WANT_WRITE | WANT_PLACE, FILE_CREATE), void *dir, struct dentry *d)
 BOUND_HOOK(symlink, "inode_symlink", judge_file(d, WANT_WRITE | WANT_PLACE, FILE_CREATE), void *dir, struct dentry *d)
 BOUND_HOOK(unlink, "inode_unlink", judge_file(d, WANT_WRITE | WANT_PLACE | WANT_STAY, FILE_REMOVE), void *dir, struct dentry *d)
-BOUND_HOOK(rmdir, "inode_rmdir", judge_file(d, WANT_WRITE | WANT_PLACE | WANT_STAY, FILE_REMOVE), void *dir, struct dentry *d)
+BOUND_HOOK(rmdir, "inode_rmdir", judge_file(d, WANT_WRITE | WANT_PLACE | WANT_STAY | WANT_EMPTY, FILE_REMOVE), void *dir, struct dentry *d)
 BOUND_HOOK(link, "inode_link", judge_link(from, to), struct dentry *from, void *dir, struct dentry *to)
 BOUND_HOOK(rename, "inode_rename", judge_rename(from, to), void *dir, struct dentry *from, void *into, struct dentry *to)
 

@@ -289,6 +289,7 @@ enum want {
 	WANT_WRITE = 2,
 	WANT_PLACE = 4, /* the entry in the directory, not the file: its own "writable" does not count */
 	WANT_STAY = 8,  /* it is to be renamed or removed */
+	WANT_EMPTY = 16, /* a directory with nothing in it: its name does not count, unless it is ours */
 };
 
 #define MAX_DEPTH 64
@@ -336,8 +337,11 @@ INLINE __u32 walk_up(const struct walk *w, struct dentry *d, __u32 want)
 		__u64 ino = inode->i_ino;
 		__u32 dev = inode->i_sb->s_dev;
 		__u64 above = bound_inode(w, ino, dev);
-		if (above & BOUND_NAMES)
-			flags = flags_of(flags | bound_name(w, ino, dev, d->d_name.name));
+		if (above & BOUND_NAMES) {
+			__u64 named = bound_name(w, ino, dev, d->d_name.name);
+			if (!(want & WANT_EMPTY) || i > 0 || (named & BOUND_OURS))
+				flags = flags_of(flags | named);
+		}
 		find(&f, flags);
 		flags = above;
 		child = d;

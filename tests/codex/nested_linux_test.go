@@ -31,7 +31,7 @@ func TestGovernedBoundary(t *testing.T) {
 		"echo wrote >in && cat in",
 		"echo wrote >" + around + "/out && cat " + around + "/out",
 		"cat " + secret,
-		"mkdir .agents && echo wrote",
+		"mkdir -p .agents; echo wrote >.agents/x && cat .agents/x",
 	}
 	for _, sandbox := range []string{"workspace-write", "danger-full-access"} {
 		dir := t.TempDir()
