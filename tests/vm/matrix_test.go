@@ -16,7 +16,7 @@ func TestEveryKernel(t *testing.T) {
 	for _, cfg := range Kernels(t) {
 		t.Run(cfg.Name(), func(t *testing.T) {
 			t.Parallel()
-			cfg.Timeout = 8 * time.Minute
+			cfg.Timeout = 12 * time.Minute
 			t.Run("ebpf", func(t *testing.T) { RunTests(t, cfg, "./ebpf", ".") })
 			t.Run("enforce", func(t *testing.T) { RunTests(t, cfg, "./daemon/enforce", ".") })
 		})
