@@ -138,7 +138,7 @@ func TestMayBeProject(t *testing.T) {
 	b := Boundary{Mode: WorkspaceWrite}
 	for dir, want := range map[string]bool{
 		"/": false, "/home": false, "/etc": false, "/etc/nginx": false, "/usr/src/linux": false, "/var/lib/x": false, "/tmp": false,
-		"/tmp/x": true, "/home/u": true, "/home/u/src": true, "/work/x": true, "/srv/x": true, "relative": false, "/home/u/../v": false,
+		"/tmp/x": true, "/home/u": true, "/home/u/src": true, "/data/x": true, "/srv/x": true, "relative": false, "/home/u/../v": false,
 		"/home/u/.ssh": false, "/home/u/.ssh/x": false, "/home/u/.config/systemd/user": false, "/home/u/.codex": false, "/opt/x": false,
 		"/proc/1": false, "/root": true,
 	} {
