@@ -57,6 +57,8 @@ type Hosts struct {
 	within map[string][]int32 // what is below a name
 	globs  []int32
 	byName bool
+	// without is what holds without cohorts of people; nil if there are none.
+	without *Hosts
 }
 
 type hostRule struct {
@@ -95,6 +97,11 @@ func CompileHosts(r *Requirements) *Hosts {
 		h.unfamiliar.Decision = NetDeny
 	}
 	h.byName = !r.Network.None && (h.byName || h.managed || h.domains.Only || r.Network.ReadOnly || len(h.rules) > 0)
+	if r.without != nil {
+		h.without = CompileHosts(r.without)
+		h.byName = h.byName || h.without.byName && !r.Network.None
+		h.domains.Upstream = h.domains.Upstream && h.without.domains.Upstream
+	}
 	return h
 }
 
@@ -188,7 +195,19 @@ func (h *Hosts) find(host Host, p HostProtocol) *hostRule {
 // about the name, about the address, what is near and not named. Then what asks, then
 // what allows, a rule by name or by address, and in the end what holds for what no
 // rule is about.
+//
+// What cohorts of people allow counts only as far as it is allowed without them.
 func (h *Hosts) Decide(q HostRequest) HostVerdict {
+	v := h.decide(q)
+	if h.without != nil {
+		if without := h.without.Decide(q); without.Decision < v.Decision {
+			return without
+		}
+	}
+	return v
+}
+
+func (h *Hosts) decide(q HostRequest) HostVerdict {
 	addr := q.Addr
 	if q.Host.Addr().IsValid() {
 		addr = q.Host.Addr()

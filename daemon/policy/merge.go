@@ -24,8 +24,9 @@ func Merge(layers ...*Requirements) *Requirements {
 	if len(layers) == 0 {
 		return Defaults()
 	}
-	layers = withPeople(layers)
+	layers, without := withPeople(layers)
 	out := mergeOwn(layers)
+	out.without = without
 	var parsed []*codex.Parsed
 	for _, l := range layers {
 		if l.Layer != nil {

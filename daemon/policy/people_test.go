@@ -5,9 +5,12 @@ package policy
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy/codex"
@@ -72,6 +75,57 @@ func TestCohortsOfPeople(t *testing.T) {
 	}
 }
 
+// What a cohort opens for its people would be open for everybody.
+func TestCohortsOfPeopleOpenNothing(t *testing.T) {
+	const file = `
+allowed_sandbox_modes = ["workspace-write"]
+[experimental_network]
+enabled = true
+managed_allowed_domains_only = true
+[[paddock.cohort]]
+name = "c"
+users = ["alice"]
+[paddock.cohort.requirements.experimental_network]
+allow_local_binding = true
+domains = { "a.example" = "allow" }
+[paddock.cohort.requirements.paddock.approvals]
+timeout = 600
+scopes = ["session", "always"]
+root_may_answer = true
+high_risk = []
+auto_review = ["project"]
+[paddock.cohort.requirements.paddock.boundary]
+writable = ["/srv"]
+readable = ["~/.aws"]
+reachable = ["/run/docker.sock"]
+[paddock.cohort.requirements.paddock.telemetry]
+prompts = "record"
+`
+	with := Merge(as(t, file, Subject{People: []Person{{User: "alice"}}}))
+	hosts := CompileHosts(with)
+	for _, to := range []string{"a.example", "10.0.0.1"} {
+		host, err := ParseHost(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := hosts.Decide(HostRequest{Host: host, Port: 443, Protocol: HTTPS, Addr: netip.MustParseAddr("10.0.0.1")}); v.Decision != NetDeny {
+			t.Errorf("%s: %+v", to, v)
+		}
+	}
+	want := DefaultApprovals()
+	want.Scopes = []string{"session"}
+	want.AutoReview = []string{}
+	if diff := cmp.Diff(want, with.Approvals, cmpopts.IgnoreFields(Approvals{}, "RootSet")); diff != "" {
+		t.Errorf("approvals (-want +got):\n%s", diff)
+	}
+	if b := with.Boundary; len(b.Writable)+len(b.Readable)+len(b.Reachable) > 0 {
+		t.Errorf("the boundary opens %v, %v, %v", b.Writable, b.Readable, b.Reachable)
+	}
+	if with.Records("prompts") {
+		t.Error("everybody's prompts are recorded")
+	}
+}
+
 // What a cohort of people says is traced to its line, beside what the file says.
 func TestCohortsOfPeopleAreSources(t *testing.T) {
 	req := as(t, forPeople, Subject{Host: "devbox-7", People: []Person{{User: "alice", Groups: []string{"ext"}}}})
@@ -95,7 +149,8 @@ func TestCohortsOfPeopleNeverLoosen(t *testing.T) {
 		low, file, cohort := drawOwn(t, "low"), drawOwn(t, "file"), drawOwn(t, "cohort")
 		text := file + "[[paddock.cohort]]\nname = 'c'\nusers = ['alice']\n" + strings.NewReplacer(
 			"[[rules.", "[[paddock.cohort.requirements.rules.", "[[paddock.", "[[paddock.cohort.requirements.paddock.",
-			"[paddock", "[paddock.cohort.requirements.paddock").Replace(cohort)
+			"[paddock", "[paddock.cohort.requirements.paddock", "[experimental_network", "[paddock.cohort.requirements.experimental_network",
+			"allowed_sandbox_modes", "requirements.allowed_sandbox_modes").Replace(cohort)
 		parse := func(text string, people ...Person) *Requirements {
 			req, err := ParseLayer(codex.Layer{Name: "f", Data: []byte(text)}, Subject{People: people})
 			if err != nil {
@@ -127,7 +182,85 @@ func TestCohortsOfPeopleNeverLoosen(t *testing.T) {
 				t.Fatalf("%s is denied only without the cohort\n%s\n%s", to, low, text)
 			}
 		}
+		names, other := CompileHosts(without), CompileHosts(with)
+		for _, host := range []string{"a.example", "b.example", "10.0.0.1"} {
+			q := HostRequest{Host: mustHost(t, host), Port: 443, Protocol: HTTPS, Addr: netip.MustParseAddr("10.0.0.1")}
+			if was, is := names.Decide(q), other.Decide(q); is.Decision > was.Decision {
+				t.Fatalf("%s: %q without the cohort, %q with\n%s\n%s", host, was.Reason, is.Reason, low, text)
+			}
+		}
+		if names.ByName() && !other.ByName() && !with.Network.None || other.Upstream() && !names.Upstream() {
+			t.Fatalf("hosts are judged by name only without the cohort, or another proxy only with it\n%s\n%s", low, text)
+		}
+		if with.Records("prompts") && !without.Records("prompts") {
+			t.Fatalf("prompts are recorded only with the cohort\n%s\n%s", low, text)
+		}
+		asksMore(t, without.Approvals, with.Approvals)
+		opensLess(t, without.Boundary, with.Boundary)
+		if t.Failed() {
+			t.Fatalf("\n%s\n%s", low, text)
+		}
 	})
+}
+
+func mustHost(t *rapid.T, text string) Host {
+	h, err := ParseHost(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// asksMore checks that people are asked as strictly with a cohort as without.
+func asksMore(t *rapid.T, without, with Approvals) {
+	sub := func(what string, inner, outer []string) {
+		for _, s := range inner {
+			if !slices.Contains(outer, s) {
+				t.Errorf("%s %q is only in one list: %q and %q", what, s, inner, outer)
+			}
+		}
+	}
+	sub("scope", with.Scopes, without.Scopes)
+	sub("review", with.AutoReview, without.AutoReview)
+	sub("risk", without.HighRisk, with.HighRisk)
+	if with.Timeout > without.Timeout || with.RootMayAnswer && !without.RootMayAnswer {
+		t.Errorf("%+v without the cohort, %+v with", without, with)
+	}
+}
+
+// opensLess checks that a boundary lets nobody do more with a cohort than without.
+func opensLess(t *rapid.T, without, with Boundary) {
+	if without.Mode == NoBoundary {
+		return
+	}
+	if with.Mode == NoBoundary || with.Mode > without.Mode || with.Project < without.Project ||
+		without.NoCaches && !with.NoCaches || without.NoTemporary && !with.NoTemporary {
+		t.Errorf("%+v without the cohort, %+v with", without, with)
+	}
+	list := func(b Boundary, kind PathKind) []string {
+		var out []string
+		for _, r := range b.Rules() {
+			if r.Kind == kind && r.Agent == "" {
+				out = append(out, r.Text)
+			}
+		}
+		return out
+	}
+	in := func(p string, list []string) bool {
+		return slices.ContainsFunc(list, func(o string) bool { return within(p, o) })
+	}
+	for _, p := range list(with, Writable) {
+		if !in(p, list(without, Writable)) {
+			t.Errorf("%s is writable only with the cohort", p)
+		}
+	}
+	for _, kind := range []PathKind{Protected, Unreadable, Broker} {
+		for _, p := range list(without, kind) {
+			if !in(p, list(with, kind)) {
+				t.Errorf("%s is %v only without the cohort", p, kind)
+			}
+		}
+	}
 }
 
 func governs(r *Requirements, agent string) bool {
@@ -165,6 +298,23 @@ func drawOwn(t *rapid.T, name string) string {
 		rule := fmt.Sprintf("%s network %d", name, i)
 		fmt.Fprintf(&b, "[[paddock.network.rules]]\ncidr = '%s'\ndecision = '%s'\n",
 			rapid.SampledFrom([]string{"10.0.0.0/8", "10.1.0.0/16"}).Draw(t, rule), rapid.SampledFrom([]string{"allow", "deny"}).Draw(t, rule+" decision"))
+	}
+	if rapid.Bool().Draw(t, name+" approvals") {
+		b.WriteString("[paddock.approvals]\n" + maybe("timeout", "60", "600") + maybe("scopes", "['once']", "['once', 'session', 'always']") +
+			maybe("root_may_answer", "true", "false") + maybe("high_risk", "[]", "['destroy']") + maybe("auto_review", "['project']", "['read-only', 'project']"))
+	}
+	if rapid.Bool().Draw(t, name+" boundary") {
+		b.WriteString("[paddock.boundary]\n" + maybe("mode", "'read-only'", "'workspace-write'", "'danger-full-access'") +
+			maybe("project", "'none'", "'directory'") + maybe("caches", "true", "false") + maybe("writable", "['/srv']", "['/srv/a']") +
+			maybe("protected", "['/srv/a']") + maybe("readable", "['~/.aws']") + maybe("reachable", "['/run/docker.sock']"))
+	}
+	if rapid.Bool().Draw(t, name+" hosts") {
+		b.WriteString("[experimental_network]\n" + maybe("enabled", "true", "false") + maybe("managed_allowed_domains_only", "true") +
+			maybe("review_domains", "['a.example']") + maybe("allow_local_binding", "true", "false") + maybe("allow_upstream_proxy", "true", "false") +
+			"[experimental_network.domains]\n" + maybe("'a.example'", "'allow'", "'deny'") + maybe("'10.0.0.1'", "'allow'"))
+	}
+	if rapid.Bool().Draw(t, name+" modes") {
+		return "allowed_sandbox_modes = ['read-only', 'workspace-write']\n" + b.String()
 	}
 	return b.String()
 }

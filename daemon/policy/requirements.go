@@ -140,6 +140,9 @@ type Requirements struct {
 	Warnings []string
 	// People are what the layer's cohorts of people say: layers below it, see Merge.
 	People []*Requirements
+	// without is what holds without any of People, of merged requirements that have
+	// some: where layers add to each other, nothing may be milder than that.
+	without *Requirements
 }
 
 // TelemetrySink is a receiver that events are exported to.
@@ -166,6 +169,9 @@ type TelemetrySink struct {
 // Records says whether a kind of text, see Contents, is recorded. Of prompts,
 // Codex's otel.log_user_prompt says so when Paddock's own key does not.
 func (r *Requirements) Records(content string) bool {
+	if r.without != nil && !r.without.Records(content) {
+		return false
+	}
 	if record, said := r.Contents[content]; said {
 		return record
 	}

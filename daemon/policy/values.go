@@ -93,7 +93,8 @@ func (l *lister) add(key string, value any, v *document.Value) {
 // ownValues lists Paddock's own values. Where several layers say the same, the
 // highest one explains it.
 func ownValues(merged *Requirements, layers []*Requirements) []Value {
-	high := slices.Clone(withPeople(layers))
+	all, _ := withPeople(layers)
+	high := slices.Clone(all)
 	slices.Reverse(high)
 	written := func(names ...string) func(l *Requirements) (string, int, bool) {
 		return func(l *Requirements) (string, int, bool) {
