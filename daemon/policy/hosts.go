@@ -97,8 +97,8 @@ func CompileHosts(r *Requirements) *Hosts {
 		h.unfamiliar.Decision = NetDeny
 	}
 	h.byName = !r.Network.None && (h.byName || h.managed || h.domains.Only || r.Network.ReadOnly || len(h.rules) > 0)
-	if r.without != nil {
-		h.without = CompileHosts(r.without)
+	if r.Without != nil {
+		h.without = CompileHosts(r.Without)
 		h.byName = h.byName || h.without.byName && !r.Network.None
 		h.domains.Upstream = h.domains.Upstream && h.without.domains.Upstream
 	}

@@ -26,7 +26,7 @@ func Merge(layers ...*Requirements) *Requirements {
 	}
 	layers, without := withPeople(layers)
 	out := mergeOwn(layers)
-	out.without = without
+	out.Without = without
 	var parsed []*codex.Parsed
 	for _, l := range layers {
 		if l.Layer != nil {

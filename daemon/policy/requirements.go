@@ -140,9 +140,9 @@ type Requirements struct {
 	Warnings []string
 	// People are what the layer's cohorts of people say: layers below it, see Merge.
 	People []*Requirements
-	// without is what holds without any of People, of merged requirements that have
+	// Without is what holds without any of People, of merged requirements that have
 	// some: where layers add to each other, nothing may be milder than that.
-	without *Requirements
+	Without *Requirements
 }
 
 // TelemetrySink is a receiver that events are exported to.
@@ -169,7 +169,7 @@ type TelemetrySink struct {
 // Records says whether a kind of text, see Contents, is recorded. Of prompts,
 // Codex's otel.log_user_prompt says so when Paddock's own key does not.
 func (r *Requirements) Records(content string) bool {
-	if r.without != nil && !r.without.Records(content) {
+	if r.Without != nil && !r.Without.Records(content) {
 		return false
 	}
 	if record, said := r.Contents[content]; said {
