@@ -68,7 +68,7 @@ func (n *network) prepare(ctx context.Context, r *policy.Requirements) error {
 	if n.started {
 		return nil
 	}
-	four, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	four, err := egress.Listen(ctx, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0))
 	if err != nil {
 		return fmt.Errorf("starting the proxy: %w", err)
 	}
@@ -82,7 +82,7 @@ func (n *network) prepare(ctx context.Context, r *policy.Requirements) error {
 		Proxy4: port(four), DNS4: dns.TCP4, DNS6: dns.TCP6, DNSUDP4: dns.UDP4, DNSUDP6: dns.UDP6,
 	}
 	// Without IPv6 on loopback there is no IPv6 on the machine; what would go there is refused.
-	if six, err := net.ListenTCP("tcp6", &net.TCPAddr{IP: net.IPv6loopback}); err == nil {
+	if six, err := egress.Listen(ctx, netip.AddrPortFrom(netip.IPv6Loopback(), 0)); err == nil {
 		listeners = append(listeners, six)
 		ports.Proxy6 = port(six)
 	}

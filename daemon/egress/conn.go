@@ -117,13 +117,19 @@ func (c *conn) look(enough func([]byte) bool) error {
 
 // first looks at what the client says, and goes on by that.
 func (c *conn) first() {
-	_ = c.client.SetReadDeadline(time.Now().Add(c.engine.limits.Silence))
-	var one [1]byte
-	_, err := c.client.peek(one[:], 0)
-	_ = c.client.SetReadDeadline(time.Time{})
+	kind, err := c.heard()
+	if kind == speechUnclear && err == nil {
+		_ = c.client.SetReadDeadline(time.Now().Add(c.engine.limits.Silence))
+		var one [1]byte
+		_, err = c.client.peek(one[:], 0)
+		_ = c.client.SetReadDeadline(time.Time{})
+		if err == nil {
+			kind = c.listen()
+		}
+	}
 	switch {
 	case err == nil:
-		c.speak(c.listen())
+		c.speak(kind)
 	case isDeadline(err), errors.Is(err, io.EOF):
 		c.byAddress(true)
 	default:
@@ -131,6 +137,14 @@ func (c *conn) first() {
 		c.fail(err)
 		c.end()
 	}
+}
+
+// heard says what the client speaks if it has said enough by now.
+func (c *conn) heard() (speech, error) {
+	small := c.engine.scratch.small.Get().(*[smallSniff]byte)
+	defer c.engine.scratch.small.Put(small)
+	n, err := c.client.glance(small[:])
+	return classify(small[:n]), err
 }
 
 // listen waits until it is clear what the client speaks.
@@ -204,10 +218,17 @@ func (c *conn) through(j *judgement, upward func(*conn)) {
 	if !c.connect(j) {
 		return
 	}
-	c.begin()
 	if upward == nil {
 		upward = (*conn).pumpUp
+		if c.downDone == nil { // nothing waits to be sent yet; what comes next takes longer
+			if err := c.engine.pipes.push(c.server, c.client, &c.up); err != nil {
+				c.begin()
+				c.upEnded(err)
+				return
+			}
+		}
 	}
+	c.begin()
 	c.engine.work.Go(func() { upward(c) })
 }
 

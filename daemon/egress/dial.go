@@ -12,36 +12,56 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"syscall"
 	"time"
 )
 
 // keepAlive is the kernel's own default: a connection that is idle for hours lives as
 // long as it would without us.
 func keepAlive() net.KeepAliveConfig {
-	return net.KeepAliveConfig{Enable: true, Idle: 2 * time.Hour, Interval: 75 * time.Second, Count: 9}
+	return net.KeepAliveConfig{Enable: true, Idle: -1, Interval: -1, Count: -1}
 }
 
 // dial connects to where a connection goes: to the address that was judged, never to
 // what a name leads to a moment later. Where the machine has a proxy, and the
 // requirements let it be used, it goes through that, by name.
 func (e *Engine) dial(ctx context.Context, c *conn, j *judgement) (*sock, error) {
-	ctx, cancel := context.WithTimeout(ctx, e.limits.Dial)
-	defer cancel()
 	if !j.beyond {
 		proxy, err := e.policy.Load().upstream(j.host, j.port, j.protocol)
 		if err != nil {
 			return nil, fmt.Errorf("the proxy of the machine: %w", err)
 		}
 		if proxy != nil {
+			ctx, cancel := context.WithTimeout(ctx, e.limits.Dial)
+			defer cancel()
 			return e.dialThrough(ctx, proxy, net.JoinHostPort(j.host.String(), fmt.Sprint(j.port)))
 		}
 	}
-	return e.dialAddr(ctx, c.flow.Dest)
+	return e.dialAddr(&patience{ctx, time.Now().Add(e.limits.Dial)}, c.flow.Dest)
+}
+
+// patience is a context with a deadline that only who looks at it knows of: the timer of
+// context.WithDeadline costs more than a connection on this machine takes, and net.Dialer
+// sets one of its own once it waits.
+type patience struct {
+	context.Context
+	until time.Time
+}
+
+// Deadline is the earlier one.
+func (p *patience) Deadline() (time.Time, bool) {
+	if at, ok := p.Context.Deadline(); ok && at.Before(p.until) {
+		return at, true
+	}
+	return p.until, true
 }
 
 func (e *Engine) dialAddr(ctx context.Context, to netip.AddrPort) (*sock, error) {
 	d := e.dialer
 	d.KeepAliveConfig = keepAlive()
+	if d.LocalAddr == nil && d.Control == nil && d.ControlContext == nil {
+		d.Control = func(_, _ string, c syscall.RawConn) error { return ahead(c, to) }
+	}
 	conn, err := d.DialContext(ctx, "tcp", to.String())
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -161,6 +162,22 @@ func (e *Engine) Counters() Counters {
 	return c
 }
 
+// Listen returns a listener for Serve and ServeProxy. Its clients are on this machine, there or
+// not there, so nothing keeps their connections alive: five system calls of each that net.ListenTCP would make.
+func Listen(ctx context.Context, at netip.AddrPort) (*net.TCPListener, error) {
+	c := net.ListenConfig{KeepAlive: -1}
+	c.SetMultipathTCP(false)
+	network := "tcp4"
+	if at.Addr().Is6() {
+		network = "tcp6"
+	}
+	l, err := c.Listen(ctx, network, at.String())
+	if err != nil {
+		return nil, err
+	}
+	return l.(*net.TCPListener), nil
+}
+
 // Serve takes redirected connections until the listener is closed or the engine is
 // shut down. The listener is closed at the end.
 func (e *Engine) Serve(l *net.TCPListener, origin Origin) error {
@@ -210,8 +227,6 @@ func (e *Engine) accept(l *net.TCPListener, serve func(*net.TCPConn)) error {
 		case err == nil:
 			pause = time.Millisecond
 			e.counters.accepted.Add(1)
-			// The client is on this machine: it is there or it is not.
-			_ = c.SetKeepAlive(false)
 			e.work.Go(func() { serve(c) })
 		case e.ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return nil

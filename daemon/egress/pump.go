@@ -13,7 +13,11 @@ import (
 // before limit.
 func (p pipes) pump(dst, src *sock, limit int64, count *atomic.Int64) error {
 	for limit != 0 {
-		err := src.readable()
+		want := int64(pipeSize)
+		if limit > 0 {
+			want = min(want, limit)
+		}
+		through, n, err := p.fill(src, want)
 		switch {
 		case errors.Is(err, io.EOF) && limit > 0:
 			return io.ErrUnexpectedEOF
@@ -22,12 +26,11 @@ func (p pipes) pump(dst, src *sock, limit int64, count *atomic.Int64) error {
 		case err != nil:
 			return err
 		}
-		moved, err := p.burst(dst, src, limit, count)
-		if limit > 0 {
-			limit -= moved
-		}
-		if err != nil {
+		if err := p.drain(dst, through, n, count); err != nil {
 			return err
+		}
+		if limit > 0 {
+			limit -= n
 		}
 	}
 	return nil

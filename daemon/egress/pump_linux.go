@@ -4,6 +4,7 @@ package egress
 
 import (
 	"errors"
+	"io"
 	"os"
 	"sync/atomic"
 
@@ -12,7 +13,7 @@ import (
 
 // pipeSize is how much a pipe holds, in bytes; and so how much is on its way in one
 // direction between the buffers of the two sockets.
-const pipeSize = 256 << 10
+const pipeSize = 1 << 20
 
 // pipes are free ones. A connection has one only while bytes move, so that an idle
 // one costs two sockets and nothing else.
@@ -61,72 +62,81 @@ func (p pipes) close() {
 	}
 }
 
-// burst moves what is there, up to limit (-1: all).
-func (p pipes) burst(dst, src *sock, limit int64, count *atomic.Int64) (moved int64, err error) {
-	through, err := p.get()
+// fill waits until src has bytes, and moves up to want of them into a pipe; io.EOF: there
+// never will be any. While it waits there is no pipe.
+func (p pipes) fill(src *sock, want int64) (through pipe, n int64, err error) {
+	return p.take(src, want, true)
+}
+
+// push moves what src has now and what one packet has room for, without waiting. dst
+// must have that room.
+func (p pipes) push(dst, src *sock, count *atomic.Int64) error {
+	through, n, err := p.take(src, onePush, false)
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.EAGAIN) {
+		return nil // fill will say so again
+	}
 	if err != nil {
-		return 0, err
+		return err
 	}
-	left := int64(0) // in the pipe
-	defer func() {
-		if left == 0 {
-			p.put(through)
-		} else {
-			through.close()
+	return p.drain(dst, through, n, count)
+}
+
+// onePush is what every socket takes on which nothing waits to be sent, in bytes.
+const onePush = 4 << 10
+
+func (p pipes) take(src *sock, want int64, wait bool) (through pipe, n int64, err error) {
+	var bad error
+	failed := src.raw.Read(func(fd uintptr) bool {
+		if through, bad = p.get(); bad != nil {
+			return true
 		}
-	}()
-	for limit < 0 || moved < limit {
-		want := int64(pipeSize)
-		if limit >= 0 {
-			want = min(want, limit-moved)
-		}
-		n, err := src.spliceIn(through, want)
+		n, err = splice(int(fd), through.w, want)
 		if err != nil || n == 0 {
-			return moved, err // n 0: nothing there now, or the end, which readable tells
+			p.put(through)
 		}
-		left = n
-		for left > 0 {
-			m, err := dst.spliceOut(through, left)
-			left -= m
-			moved += m
-			count.Add(m)
-			if err != nil {
-				return moved, err
-			}
-		}
+		return !wait || !errors.Is(err, unix.EAGAIN)
+	})
+	switch {
+	case failed != nil:
+		return pipe{}, 0, failed
+	case bad != nil:
+		return pipe{}, 0, bad
+	case err != nil:
+		return pipe{}, 0, os.NewSyscallError("splice", err)
+	case n == 0:
+		return pipe{}, 0, io.EOF
 	}
-	return moved, nil
+	return through, n, nil
 }
 
-func (s *sock) spliceIn(p pipe, want int64) (n int64, err error) {
-	failed := s.raw.Read(func(fd uintptr) bool {
-		for {
-			n, err = unix.Splice(int(fd), nil, p.w, nil, int(want), unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-			if err != unix.EINTR {
-				return true
+// drain moves the n bytes that are in a pipe to dst, and takes the pipe back.
+func (p pipes) drain(dst *sock, through pipe, n int64, count *atomic.Int64) error {
+	for n > 0 {
+		var m int64
+		var err error
+		failed := dst.raw.Write(func(fd uintptr) bool {
+			m, err = splice(through.r, int(fd), n)
+			return !errors.Is(err, unix.EAGAIN)
+		})
+		if failed != nil || err != nil {
+			through.close()
+			if failed != nil {
+				return failed
 			}
+			return os.NewSyscallError("splice", err)
 		}
-	})
-	if failed != nil {
-		return 0, failed
+		n -= m
+		count.Add(m)
 	}
-	if errors.Is(err, unix.EAGAIN) {
-		return 0, nil
-	}
-	return n, os.NewSyscallError("splice", err)
+	p.put(through)
+	return nil
 }
 
-func (s *sock) spliceOut(p pipe, want int64) (n int64, err error) {
-	failed := s.raw.Write(func(fd uintptr) bool {
-		for {
-			n, err = unix.Splice(p.r, nil, int(fd), nil, int(want), unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-			if err != unix.EINTR {
-				return err != unix.EAGAIN
-			}
+func splice(from, to int, most int64) (int64, error) {
+	for {
+		n, err := unix.Splice(from, nil, to, nil, int(most), unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+		if err != unix.EINTR {
+			return max(n, 0), err
 		}
-	})
-	if failed != nil {
-		return 0, failed
 	}
-	return n, os.NewSyscallError("splice", err)
 }

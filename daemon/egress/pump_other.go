@@ -4,11 +4,7 @@
 
 package egress
 
-import (
-	"errors"
-	"io"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // pipes are buffers where the kernel has no splice.
 type pipes chan []byte
@@ -19,32 +15,41 @@ func newPipes() pipes { return make(pipes, 64) }
 
 func (p pipes) close() {}
 
-// burst moves one buffer full.
-func (p pipes) burst(dst, src *sock, limit int64, count *atomic.Int64) (int64, error) {
-	var buf []byte
+// readable waits until there are bytes to read; io.EOF: there never will be any.
+func (s *sock) readable() error { return s.wait(func(n int, _ uintptr) bool { return n > 0 }) }
+
+// push does nothing here: fill and drain will.
+func (p pipes) push(_, _ *sock, _ *atomic.Int64) error { return nil }
+
+// fill waits until src has bytes, and reads up to want of them; io.EOF: there never
+// will be any. While it waits there is no buffer.
+func (p pipes) fill(src *sock, want int64) (through []byte, n int64, err error) {
+	if err := src.readable(); err != nil {
+		return nil, 0, err
+	}
 	select {
-	case buf = <-p:
+	case through = <-p:
 	default:
-		buf = make([]byte, pipeSize)
+		through = make([]byte, pipeSize)
 	}
-	defer func() {
-		select {
-		case p <- buf:
-		default:
-		}
-	}()
-	part := buf
-	if limit > 0 {
-		part = buf[:min(int64(len(buf)), limit)]
+	m, err := src.Read(through[:min(int64(len(through)), want)])
+	if err != nil {
+		p.put(through)
 	}
-	n, err := src.Read(part)
-	if n == 0 {
-		if errors.Is(err, io.EOF) {
-			err = nil // the next look tells
-		}
-		return 0, err
+	return through, int64(m), err
+}
+
+// drain writes the n bytes of a buffer to dst, and takes the buffer back.
+func (p pipes) drain(dst *sock, through []byte, n int64, count *atomic.Int64) error {
+	defer p.put(through)
+	m, err := dst.Write(through[:n])
+	count.Add(int64(m))
+	return err
+}
+
+func (p pipes) put(free []byte) {
+	select {
+	case p <- free:
+	default:
 	}
-	n, err = dst.Write(part[:n])
-	count.Add(int64(n))
-	return int64(n), err
 }

@@ -69,9 +69,34 @@ func (s *sock) peek(buf []byte, have int) (int, error) {
 	return n, failed
 }
 
+// glance is peek for what is there now: 0 where that is nothing, or where the other side has ended.
+func (s *sock) glance(buf []byte) (n int, err error) {
+	failed := s.raw.Read(func(fd uintptr) bool {
+		n, _, err = unix.Recvfrom(int(fd), buf, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return true
+	})
+	switch {
+	case failed != nil:
+		return 0, failed
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		return 0, nil
+	case err != nil:
+		return 0, os.NewSyscallError("recv", err)
+	}
+	return n, nil
+}
+
 // peekUntil peeks until enough says so or the deadline is over (zero: there is none).
 // It returns os.ErrDeadlineExceeded, io.EOF or errTooLong if enough never said so.
 func (s *sock) peekUntil(buf []byte, have int, deadline time.Time, enough func([]byte) bool) (int, error) {
+	// What is there already needs no deadline, and to set one may wake another thread.
+	if n, err := s.glance(buf); err != nil {
+		return have, err
+	} else if n > have {
+		if have = n; enough(buf[:have]) {
+			return have, nil
+		}
+	}
 	if err := s.SetReadDeadline(deadline); err != nil {
 		return have, err
 	}
@@ -138,9 +163,6 @@ func (l *scratch) look(s *sock, deadline time.Time, enough func([]byte) bool) er
 }
 
 var errTooLong = errors.New("too many bytes to look at")
-
-// readable waits until there are bytes to read; io.EOF: there never will be any.
-func (s *sock) readable() error { return s.wait(func(n int, _ uintptr) bool { return n > 0 }) }
 
 // gone waits until the other side has closed or the deadline passes. It reads
 // nothing. A client that has only closed its own direction counts as gone: what it

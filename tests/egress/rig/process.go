@@ -4,9 +4,9 @@ package rig
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -53,7 +53,7 @@ func serve(dest string) error {
 	r.Names.Bind("allowed.test", to.Addr())
 	r.Events.Forget()
 	for i := range 2 {
-		l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		l, err := egress.Listen(context.Background(), loopback())
 		if err != nil {
 			return err
 		}

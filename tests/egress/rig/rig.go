@@ -158,9 +158,11 @@ func (r *Rig) Proxy(t testing.TB, want egress.Credentials) string {
 	return l.Addr().String()
 }
 
+func loopback() netip.AddrPort { return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0) }
+
 func listen(t testing.TB) *net.TCPListener {
 	t.Helper()
-	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	l, err := egress.Listen(t.Context(), loopback())
 	if err != nil {
 		t.Fatal(err)
 	}
