@@ -21,7 +21,9 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+	"golang.org/x/sys/unix"
 
+	"github.com/seed-649e9bbc/paddock/daemon/egress"
 	"github.com/seed-649e9bbc/paddock/tests/egress/rig"
 )
 
@@ -364,5 +366,41 @@ func TestAnotherProxyIsJudgedTwice(t *testing.T) {
 	}
 	if logins == 0 {
 		t.Error("nobody had to log in")
+	}
+}
+
+// A destination that does not answer is given up, whoever else waits for nothing.
+func TestADestinationThatDoesNotAnswer(t *testing.T) {
+	r := rig.New(t, rig.Options{Limits: egress.Limits{Dial: 30 * time.Millisecond}})
+	r.Names.Bind("allowed.test", loopback)
+	if _, err := say(t, r.Redirect(t, deaf(t)), raw); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("%v, want a reset", err)
+	}
+	attr(t, r.Events.Wait(t, 1)[0], map[string]any{"paddock.decision": "allow", "paddock.network.bytes_sent": int64(0)})
+}
+
+// deaf is where a connection neither succeeds nor fails: the queue of those that nobody accepts is full.
+func deaf(t *testing.T) netip.AddrPort {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.CloseOnExec(fd)
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(name.(*unix.SockaddrInet4).Port))
+	for { // until one waits
+		c, err := net.DialTimeout("tcp", at.String(), 30*time.Millisecond)
+		if err != nil {
+			return at
+		}
+		t.Cleanup(func() { _ = c.Close() })
 	}
 }
