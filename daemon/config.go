@@ -37,6 +37,10 @@ type Config struct {
 	// OTLPAddr is where agents' own telemetry is taken in, an address of loopback
 	// with its port. "off": nowhere, which is the default of a private instance.
 	OTLPAddr string
+	// MarkBelow is the directory below which opens of what may not be read are asked
+	// about, where the kernel has nothing better. The system's own instance: "/";
+	// a private one: nowhere.
+	MarkBelow string
 	// DetachOnStop takes the kernel side down on an orderly stop. Without it,
 	// governed processes stay governed, and what would need an answer is killed.
 	DetachOnStop bool
@@ -83,6 +87,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Cgroup == "" {
 		c.Cgroup = defaultCgroup()
+	}
+	if c.MarkBelow == "" && filepath.Clean(c.RunDir) == DefaultRunDir {
+		c.MarkBelow = "/"
 	}
 	if c.OTLPAddr == "" && filepath.Clean(c.RunDir) == DefaultRunDir {
 		c.OTLPAddr = DefaultOTLPAddr

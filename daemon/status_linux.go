@@ -142,7 +142,8 @@ func (d *Daemon) Adopt(_ context.Context, p api.Peer, r api.RunRequest) (api.Run
 	if err != nil {
 		return api.RunResponse{}, err
 	}
-	return api.RunResponse{SessionID: s.ID}, nil
+	box, err := d.enforcer.Sandbox(s)
+	return api.RunResponse{SessionID: s.ID, Sandbox: box}, err
 }
 
 // Governed says whether a process belongs to a session.

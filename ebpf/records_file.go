@@ -9,6 +9,7 @@ type FileOp uint32
 
 // What a session may want to do to a file, a service or the machine.
 const (
+	OpRead    = FileOp(kernelFileOpFILE_READ)
 	OpConnect = FileOp(kernelFileOpFILE_CONNECT)
 	OpBPF     = FileOp(kernelFileOpFILE_BPF)
 	OpMount   = FileOp(kernelFileOpFILE_MOUNT)
@@ -36,6 +37,10 @@ func (o FileOp) String() string {
 
 // FileWhy is why it was refused.
 type FileWhy uint32
+
+// WhyUnreadable is the reason of somebody who judges opens elsewhere than in the
+// kernel side.
+const WhyUnreadable = FileWhy(kernelFileWhyWHY_UNREADABLE)
 
 // String is the reason as people read it.
 func (w FileWhy) String() string {

@@ -2,7 +2,11 @@
 
 package api
 
-import "time"
+import (
+	"time"
+
+	"github.com/seed-649e9bbc/paddock/daemon/sandbox"
+)
 
 // DefaultSocket is where the daemon of the system listens.
 const DefaultSocket = "/run/paddock/paddock.sock"
@@ -63,7 +67,11 @@ const (
 	TierFmodRet = "fmod_ret"
 	TierHold    = "hold"
 	TierCgroup  = "cgroup"
-	TierNone    = "none"
+	// TierLandlock holds for sessions that paddock run started, TierFanotify for opens
+	// of what may not be read.
+	TierLandlock = "landlock"
+	TierFanotify = "fanotify"
+	TierNone     = "none"
 )
 
 // Gate is one place where something can be stopped. That its mechanism is
@@ -139,6 +147,11 @@ func (s *Status) Problems() []string {
 		}
 		out = append(out, text)
 	}
+	for _, g := range s.Gates {
+		if g.Proven && g.Tier == TierLandlock {
+			out = append(out, "gate "+g.Gate+" holds for a part: "+g.Detail)
+		}
+	}
 	if s.Intake.Problem != "" {
 		out = append(out, s.Intake.Problem)
 	}
@@ -170,4 +183,6 @@ type RunRequest struct {
 // RunResponse is the answer once the process is governed.
 type RunResponse struct {
 	SessionID string `json:"session_id"`
+	// Sandbox is what the process must enter before it executes anything. nil: nothing.
+	Sandbox *sandbox.Ruleset `json:"sandbox,omitempty"`
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/seed-649e9bbc/paddock/daemon/api"
 	"github.com/seed-649e9bbc/paddock/daemon/approval"
+	"github.com/seed-649e9bbc/paddock/daemon/sandbox"
 	"github.com/seed-649e9bbc/paddock/daemon/session"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry/join"
@@ -47,6 +48,7 @@ type fake struct {
 	events   []telemetry.Event
 	eventErr error
 	adopt    func(api.Peer, api.RunRequest) error
+	sandbox  *sandbox.Ruleset
 	governed bool
 	tool     func(api.ToolRequest) (api.ToolAnswer, error)
 	hooks    []api.HookEvent
@@ -83,7 +85,7 @@ func (f *fake) Adopt(_ context.Context, p api.Peer, r api.RunRequest) (api.RunRe
 	if f.adopt == nil {
 		return api.RunResponse{}, errors.New("nobody is adopted here")
 	}
-	return api.RunResponse{SessionID: oneSession}, f.adopt(p, r)
+	return api.RunResponse{SessionID: oneSession, Sandbox: f.sandbox}, f.adopt(p, r)
 }
 
 func (f *fake) Governed(int) bool { return f.governed }

@@ -59,6 +59,7 @@ instance that must leave nothing behind.`,
 	flags.StringVar(&c.Companion, "companion", daemon.DefaultCompanion, "program of the companion: root's, setgid, of a group of its own")
 	flags.DurationVar(&c.HoldGrace, "hold-grace", daemon.DefaultHoldGrace, "how long what a person is asked about waits for the next daemon")
 	flags.StringVar(&c.OTLPAddr, "otlp-address", "", "where agents' own telemetry is taken in, or \"off\" (default "+daemon.DefaultOTLPAddr+"; with --run-dir: off)")
+	flags.StringVar(&c.MarkBelow, "fanotify-below", "", "directory below which opens of unreadable paths are asked about, where the kernel has nothing better (default: everywhere; with --run-dir: nowhere)")
 	flags.BoolVar(&c.DetachOnStop, "detach-on-stop", false, "take the kernel side down on an orderly stop")
 	flags.BoolVar(&debug, "debug", false, "log more")
 	return cmd

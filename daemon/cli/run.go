@@ -23,7 +23,10 @@ func (a *app) runCommand() *cobra.Command {
 
 The command takes the place of paddock: its terminal, its signals and its exit code
 are its own. It is not started when it would not be governed: then the exit code is
-125. 126: the command cannot be executed; 127: there is no such command.`,
+125. 126: the command cannot be executed; 127: there is no such command.
+
+Where the kernel has no better boundary, the command runs in a Landlock domain: nothing
+can be mounted in it, and no privileges be gained.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage(cmd, errors.New("no command to run"))
@@ -47,7 +50,10 @@ func (a *app) run(cmd *cobra.Command, agent string, argv []string) error {
 	if err != nil {
 		cwd = "" // deleted: only a label
 	}
-	_, err = a.client().Run(cmd.Context(), api.RunRequest{Agent: agent, Argv: argv, Cwd: cwd})
+	session, err := a.client().Run(cmd.Context(), api.RunRequest{Agent: agent, Argv: argv, Cwd: cwd})
+	if err == nil && session.Sandbox != nil {
+		err = session.Sandbox.Restrict()
+	}
 	if err != nil {
 		return &exitError{ExitRunFailed, fmt.Errorf("%s was not started, for it would not be governed: %w", argv[0], err)}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-649e9bbc/paddock/daemon/api"
+	"github.com/seed-649e9bbc/paddock/daemon/sandbox"
 )
 
 func TestRun(t *testing.T) {
@@ -83,6 +84,9 @@ func TestRunFailsClosed(t *testing.T) {
 	}{
 		{"no daemon", none, []string{"true"}, ExitRunFailed, "true was not started, for it would not be governed: the Paddock daemon cannot be reached: nothing listens on " + none},
 		{"the daemon refuses", serve(t, &fake{}), []string{"true"}, ExitRunFailed, "nobody is adopted here"},
+		{"a sandbox that cannot be entered", serve(t, &fake{
+			adopt: func(api.Peer, api.RunRequest) error { return nil }, sandbox: &sandbox.Ruleset{Reading: true, Read: []string{"/\x00"}},
+		}), []string{"true"}, ExitRunFailed, "entering the sandbox"},
 		{"governed already", serve(t, &fake{governed: true}), []string{"true"}, ExitRunFailed, "is governed"},
 		{"no such command", none, []string{"no-such-command"}, ExitRunNotFound, "executing no-such-command: executable file not found"},
 		{"no such file", none, []string{dir + "/none"}, ExitRunNotFound, "no such file"},

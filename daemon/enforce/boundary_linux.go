@@ -27,6 +27,8 @@ type boundary struct {
 	policy policy.Boundary
 	bounds ebpf.Bounds
 	homes  []string
+	// files are the places it speaks of, by their paths.
+	files []wanted
 	// scanned are the paths that patterns with ** matched.
 	scanned map[string][]string
 	// kept are open files of file systems whose inodes have numbers only as long as
@@ -74,7 +76,7 @@ func newBoundary(k *ebpf.Kernel, b policy.Boundary, own []string, scanned map[st
 	}
 	var err error
 	out.bounds, out.kept, err = r.resolve()
-	out.skipped = r.skipped
+	out.skipped, out.files = r.skipped, r.files
 	return out, err
 }
 
@@ -164,6 +166,12 @@ func (e *Enforcer) refreshBoundary(scan bool) error {
 	if err != nil {
 		return fmt.Errorf("looking up the boundary anew: %w", err)
 	}
+	if e.opens.active() {
+		// Secrets that are new are known below; here, what is new in those that are not.
+		if err := e.opens.again(g.boundary.unreadable()); err != nil {
+			e.Log.Error("marking what may not be read", "error", err)
+		}
+	}
 	if maps.Equal(b.bounds.Files, g.boundary.bounds.Files) && maps.Equal(b.bounds.Names, g.boundary.bounds.Names) {
 		b.close()
 		return nil
@@ -175,7 +183,12 @@ func (e *Enforcer) refreshBoundary(scan bool) error {
 		return fmt.Errorf("looking up the boundary anew: %w", err)
 	}
 	g.boundary.close()
-	return nil
+	return e.watchOpens(b)
+}
+
+// unreadable lists the places that may not be read.
+func (b *boundary) unreadable() []wanted {
+	return slices.DeleteFunc(slices.Clone(b.files), func(w wanted) bool { return w.bound.Flags&ebpf.BoundUnreadable == 0 })
 }
 
 // own lists what is protected in every mode.

@@ -29,6 +29,7 @@ type canaryPlace struct {
 	dir    string
 	bounds ebpf.Bounds
 	listen []net.Listener
+	box    string // a sandbox for the canary to enter; empty: none
 }
 
 // What lies in the place.
@@ -100,15 +101,17 @@ func (e *Enforcer) proveBoundary(ctx context.Context, m ebpf.Mechanism, why stri
 	g := e.now.Load()
 	if g == nil || g.boundary.policy.Mode == policy.NoBoundary {
 		e.Kernel.DetachBoundary()
+		e.opens.end()
 		return nil
 	}
-	var tried map[string]string
-	if m != ebpf.None {
-		var err error
-		if tried, err = e.tryBoundary(ctx, m); err != nil {
-			why = firstLine(err)
-			e.Log.Error("the boundary is not proven", "mechanism", string(m), "error", err)
-		}
+	if m == ebpf.None {
+		return e.proveWithout(ctx, g, why)
+	}
+	e.opens.end()
+	tried, err := e.tryBoundary(ctx, m)
+	if err != nil {
+		why = firstLine(err)
+		e.Log.Error("the boundary is not proven", "mechanism", string(m), "error", err)
 	}
 	return judgeBounds(tried, m, why, time.Now())
 }
@@ -129,11 +132,32 @@ func (e *Enforcer) tryBoundary(ctx context.Context, m ebpf.Mechanism) (map[strin
 	return seen.Bounds, nil
 }
 
-// The answers that prove a gate of the boundary, by attempt.
-var boundaryProofs = []struct {
+// proof is the answers that prove a gate, by attempt.
+type proof struct {
 	gate string
 	want map[string]string
-}{
+}
+
+// judge compares. Without any answers, why says why there are none.
+func (p proof) judge(tried map[string]string, tier, why string, now time.Time) Gate {
+	g := Gate{Gate: p.gate, Tier: tier, Proven: true, Checked: now}
+	var wrong []string
+	for _, what := range slices.Sorted(maps.Keys(p.want)) {
+		if got, want := tried[what], p.want[what]; got != want {
+			wrong = append(wrong, fmt.Sprintf("%s: %q, expected %q", what, got, want))
+		}
+	}
+	if len(wrong) > 0 {
+		g.Proven, g.Tier, g.Detail = false, string(ebpf.None), strings.Join(wrong, "; ")
+		if len(tried) == 0 {
+			g.Detail = why
+		}
+	}
+	return g
+}
+
+// The answers that prove a gate of the boundary, by attempt.
+var boundaryProofs = []proof{
 	{"boundary", map[string]string{
 		"write inside": "done", "create inside": "done", "write": "EROFS", "create": "EROFS", "remove": "EROFS", "rename away": "EROFS",
 		"rename in": "EROFS", "link": "EROFS", "truncate": "EROFS", "mode": "EROFS", "attribute": "EROFS", "directory": "EROFS",
@@ -146,21 +170,8 @@ var boundaryProofs = []struct {
 
 func judgeBounds(tried map[string]string, m ebpf.Mechanism, why string, now time.Time) []Gate {
 	var out []Gate
-	for _, proof := range boundaryProofs {
-		g := Gate{Gate: proof.gate, Tier: string(m), Proven: true, Checked: now}
-		var wrong []string
-		for _, what := range slices.Sorted(maps.Keys(proof.want)) {
-			if got, want := tried[what], proof.want[what]; got != want {
-				wrong = append(wrong, fmt.Sprintf("%s: %q, expected %q", what, got, want))
-			}
-		}
-		if len(wrong) > 0 {
-			g.Proven, g.Tier, g.Detail = false, string(ebpf.None), strings.Join(wrong, "; ")
-			if len(tried) == 0 {
-				g.Detail = why
-			}
-		}
-		out = append(out, g)
+	for _, p := range boundaryProofs {
+		out = append(out, p.judge(tried, string(m), why, now))
 	}
 	return out
 }
@@ -169,14 +180,7 @@ func judgeBounds(tried map[string]string, m ebpf.Mechanism, why string, now time
 // place of its own, and undoes what it should not have been able to do.
 func tryBounds(dir string) map[string]string {
 	at := func(parts ...string) string { return filepath.Join(append([]string{dir}, parts...)...) }
-	open := func(path string, flags int) error {
-		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o600)
-		if err == nil {
-			unix.Close(fd)
-		}
-		return err
-	}
-	out := map[string]string{}
+	out := trySecrets(dir)
 	try := func(what string, err error) { out[what] = said(err) }
 	try("write inside", open(at(placeIn, placeFile), unix.O_RDWR))
 	try("create inside", open(at(placeIn, "new"), unix.O_RDWR|unix.O_CREAT))
@@ -191,9 +195,6 @@ func tryBounds(dir string) map[string]string {
 	try("directory", unix.Mkdir(at(placeOut, "directory"), 0o700))
 	try("symlink", unix.Symlink("x", at(placeOut, "symlink")))
 	try("remove", unix.Unlink(at(placeOut, placeFile)))
-	try("read", open(at(placeOut, placeFile), unix.O_RDONLY))
-	try("read secret", open(at(placeSecret, placeFile), unix.O_RDONLY))
-	try("list secret", open(at(placeSecret), unix.O_RDONLY|unix.O_DIRECTORY))
 	try("socket of a path", connectUnix(at(placeSecret, placeSocket)))
 	try("abstract socket", connectUnix("@"+dir))
 	one := make([]byte, 1)
@@ -209,6 +210,23 @@ func tryBounds(dir string) map[string]string {
 	}
 	try("mount", err)
 	return out
+}
+
+// trySecrets tries what says nothing about writing.
+func trySecrets(dir string) map[string]string {
+	return map[string]string{
+		"read":        said(open(filepath.Join(dir, placeOut, placeFile), unix.O_RDONLY)),
+		"read secret": said(open(filepath.Join(dir, placeSecret, placeFile), unix.O_RDONLY)),
+		"list secret": said(open(filepath.Join(dir, placeSecret), unix.O_RDONLY|unix.O_DIRECTORY)),
+	}
+}
+
+func open(path string, flags int) error {
+	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o600)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err
 }
 
 func errnoOf(e unix.Errno) error {

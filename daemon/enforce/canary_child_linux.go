@@ -59,7 +59,14 @@ func canaryMain(args []string) error {
 		f.DNS, f.DNSTCP = ask(unix.SOCK_DGRAM), ask(unix.SOCK_STREAM)
 	}
 	if dir := os.Getenv(canaryPlaceEnv); dir != "" {
+		if box := os.Getenv(canaryBoxEnv); box != "" {
+			f.Outside = trySecrets(dir)
+			if err := enter(box); err != nil {
+				return fmt.Errorf("canary: %w", err)
+			}
+		}
 		f.Bounds = tryBounds(dir)
+		f.Bounds["signal"] = said(unix.Kill(daemon, unix.SIGURG))
 	}
 	return json.NewEncoder(os.Stdout).Encode(f)
 }

@@ -47,8 +47,8 @@ const (
 
 // Gate is one way an agent's action is judged, and whether that is proven now.
 type Gate struct {
-	Gate    string // exec.refuse, exec.hold, connect, socket.raw, socket.packet, source.route, signal, egress, resolver; boundary, unix, ptrace, machine
-	Tier    string // lsm, fmod_ret, hold, cgroup, redirect, none
+	Gate    string // exec.refuse, exec.hold, connect, socket.raw, socket.packet, source.route, signal, egress, resolver; boundary, boundary.read, unix, ptrace, machine
+	Tier    string // lsm, fmod_ret, hold, cgroup, redirect, landlock, fanotify, none
 	Proven  bool
 	Checked time.Time
 	Detail  string // what the canary saw, where it failed
@@ -164,6 +164,8 @@ type findings struct {
 
 	// Where requirements have a boundary: each attempt, by name.
 	Bounds map[string]string `json:"bounds,omitempty"`
+	// The same before it entered a sandbox, if it was told to.
+	Outside map[string]string `json:"outside,omitempty"`
 }
 
 // What the canary says when a gate works.
@@ -316,6 +318,9 @@ func (e *Enforcer) releaseTo(ctx context.Context, place *canaryPlace) (findings,
 	cmd.ExtraFiles = []*os.File{e.canary.file}
 	if place != nil {
 		cmd.Env = append(os.Environ(), canaryPlaceEnv+"="+place.dir)
+		if place.box != "" {
+			cmd.Env = append(cmd.Env, canaryBoxEnv+"="+place.box)
+		}
 	}
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -55,6 +55,9 @@ type Config struct {
 	// Own are Paddock's own files and directories, and those that manage agents:
 	// where there is a boundary, no session writes there in any mode.
 	Own []string
+	// MarkBelow is the directory below which fanotify may be asked about opens, where
+	// that is what keeps secrets. Empty: nowhere but in the canary's place.
+	MarkBelow string
 	// Changed, if set, is called after a session began or ended.
 	Changed func()
 	// Ended, if set, is called after a session ended.
@@ -82,6 +85,7 @@ type Enforcer struct {
 	marks    sessions
 	canary   *canary
 	guard    guard
+	opens    opens
 	asks     asks
 	vouchers vouchers
 	prompts  *memo[string, string] // by session: what its user asked last
@@ -136,6 +140,7 @@ func New(c Config) (*Enforcer, error) {
 	e.causes.init()
 	e.bounded.init()
 	e.marks.init(e)
+	e.opens.init(e)
 	e.asks.init(c.HoldsFile)
 	e.projects.of, e.projects.kept = map[uint64]project{}, map[uint64][]*os.File{}
 	var err error
@@ -197,6 +202,11 @@ func (e *Enforcer) install(g *generation) error {
 	}
 	if before != nil {
 		before.boundary.close()
+	}
+	if e.opens.active() { // else Prove says whether they need to be
+		if err := e.watchOpens(g.boundary); err != nil {
+			e.Log.Error("asking about opens of what may not be read", "error", err)
+		}
 	}
 	if err := e.bindAll(); err != nil {
 		e.Log.Error("a session is not under the new boundary", "error", err)
@@ -338,6 +348,7 @@ func (e *Enforcer) Shutdown(ctx context.Context, abandon bool) error {
 		errs = append(errs, err)
 	}
 	e.reportLosses()
+	e.opens.end()
 	e.cancel()
 	e.stopGuard()
 	for _, r := range e.readers {
@@ -373,7 +384,7 @@ func (e *Enforcer) Counters() map[string]uint64 {
 	out := map[string]uint64{
 		"records.broken": e.stats.broken.Load(), "records.foreign": e.stats.foreign.Load(),
 		"events.recorded": e.stats.events.Load(), "events.unrecorded": e.stats.unrecorded.Load(),
-		"holds.evaluated": e.stats.evaluated.Load(),
+		"holds.evaluated": e.stats.evaluated.Load(), "opens.refused": e.opens.refused.Load(), "opens.untold": e.opens.untold.Load(),
 	}
 	for _, ring := range []ebpf.Ring{ebpf.Holds, ebpf.Security, ebpf.Volume} {
 		out["ring."+ring.String()+".done"] = e.stats.done[ring].Load()

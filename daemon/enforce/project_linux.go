@@ -118,17 +118,7 @@ func (e *Enforcer) bind(key uint64, s *session.Session) error {
 		return nil
 	}
 	p := e.projectOf(key, g.boundary.policy, s)
-	r := &resolver{kernel: e.Kernel}
-	if p.dir != "" {
-		r.own(p.dir, g.boundary.policy.Rules())
-	}
-	if p.shared != "" {
-		r.files = append(r.files, wanted{path: p.shared, bound: ebpf.Bound{Flags: ebpf.BoundWrite}})
-		for _, name := range []string{"hooks", "config", "config.worktree"} {
-			r.exact(filepath.Join(p.shared, name), ebpf.Bound{Flags: ebpf.BoundProtected})
-		}
-		r.exact(filepath.Join(p.dir, ".git"), ebpf.Bound{Flags: ebpf.BoundProtected})
-	}
+	r := e.ofSession(g.boundary.policy, p)
 	bounds, kept, err := r.resolve()
 	if err != nil { // then it has no project, but it has a boundary
 		err = fmt.Errorf("looking for the project of session %s: %w", s.ID, err)
@@ -141,6 +131,22 @@ func (e *Enforcer) bind(key uint64, s *session.Session) error {
 	}
 	e.Log.Info("the session has a boundary", "session", s.ID, "mode", g.boundary.policy.Mode.String(), "project", p.dir)
 	return nil
+}
+
+// ofSession says what is a session's own in the boundary.
+func (e *Enforcer) ofSession(b policy.Boundary, p project) *resolver {
+	r := &resolver{kernel: e.Kernel}
+	if p.dir != "" {
+		r.own(p.dir, b.Rules())
+	}
+	if p.shared != "" {
+		r.files = append(r.files, wanted{path: p.shared, bound: ebpf.Bound{Flags: ebpf.BoundWrite}})
+		for _, name := range []string{"hooks", "config", "config.worktree"} {
+			r.exact(filepath.Join(p.shared, name), ebpf.Bound{Flags: ebpf.BoundProtected})
+		}
+		r.exact(filepath.Join(p.dir, ".git"), ebpf.Bound{Flags: ebpf.BoundProtected})
+	}
+	return r
 }
 
 // own adds a project's directory, and what is protected in each.

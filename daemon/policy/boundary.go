@@ -85,6 +85,9 @@ type Boundary struct {
 	// NoCaches and NoTemporary take the caches of tools and the temporary
 	// directories out of what may be written.
 	NoCaches, NoTemporary bool
+	// NoLandlock and NoFanotify do without what stands in for security hooks on kernels
+	// where these cannot be had.
+	NoLandlock, NoFanotify bool
 	// Protected and Unreadable are added to what is built in. A relative pattern is
 	// below every project.
 	Protected, Unreadable []Pattern
@@ -230,7 +233,9 @@ func mergeBoundaries(layers []*Requirements) Boundary {
 		case !b.Table:
 		case !out.Table:
 			out.Table, out.Writable, out.Readable, out.Reachable = true, b.Writable, b.Readable, b.Reachable
+			out.NoLandlock, out.NoFanotify = b.NoLandlock, b.NoFanotify
 		default:
+			out.NoLandlock, out.NoFanotify = out.NoLandlock && b.NoLandlock, out.NoFanotify && b.NoFanotify
 			same := func(a, b string) bool { return a == b }
 			out.Writable = bothHave(out.Writable, b.Writable, within)
 			out.Readable = bothHave(out.Readable, b.Readable, same)

@@ -27,7 +27,9 @@ func (f *file) boundary(key string, v *document.Value) (Boundary, error) {
 			return b, err
 		}
 	}
-	for name, into := range map[string]*bool{"caches": &b.NoCaches, "temporary": &b.NoTemporary} {
+	for name, into := range map[string]*bool{
+		"caches": &b.NoCaches, "temporary": &b.NoTemporary, "landlock": &b.NoLandlock, "fanotify": &b.NoFanotify,
+	} {
 		v := t.Get(name)
 		if v == nil {
 			continue

@@ -46,7 +46,7 @@ const (
 	AttrDecisionEnforced = "paddock.decision.enforced"    // bool; false: observe mode let it through
 	AttrRule             = "paddock.rule"                 // the rule's prefix, or its network
 	AttrGate             = "paddock.gate"                 // exec.refuse, exec.hold, connect, egress, socket, signal, boundary, unix, ptrace, machine
-	AttrTier             = "paddock.tier"                 // lsm, fmod_ret, hold, cgroup, none
+	AttrTier             = "paddock.tier"                 // how the kernel refuses: see the registry
 	AttrToolCallID       = "paddock.tool_call.id"         // = call_id of Codex's own telemetry
 	AttrThreadID         = "paddock.thread.id"            // = conversation.id of Codex's own telemetry
 	AttrMode             = "paddock.mode"                 // observe, enforce

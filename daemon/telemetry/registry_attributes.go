@@ -74,7 +74,7 @@ var ownAttributes = []Attribute{
 	{AttrDecisionEnforced, Bool, "`false`: mode `observe` let it through", "", ""},
 	{AttrRule, String, "the rule's first words, or its network", "firewall_rule.name", "rule.name"},
 	{AttrGate, String, "`exec.refuse`, `exec.hold`, `connect`, `egress`, `resolver`, `socket`, `signal`, `boundary`, `unix`, `ptrace`, `machine`", "", "rule.category"},
-	{AttrTier, String, "how the kernel refuses: `lsm`, `fmod_ret`, `hold`, `cgroup`, `none`", "", ""},
+	{AttrTier, String, "how the kernel refuses: `lsm`, `fmod_ret`, `hold`, `cgroup`, `redirect`, `landlock`, `fanotify`, `none`", "", ""},
 	{AttrMode, String, "`observe`, `enforce`", "", ""},
 	{AttrPolicyGeneration, Int, "counts the policies in force since the kernel side was loaded", "", ""},
 

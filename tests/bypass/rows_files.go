@@ -2,33 +2,38 @@
 
 package bypass
 
-const boundary = "the boundary, by inode"
+const (
+	boundary = "the boundary, by inode"
+	// What there is where programs may not be attached to security hooks.
+	landlock = "Landlock, in sessions of `paddock run`"
+	fanotify = "fanotify, in every session"
+)
 
 // Ways to files that requirements keep from a session.
 var fileRows = []Row{
 	{
-		ID: "F1", Attack: "open by links, dots, `/proc/PID/root`, another descriptor, openat2, io_uring", Hook: boundary + ": file_open", Verdict: Stopped,
-		Tests: []string{"daemon/enforce TestBoundary/F1 by a symbolic link", "daemon/enforce TestBoundary/F1 by the root of a process", "daemon/enforce TestBoundary/F1 by a descriptor of its own"},
+		ID: "F1", Attack: "open by links, dots, `/proc/PID/root`, another descriptor, openat2, io_uring", Hook: boundary + ": file_open", Core: landlock + "; secrets: " + fanotify, Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F1 by a symbolic link", "daemon/enforce TestBoundary/F1 by the root of a process", "daemon/enforce TestBoundary/F1 by a descriptor of its own", "tests/e2e TestRunWithoutHooks/write outside", "tests/e2e TestRunWithoutHooks/through a link", "tests/e2e TestRunWithoutHooks/by another root", "tests/e2e TestSecretsWithoutHooks/read", "tests/e2e TestSecretsWithoutHooks/by a link", "tests/e2e TestSecretsWithoutHooks/list"},
 	},
 	{
-		ID: "F2", Attack: "truncate(2)", Hook: boundary + ": inode_setattr", Verdict: Stopped,
-		Tests: []string{"daemon/enforce TestBoundary/F2 truncate"},
+		ID: "F2", Attack: "truncate(2)", Hook: boundary + ": inode_setattr", Core: landlock + ", from 6.2", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F2 truncate", "tests/e2e TestRunWithoutHooks/truncate"},
 	},
 	{
-		ID: "F3", Attack: "rename over, away, RENAME_EXCHANGE", Hook: boundary + ": inode_rename, both ends", Verdict: Stopped,
-		Tests: []string{"daemon/enforce TestBoundary/F3 rename over", "daemon/enforce TestBoundary/F3 rename away", "daemon/enforce TestBoundary/F3 exchange"},
+		ID: "F3", Attack: "rename over, away, RENAME_EXCHANGE", Hook: boundary + ": inode_rename, both ends", Core: landlock, Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F3 rename over", "daemon/enforce TestBoundary/F3 rename away", "daemon/enforce TestBoundary/F3 exchange", "tests/e2e TestRunWithoutHooks/rename over", "tests/e2e TestRunWithoutHooks/rename away"},
 	},
 	{
-		ID: "F4", Attack: "a hard link in a writable place", Hook: boundary + ": inode_link", Verdict: Stopped,
+		ID: "F4", Attack: "a hard link in a writable place", Hook: boundary + ": inode_link", Core: landlock + "; of a secret: " + fanotify, Verdict: Stopped,
 		Why:   "a link that was there before the session began: an unreadable file is known by its inode if a rule names the file itself; one that lies in an unreadable directory is not",
-		Tests: []string{"daemon/enforce TestBoundary/F4 hard link", "daemon/enforce TestBoundary/F4 hard link to a secret"},
+		Tests: []string{"daemon/enforce TestBoundary/F4 hard link", "daemon/enforce TestBoundary/F4 hard link to a secret", "tests/e2e TestRunWithoutHooks/hard link", "tests/e2e TestSecretsWithoutHooks/by a hard link"},
 	},
 	{
-		ID: "F5", Attack: "remove and make anew; rename a directory above", Hook: boundary + ": names are bound, what holds something protected stays", Verdict: Stopped,
-		Tests: []string{"daemon/enforce TestBoundary/F5 the parent of hooks", "daemon/enforce TestBoundary/F5 git configuration", "daemon/enforce TestBoundary/F5 what is yet to come"},
+		ID: "F5", Attack: "remove and make anew; rename a directory above", Hook: boundary + ": names are bound, what holds something protected stays", Core: landlock + ", but inside a place that may be written to", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F5 the parent of hooks", "daemon/enforce TestBoundary/F5 git configuration", "daemon/enforce TestBoundary/F5 what is yet to come", "tests/e2e TestRunWithoutHooks/what is protected", "tests/e2e TestSecretsWithoutHooks/the directory moved here"},
 	},
 	{
-		ID: "F6", Attack: "copy_file_range, sendfile, splice, mmap on an open descriptor", Hook: boundary + ": judged when it was opened", Verdict: Partly,
+		ID: "F6", Attack: "copy_file_range, sendfile, splice, mmap on an open descriptor", Hook: boundary + ": judged when it was opened", Core: "the same, as far as opening is judged", Verdict: Partly,
 		Why:   "a descriptor that somebody outside opened and hands over is not judged again",
 		Tests: []string{"daemon/enforce TestBoundary/F1 write outside"},
 	},
@@ -41,16 +46,16 @@ var fileRows = []Row{
 		Tests: []string{"daemon/enforce TestBoundary/F8 mode", "daemon/enforce TestBoundary/F8 owner", "daemon/enforce TestBoundary/F8 attributes"},
 	},
 	{
-		ID: "F9", Attack: "mount, bind, overlay, in the machine's namespace or one of its own", Hook: "sb_mount, move_mount, sb_umount in the machine's; by inode in its own; a user's overlay is refused", Verdict: Stopped,
-		Tests: []string{"daemon/enforce TestBoundary/F9 bind over it", "daemon/enforce TestBoundary/F9 in a namespace of its own", "daemon/enforce TestBoundary/F9 an overlay of its own"},
+		ID: "F9", Attack: "mount, bind, overlay, in the machine's namespace or one of its own", Hook: "sb_mount, move_mount, sb_umount in the machine's; by inode in its own; a user's overlay is refused", Core: landlock + ": no mount at all; secrets: " + fanotify, Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F9 bind over it", "daemon/enforce TestBoundary/F9 in a namespace of its own", "daemon/enforce TestBoundary/F9 an overlay of its own", "tests/e2e TestRunWithoutHooks/bind mount", "tests/e2e TestSecretsWithoutHooks/in a namespace of its own"},
 	},
 	{
-		ID: "F11", Attack: "directories, links, pipes, sockets outside", Hook: boundary + ": inode_mkdir, inode_symlink, inode_mknod", Verdict: Stopped,
-		Tests: []string{"daemon/enforce TestBoundary/F11 mkdir, mkfifo, symlink", "daemon/enforce TestBoundary/F11 a socket"},
+		ID: "F11", Attack: "directories, links, pipes, sockets outside", Hook: boundary + ": inode_mkdir, inode_symlink, inode_mknod", Core: landlock, Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F11 mkdir, mkfifo, symlink", "daemon/enforce TestBoundary/F11 a socket", "tests/e2e TestRunWithoutHooks/mkdir", "tests/e2e TestRunWithoutHooks/symlink", "tests/e2e TestRunWithoutHooks/fifo"},
 	},
 	{
-		ID: "F12", Attack: "the disk or the kernel's settings as a file", Hook: boundary + ": block devices, /dev/mem; /proc/sys is outside of every project", Verdict: Stopped,
-		Tests: []string{"daemon/enforce TestBoundary/F12 a disk", "daemon/enforce TestBoundary/F12 settings of the kernel"},
+		ID: "F12", Attack: "the disk or the kernel's settings as a file", Hook: boundary + ": block devices, /dev/mem; /proc/sys is outside of every project", Core: landlock + ": writing", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F12 a disk", "daemon/enforce TestBoundary/F12 settings of the kernel", "tests/e2e TestRunWithoutHooks/settings of the kernel"},
 	},
 	{
 		ID: "F13", Attack: "poison a cache that others run from (`~/.cache`, Go's module cache)", Verdict: NotCovered,
@@ -78,16 +83,16 @@ var strangerRows = []Row{
 		Tests: []string{"daemon/enforce TestBoundary/A5 the socket of a broker"},
 	},
 	{
-		ID: "A7", Attack: "tmux, IDEs, X11 by abstract sockets", Hook: "an abstract socket of somebody who is not governed is refused", Verdict: Stopped,
-		Tests: []string{"daemon/enforce TestBoundary/A7 an abstract socket"},
+		ID: "A7", Attack: "tmux, IDEs, X11 by abstract sockets", Hook: "an abstract socket of somebody who is not governed is refused", Core: landlock + ", from 6.12", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/A7 an abstract socket", "tests/e2e TestRunWithoutHooks/an abstract socket"},
 	},
 	{
-		ID: "A9", Attack: "ptrace, process_vm_writev, /proc/PID/mem", Hook: "ptrace_access_check", Verdict: Stopped,
+		ID: "A9", Attack: "ptrace, process_vm_writev, /proc/PID/mem", Hook: "ptrace_access_check", Core: landlock, Verdict: Stopped,
 		Why:   "looking (`/proc/PID/environ`, `/proc/PID/fd`) is refused without an event: ps does it with everybody",
-		Tests: []string{"daemon/enforce TestBoundary/A9 ptrace", "daemon/enforce TestBoundary/A9 the memory of another", "daemon/enforce TestBoundary/A9 the environment of another"},
+		Tests: []string{"daemon/enforce TestBoundary/A9 ptrace", "daemon/enforce TestBoundary/A9 the memory of another", "daemon/enforce TestBoundary/A9 the environment of another", "tests/e2e TestRunWithoutHooks/ptrace", "tests/e2e TestRunWithoutHooks/memory of another"},
 	},
 	{
-		ID: "A10", Attack: "pidfd_getfd, SCM_RIGHTS", Hook: "ptrace_access_check", Verdict: Partly,
+		ID: "A10", Attack: "pidfd_getfd, SCM_RIGHTS", Hook: "ptrace_access_check", Core: landlock, Verdict: Partly,
 		Why:   "a descriptor that somebody outside sends on purpose is not judged",
 		Tests: []string{"daemon/enforce TestBoundary/A10 a descriptor of another"},
 	},
@@ -110,15 +115,15 @@ var strangerRows = []Row{
 // Ways against Paddock itself. Those by files need a boundary in requirements.
 var paddockRows = []Row{
 	{
-		ID: "P1", Attack: "kill, stop or freeze the daemon", Hook: "task_kill; cgroup files are outside of every project", Core: "pinned programs keep enforcing; what needs an answer dies", Verdict: Stopped,
-		Tests: []string{"daemon/enforce TestGatesAreProven", "daemon/enforce TestBoundary/P1 freeze by a cgroup", "tests/e2e TestDaemonIsKilled"},
+		ID: "P1", Attack: "kill, stop or freeze the daemon", Hook: "task_kill; cgroup files are outside of every project", Core: "pinned programs keep enforcing; what needs an answer dies; signals: " + landlock + ", from 6.12", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestGatesAreProven", "daemon/enforce TestBoundary/P1 freeze by a cgroup", "tests/e2e TestDaemonIsKilled", "tests/e2e TestRunWithoutHooks/signal"},
 	},
 	{
-		ID: "P2", Attack: "remove pins", Hook: boundary, Core: "the daemon holds descriptors", Verdict: Stopped,
+		ID: "P2", Attack: "remove pins", Hook: boundary, Core: "the daemon holds descriptors; " + landlock, Verdict: Stopped,
 		Tests: []string{"daemon/enforce TestBoundary/P2 a pin"},
 	},
 	{
-		ID: "P3", Attack: "unmount the BPF file system", Hook: "sb_umount", Verdict: Stopped,
+		ID: "P3", Attack: "unmount the BPF file system", Hook: "sb_umount", Core: landlock, Verdict: Stopped,
 		Tests: []string{"daemon/enforce TestBoundary/P3 unmount"},
 	},
 	{
@@ -130,7 +135,7 @@ var paddockRows = []Row{
 		Tests: []string{"ebpf TestMarksAreCounted", "daemon/enforce TestSwappingPoliciesUnderLoad"},
 	},
 	{
-		ID: "P7", Attack: "edit requirements, managed configuration, Paddock's files", Hook: boundary + ", in every mode", Core: "root's files; a file that is not locked is an incident", Verdict: Stopped,
+		ID: "P7", Attack: "edit requirements, managed configuration, Paddock's files", Hook: boundary + ", in every mode", Core: "root's files; a file that is not locked is an incident; " + landlock, Verdict: Stopped,
 		Tests: []string{"daemon/enforce TestBoundary/modes", "tests/e2e TestRequirementsBreak"},
 	},
 	{
