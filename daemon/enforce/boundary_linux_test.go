@@ -187,6 +187,7 @@ func strangerAttacks(b *boundedMachine, pid int, socket string) attempts {
 	replace := strings.NewReplacer("PID", fmt.Sprint(pid), "NAME", b.dir, "SOCKET", socket)
 	a := attempts{
 		"A5 the socket of a broker":     `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("SOCKET")) and print "done\n"'`,
+		"A5 a resolver of the machine":  `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("/run/nscd/socket")) and print "done\n"'`,
 		"A7 an abstract socket":         `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("\0NAME")) and print "done\n"'`,
 		"A9 ptrace":                     `perl -e 'syscall(101, 0x4206, PID, 0, 0) == 0 and print "done\n"'`,
 		"A9 the memory of another":      `exec 7<>/proc/PID/mem && echo done`,
@@ -263,6 +264,7 @@ func TestBoundary(t *testing.T) {
 		socket := filepath.Join(b.around, "kept", "broker")
 		listen(t, socket)
 		listen(t, "@"+b.dir)
+		nameService(t)
 		stranger := exec.Command("sleep", "infinity")
 		must(t, stranger.Start())
 		defer func() { _ = stranger.Process.Kill(); _ = stranger.Wait() }()
@@ -320,6 +322,18 @@ func (b *boundedMachine) refusals() []telemetry.Event {
 		}
 	}
 	return out
+}
+
+// nameService is a service that resolves names for whoever asks, where glibc looks for it.
+func nameService(t *testing.T) {
+	t.Helper()
+	const dir = "/run/nscd"
+	if _, err := os.Lstat(dir); err == nil {
+		t.Fatalf("%s is there: this machine has a service that the test would disturb", dir)
+	}
+	must(t, os.Mkdir(dir, 0o755))
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	listen(t, dir+"/socket")
 }
 
 // listen accepts whoever comes, until the test ends.

@@ -93,7 +93,9 @@ var agentSecrets = map[string][]string{
 // brokerPaths are sockets of services that start programs, or act otherwise, for
 // whoever asks: what they do belongs to no session. Nor may the agent's own program
 // reach them: a command can start it with code of its choice (NODE_OPTIONS,
-// LD_PRELOAD), and the user's bus starts services.
+// LD_PRELOAD), and the user's bus starts services. A service that resolves names asks
+// in its own name, whatever the names say and wherever they lead: clients that cannot
+// reach it ask a DNS server, which is judged.
 var brokerPaths = []string{
 	"/run/docker.sock", "/run/containerd", "/run/podman", "/run/crio", "/run/buildkit", "/run/user/*/podman",
 	"/run/user/*/docker.sock", "/run/user/*/containerd-rootless", "/run/user/*/buildkit", "/run/snapd.socket", "/run/snapd-snap.socket",
@@ -104,6 +106,7 @@ var brokerPaths = []string{
 	"/run/user/*/keyring", "/run/user/*/gnupg", "/run/user/*/gcr", "/run/user/*/openssh_agent", "/run/user/*/ssh-agent.socket", "/tmp/ssh-*",
 	"/tmp/tmux-*", "/run/user/*/tmux-*", "/run/screen", "/run/user/*/screen", "/tmp/emacs*", "/run/user/*/emacs",
 	"/run/user/*/vscode-*", "/tmp/vscode-*", "/run/user/*/snapd-session-agent.socket", "/run/cups/cups.sock",
+	"/run/systemd/resolve", "/run/nscd", "/run/avahi-daemon",
 }
 
 // What may not be a project: directories of the system, and below them.

@@ -79,6 +79,30 @@ func TestBoundaryErrors(t *testing.T) {
 	}
 }
 
+// What Codex's network policy says of unix sockets: a denied one nobody reaches, and an
+// allowed one is let through by reachable alone.
+func TestDeniedUnixSockets(t *testing.T) {
+	for _, name := range []string{"experimental_network", "network_proxy", "permissions.network"} {
+		low, err := Parse("low", []byte("[paddock.boundary]\n["+name+"]\ndangerously_allow_all_unix_sockets = true\n["+name+".unix_sockets]\n'/run/docker.sock' = 'allow'\n'/run/vpn.sock' = 'allow'\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		high, err := Parse("high", []byte("["+name+".unix_sockets]\n'/run/vpn.sock' = 'deny'\n'relative' = 'deny'\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if high.Boundary.Mode != FullAccess {
+			t.Errorf("%s: a denied socket alone: mode %v", name, high.Boundary.Mode)
+		}
+		rules := Merge(low, high).Boundary.Rules()
+		for text, want := range map[string]bool{"/run/docker.sock": true, "/run/vpn.sock": true, "relative": false, "/run/nscd": true} {
+			if got := slices.ContainsFunc(rules, func(r PathRule) bool { return r.Kind == Broker && r.Text == text }); got != want {
+				t.Errorf("%s: %s is refused: %v, want %v", name, text, got, want)
+			}
+		}
+	}
+}
+
 // Layers narrow each other.
 func TestMergeBoundaries(t *testing.T) {
 	layer := func(name, text string) *Requirements {

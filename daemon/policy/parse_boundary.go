@@ -169,6 +169,36 @@ func (f *file) sandbox(req *Requirements) {
 			b.Mode = FullAccess // nothing is said about writing
 		}
 	}
+	f.deniedSockets(req)
+}
+
+// deniedSockets adds the unix sockets that Codex's network policy denies. What it
+// allows, or all of them with dangerously_allow_all_unix_sockets, opens nothing here:
+// a service that acts for whoever asks is let through by reachable alone.
+func (f *file) deniedSockets(req *Requirements) {
+	b := &req.Boundary
+	for _, names := range [][]string{{"experimental_network"}, {"network_proxy"}, {"permissions", "network"}} {
+		v := &document.Value{Kind: document.KindTable, Table: req.Layer.Doc.Table}
+		for _, name := range append(names, "unix_sockets") {
+			if v == nil || v.Kind != document.KindTable {
+				break
+			}
+			v = v.Table.Get(name)
+		}
+		if v == nil || v.Kind != document.KindTable {
+			continue
+		}
+		for i, socket := range v.Table.Keys {
+			says := v.Table.Vals[i]
+			if says.Text == "allow" || !strings.HasPrefix(socket, "/") && !strings.HasPrefix(socket, "~/") {
+				continue
+			}
+			b.Sockets = append(b.Sockets, Pattern{socket, f.source, int(says.At.Line)})
+			if b.Mode == NoBoundary {
+				b.Mode = FullAccess
+			}
+		}
+	}
 }
 
 // profileMode is the most that the allowed profiles let anybody write. One of the

@@ -39,7 +39,7 @@ var networkKeys = []Key{
 			Meaning: "The managed network of Codex. It may also be called network_proxy or permissions.network; only one of the three may be used.",
 		},
 		Enforced: ByBoth,
-		Merge:    "what any layer denies is denied, what any reviews is asked about, what one allows is allowed; unix_sockets and header_injections are Codex's alone",
+		Merge:    "what any layer denies is denied, what any reviews is asked about, what one allows is allowed; unix sockets that any denies are refused, and what is allowed of them is Codex's alone, as are header_injections",
 		Example:  "[experimental_network]\nenabled = true\nmanaged_allowed_domains_only = true\nreview_domains = [\"pastebin.com\"]\n\n[experimental_network.domains]\n\"**.example.com\" = \"allow\"\n\"old.example.com\" = \"deny\"\n",
 	},
 	{
