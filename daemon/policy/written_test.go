@@ -50,12 +50,24 @@ func TestExample(t *testing.T) {
 		{"10.20.1.1:8050", TCP, NetAllow},
 		{"10.20.1.1:22", TCP, NetDeny},
 		{"192.0.2.1:443", TCP, NetAllow},
-		{"192.0.2.1:443", UDP, NetDeny},
-		{"[2001:db8::1]:443", UDP, NetDeny},
+		{"10.20.0.1:123", UDP, NetAllow},
 		{"192.0.2.1:53", UDP, NetAllow},
 	} {
 		if d, _ := req.Network.Decide(netip.MustParseAddrPort(tt.to), tt.p); d != tt.want {
 			t.Errorf("%s %s: %s", tt.to, tt.p, d)
+		}
+	}
+	hosts := CompileHosts(Merge(req))
+	for name, want := range map[string]NetDecision{
+		"chatgpt.com": NetAllow, "api.openai.com": NetAllow, "github.com": NetAllow, "codeload.github.com": NetAllow, "gist.github.com": NetDeny,
+		"registry.npmjs.org": NetAllow, "pastebin.com": NetAsk, "example.com": NetAsk, "evilgithub.com": NetAsk, "127.0.0.1": NetDeny,
+	} {
+		h, err := ParseHost(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := hosts.Decide(HostRequest{Host: h, Port: 443, Protocol: HTTPS, Addr: h.Addr()}); v.Decision != want {
+			t.Errorf("%s: %v, want %v (%s)", name, v.Decision, want, v.Reason)
 		}
 	}
 	if req.Mode != Enforce {
