@@ -30,6 +30,12 @@ var attacks = map[string]func(request, *answer) error{
 	"receive-send": doReceiveAndConnect,
 	"same-port":    doSamePort,
 	"bind":         doBind,
+	"udp-device":   doDatagramByDevice,
+	"tcp-device":   doStreamByDevice,
+	"udp-both":     doBothDatagrams,
+	"uring-tcp":    doUringTCP,
+	"uring-udp":    doUringUDP,
+	"uring-socket": doUringSocket,
 }
 
 // doDeferred connects with TCP_FASTOPEN_CONNECT: the first packet goes with the first write.
@@ -56,16 +62,18 @@ func doDeferred(r request, a *answer) error {
 	return talk(fd, a)
 }
 
-// elsewhere runs f on a thread in another network namespace.
+// elsewhere runs f on a thread in another network namespace. The thread never ends: with
+// it would end the processes that it started before.
 func elsewhere(f func() error) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- err
-			return
+		runtime.LockOSThread()
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		if err == nil {
+			err = f()
 		}
-		done <- f()
+		done <- err
+		select {}
 	}()
 	return <-done
 }

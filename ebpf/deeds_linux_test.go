@@ -21,6 +21,7 @@ var deeds = map[string]func(request, *answer) error{
 	"udp":           doConnectedUDP,
 	"udp-to":        doUnconnectedUDP,
 	"tcp-elsewhere": doElsewhere,
+	"tcp-inside":    doInNamespace,
 }
 
 // doElsewhere connects from another network namespace.
@@ -242,4 +243,23 @@ func receive(fd int, a *answer) error {
 		a.Peer = name(from)
 	}
 	return nil
+}
+
+// doInNamespace connects in the network namespace that With names by a path.
+func doInNamespace(r request, a *answer) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		fd, err := unix.Open(r.With[0], unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			defer unix.Close(fd)
+			err = unix.Setns(fd, unix.CLONE_NEWNET)
+		}
+		if err != nil {
+			done <- fmt.Errorf("entering the namespace: %w", err)
+			return
+		}
+		done <- doTCP(request{To: r.To}, a)
+	}()
+	return <-done
 }

@@ -20,6 +20,7 @@ var egressPrograms = []string{
 	kernelProgOnSockops,
 	kernelProgOnGetpeername4, kernelProgOnGetpeername6,
 	kernelProgOnRecvmsg4, kernelProgOnRecvmsg6,
+	kernelProgOnEgress,
 }
 
 // Listeners are the ports on loopback (127.0.0.1 and ::1) where what the kernel
@@ -147,6 +148,44 @@ func (k *Kernel) SetOwnPorts(ports ...uint16) error {
 		if err := m.Delete(port); err != nil {
 			return fmt.Errorf("forgetting the own port %d: %w", port, err)
 		}
+	}
+	return nil
+}
+
+// SetBridge lets a session, by its key, connect to a TCP port on loopback in another
+// network namespace, given by its cookie: the calling process serves the listener there.
+// DropBridge ends that; call it before the listener is closed.
+func (k *Kernel) SetBridge(netns uint64, port uint16, session uint64) error {
+	if err := k.maps[kernelMapBridges].Put(kernelBridgeKey{Netns: netns, Port: uint32(port)}, session); err != nil {
+		return fmt.Errorf("opening the bridge: %w", err)
+	}
+	return nil
+}
+
+// DropBridge is the end of SetBridge.
+func (k *Kernel) DropBridge(netns uint64, port uint16) error {
+	err := k.maps[kernelMapBridges].Delete(kernelBridgeKey{Netns: netns, Port: uint32(port)})
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("closing the bridge: %w", err)
+	}
+	return nil
+}
+
+// DropBridges ends those of a daemon that died.
+func (k *Kernel) DropBridges() error {
+	var stale []kernelBridgeKey
+	var key kernelBridgeKey
+	var session uint64
+	it := k.maps[kernelMapBridges].Iterate()
+	for it.Next(&key, &session) {
+		stale = append(stale, key)
+	}
+	err := it.Err()
+	for _, key := range stale {
+		err = errors.Join(err, k.DropBridge(key.Netns, uint16(key.Port)))
+	}
+	if err != nil {
+		return fmt.Errorf("closing the bridges from before: %w", err)
 	}
 	return nil
 }

@@ -63,6 +63,7 @@ type actor struct {
 	pid int
 	in  io.Writer
 	out *bufio.Reader
+	cmd *exec.Cmd
 }
 
 // request is one thing to do, and answer what came of it.
@@ -95,7 +96,7 @@ func newActor(t *testing.T) *actor {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	a := &actor{t: t, pid: cmd.Process.Pid, in: in, out: bufio.NewReader(out)}
+	a := &actor{t: t, pid: cmd.Process.Pid, in: in, out: bufio.NewReader(out), cmd: cmd}
 	_, err = a.out.ReadString('\n') // past its own exec
 	must(t, err)
 	return a
@@ -126,7 +127,9 @@ func (a *actor) begin(what, to string, with ...string) {
 func (a *actor) end() answer {
 	a.t.Helper()
 	line, err := a.out.ReadBytes('\n')
-	must(a.t, err)
+	if err != nil {
+		a.t.Fatalf("the actor has ended (%v): %v", a.cmd.Wait(), err)
+	}
 	var got answer
 	must(a.t, json.Unmarshal(line, &got))
 	return got

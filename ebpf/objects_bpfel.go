@@ -74,6 +74,13 @@ const (
 	kernelBoundaryModeBOUNDARY_FULL      kernelBoundaryMode = 3
 )
 
+type kernelBridgeKey struct {
+	_     structs.HostLayout
+	Netns uint64
+	Port  uint32
+	Pad   uint32
+}
+
 type kernelConnectRecord struct {
 	_          structs.HostLayout
 	Head       kernelRecordHead
@@ -521,6 +528,7 @@ const (
 	kernelMapActive              = "active"
 	kernelMapArgvCache           = "argv_cache"
 	kernelMapBoundSessions       = "bound_sessions"
+	kernelMapBridges             = "bridges"
 	kernelMapExeCache            = "exe_cache"
 	kernelMapExecScratch         = "exec_scratch"
 	kernelMapFlows               = "flows"
@@ -623,6 +631,7 @@ const (
 	kernelProgModSocket          = "mod_socket"
 	kernelProgOnConnect4         = "on_connect4"
 	kernelProgOnConnect6         = "on_connect6"
+	kernelProgOnEgress           = "on_egress"
 	kernelProgOnExec             = "on_exec"
 	kernelProgOnExit             = "on_exit"
 	kernelProgOnFork             = "on_fork"
@@ -791,6 +800,7 @@ type kernelProgramSpecs struct {
 	ModSocket         *ebpf.ProgramSpec `ebpf:"mod_socket"`
 	OnConnect4        *ebpf.ProgramSpec `ebpf:"on_connect4"`
 	OnConnect6        *ebpf.ProgramSpec `ebpf:"on_connect6"`
+	OnEgress          *ebpf.ProgramSpec `ebpf:"on_egress"`
 	OnExec            *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit            *ebpf.ProgramSpec `ebpf:"on_exit"`
 	OnFork            *ebpf.ProgramSpec `ebpf:"on_fork"`
@@ -813,6 +823,7 @@ type kernelMapSpecs struct {
 	Active            *ebpf.MapSpec `ebpf:"active"`
 	ArgvCache         *ebpf.MapSpec `ebpf:"argv_cache"`
 	BoundSessions     *ebpf.MapSpec `ebpf:"bound_sessions"`
+	Bridges           *ebpf.MapSpec `ebpf:"bridges"`
 	ExeCache          *ebpf.MapSpec `ebpf:"exe_cache"`
 	ExecScratch       *ebpf.MapSpec `ebpf:"exec_scratch"`
 	Flows             *ebpf.MapSpec `ebpf:"flows"`
@@ -907,6 +918,7 @@ type kernelMaps struct {
 	Active            *ebpf.Map `ebpf:"active"`
 	ArgvCache         *ebpf.Map `ebpf:"argv_cache"`
 	BoundSessions     *ebpf.Map `ebpf:"bound_sessions"`
+	Bridges           *ebpf.Map `ebpf:"bridges"`
 	ExeCache          *ebpf.Map `ebpf:"exe_cache"`
 	ExecScratch       *ebpf.Map `ebpf:"exec_scratch"`
 	Flows             *ebpf.Map `ebpf:"flows"`
@@ -941,6 +953,7 @@ func (m *kernelMaps) Close() error {
 		m.Active,
 		m.ArgvCache,
 		m.BoundSessions,
+		m.Bridges,
 		m.ExeCache,
 		m.ExecScratch,
 		m.Flows,
@@ -1092,6 +1105,7 @@ type kernelPrograms struct {
 	ModSocket         *ebpf.Program `ebpf:"mod_socket"`
 	OnConnect4        *ebpf.Program `ebpf:"on_connect4"`
 	OnConnect6        *ebpf.Program `ebpf:"on_connect6"`
+	OnEgress          *ebpf.Program `ebpf:"on_egress"`
 	OnExec            *ebpf.Program `ebpf:"on_exec"`
 	OnExit            *ebpf.Program `ebpf:"on_exit"`
 	OnFork            *ebpf.Program `ebpf:"on_fork"`
@@ -1184,6 +1198,7 @@ func (p *kernelPrograms) Close() error {
 		p.ModSocket,
 		p.OnConnect4,
 		p.OnConnect6,
+		p.OnEgress,
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,

@@ -94,6 +94,15 @@ struct bpf_sock_ops {
 	struct bpf_sock *sk __attribute__((aligned(8)));
 };
 
+/* The context of cgroup_skb programs: UAPI, fixed layout. */
+struct __sk_buff {
+	__u32 len;
+	__u32 unused[9];
+	__u32 ifindex; /* the device it leaves by */
+	__u32 unread[31];
+	struct bpf_sock *sk __attribute__((aligned(8)));
+};
+
 /* A connection as a packet that arrives for it: network order. */
 struct bpf_sock_tuple {
 	union {

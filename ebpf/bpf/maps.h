@@ -471,6 +471,21 @@ struct {
 	__type(value, __u32);
 } own_ports SEC(".maps");
 
+/* Where in another network namespace a session is served: listeners that the daemon was
+ * handed. */
+struct bridge_key {
+	__u64 netns; /* cookie */
+	__u32 port;  /* on loopback, host order */
+	__u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct bridge_key);
+	__type(value, __u64); /* key of the session */
+} bridges SEC(".maps");
+
 enum flow_kind { FLOW_NONE = 0, FLOW_PROXY = 1, FLOW_DNS = 2, FLOW_SERVICE = 3 };
 
 /* Who asked for what. */

@@ -16,6 +16,22 @@ struct net_verdict {
 	__u8 decision;
 };
 
+/* True when this datagram's destination was recorded within the last second. */
+INLINE bool repeated(__u32 tgid, const struct destination *d, __u64 now, __u32 *folded)
+{
+	struct seen_key k = { .pid = tgid, .port = d->port };
+	__builtin_memcpy(k.addr, d->addr, 16);
+	struct seen_value *v = bpf_map_lookup_elem(&udp_seen, &k);
+	if (v && now - v->since < 1000000000ULL) {
+		__sync_fetch_and_add(&v->count, 1);
+		return true;
+	}
+	*folded = v ? v->count : 0;
+	struct seen_value fresh = { .since = now };
+	bpf_map_update_elem(&udp_seen, &k, &fresh, BPF_ANY);
+	return false;
+}
+
 #include "redirect.h"
 
 INLINE bool is_mapped(const __u8 *a)
@@ -66,22 +82,6 @@ INLINE void judge_destination(__u32 slot, const struct destination *d, struct ne
 		look_up(v, d, out);
 }
 
-/* True when this datagram's destination was recorded within the last second. */
-INLINE bool repeated(__u32 tgid, const struct destination *d, __u64 now, __u32 *folded)
-{
-	struct seen_key k = { .pid = tgid, .port = d->port };
-	__builtin_memcpy(k.addr, d->addr, 16);
-	struct seen_value *v = bpf_map_lookup_elem(&udp_seen, &k);
-	if (v && now - v->since < 1000000000ULL) {
-		__sync_fetch_and_add(&v->count, 1);
-		return true;
-	}
-	*folded = v ? v->count : 0;
-	struct seen_value fresh = { .since = now };
-	bpf_map_update_elem(&udp_seen, &k, &fresh, BPF_ANY);
-	return false;
-}
-
 /*
  * 1 lets the connection or datagram pass, 0 makes the call fail with EPERM. It
  * passes to the port *home on loopback, if that is not 0.
@@ -105,6 +105,7 @@ INLINE int judge(struct bpf_sock_addr *ctx, const struct destination *d, bool da
 	*home = manage(ctx, d, p, tgid, set, enforced, &v);
 	if (*home)
 		return 1; /* recorded there */
+	forget(ctx, d->protocol == NET_TCP);
 	struct connect_record r = {};
 	fill_head(&r.head, RECORD_CONNECT, tgid, p);
 	if (v.decision == NET_ALLOW && datagram && repeated(tgid, d, r.head.time, &r.coalesced)) {
@@ -177,16 +178,23 @@ int on_connect6(struct bpf_sock_addr *ctx)
 	return judge6(ctx, ctx->type != SOCK_STREAM);
 }
 
+/* A connected socket whose message has a control message: it goes where connect was
+ * judged to go. Of a message with an address the kernel has seen to it that it has a port. */
+INLINE bool is_connected(struct bpf_sock_addr *ctx)
+{
+	return !ctx->user_port;
+}
+
 SEC("cgroup/sendmsg4")
 int on_sendmsg4(struct bpf_sock_addr *ctx)
 {
-	return judge4(ctx, true);
+	return is_connected(ctx) || judge4(ctx, true);
 }
 
 SEC("cgroup/sendmsg6")
 int on_sendmsg6(struct bpf_sock_addr *ctx)
 {
-	return judge6(ctx, true);
+	return is_connected(ctx) || judge6(ctx, true);
 }
 
 INLINE void record_socket(const struct proc *p, __u32 tgid, __u32 family, __u32 type, __u32 protocol, bool routed,

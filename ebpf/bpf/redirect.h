@@ -85,6 +85,14 @@ INLINE bool remember(struct bpf_sock_addr *ctx, const struct destination *d, con
 	return true;
 }
 
+/* The session's own listener in this namespace, which the daemon serves. */
+INLINE bool serves(struct bpf_sock_addr *ctx, __u16 port, __u64 session)
+{
+	struct bridge_key k = { .netns = bpf_get_netns_cookie(ctx), .port = port };
+	__u64 *whose = bpf_map_lookup_elem(&bridges, &k);
+	return whose && *whose == session && daemon_alive();
+}
+
 /*
  * The port on loopback to which a governed connection or datagram is sent, and 0
  * when it goes where it wanted to go, if v lets it.
@@ -120,6 +128,11 @@ INLINE __u16 manage(struct bpf_sock_addr *ctx, const struct destination *d, cons
 	}
 	if (!managed)
 		return 0;
+	if (!home && stream && loopback && serves(ctx, d->port, p->session)) {
+		v->decision = NET_ALLOW;
+		v->rule = RULE_OWN_SERVICE;
+		return 0;
+	}
 	if (v->decision != NET_ALLOW && v->rule != RULE_DEFAULT)
 		return 0;
 	/* Named by a rule, not only let through for want of one. */
@@ -173,6 +186,84 @@ INLINE void send_home6(struct bpf_sock_addr *ctx, bool four, __u16 port)
 	ctx->user_ip6[2] = four ? bpf_htonl(0xffff) : 0;
 	ctx->user_ip6[3] = four ? bpf_htonl(0x7f000001) : bpf_htonl(1);
 	ctx->user_port = bpf_htons(port);
+}
+
+/* ---- where its packets go ------------------------------------------------- */
+
+/* The socket goes where it wanted to go, and nothing of an earlier try counts.
+ * Not so of datagrams: of them each has a destination of its own. */
+INLINE void forget(struct bpf_sock_addr *ctx, bool stream)
+{
+	if (!stream || !ctx->sk)
+		return;
+	struct flow *f = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
+	if (f && f->kind != FLOW_SERVICE)
+		f->kind = FLOW_NONE;
+}
+
+/* A plain datagram that is not for loopback: of a socket that asks a DNS server now
+ * and then, and also sends to somebody whom a rule names. */
+INLINE bool plain_elsewhere(struct __sk_buff *skb)
+{
+	__u8 four[20];
+	__u8 six[40];
+
+	if (bpf_skb_load_bytes(skb, 0, four, sizeof(four)))
+		return false;
+	if (four[0] == 0x45) /* no options: a source route would be one */
+		return four[16] != 127;
+	if (four[0] >> 4 != 6 || bpf_skb_load_bytes(skb, 0, six, sizeof(six)))
+		return false;
+	const __u8 *to = six + 24;
+	__u8 others = 0;
+	for (__u32 i = 0; i < 15; i++)
+		others |= to[i];
+	return six[6] == IPPROTO_UDP && (others || to[15] != 1); /* no headers between: one of them routes */
+}
+
+/*
+ * What is sent to us stays on loopback. A socket can be told later, and a datagram
+ * by the message itself, to leave by another device (SO_BINDTODEVICE, IP_PKTINFO,
+ * IP_UNICAST_IF, a source route): "127.0.0.1" would then be whoever is on that link.
+ */
+SEC("cgroup_skb/egress")
+int on_egress(struct __sk_buff *skb)
+{
+	if (skb->ifindex == LOOPBACK_DEVICE)
+		return 1;
+	struct bpf_sock *sk = skb->sk;
+	if (!sk)
+		return 1;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return 1;
+	struct flow *f = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	if (!f || (f->kind != FLOW_PROXY && f->kind != FLOW_DNS))
+		return 1;
+	if (f->protocol != NET_TCP && plain_elsewhere(skb))
+		return 1;
+	struct connect_record r = {};
+	struct destination d = { .port = f->port, .protocol = f->protocol };
+	__builtin_memcpy(d.addr, f->addr, 16);
+	r.head.time = bpf_ktime_get_boot_ns();
+	/* Once a second: what is not answered is sent again and again. */
+	if (repeated(f->pid, &d, r.head.time, &r.coalesced))
+		return !f->enforced;
+	r.head.type = RECORD_CONNECT;
+	r.head.pid = f->pid;
+	r.head.session = f->session;
+	r.head.cause = f->cause;
+	r.head.start = f->start;
+	__builtin_memcpy(r.addr, d.addr, 16);
+	r.port = d.port;
+	r.protocol = d.protocol;
+	r.decision = NET_DENY;
+	r.enforced = f->enforced;
+	r.rule = RULE_DEVICE;
+	r.uid = f->uid;
+	r.generation = f->generation;
+	submit(&ring_security, RING_SECURITY, &r, sizeof(r));
+	return !f->enforced;
 }
 
 /* ---- what the accepting side asks ----------------------------------------- */
