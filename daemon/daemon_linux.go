@@ -50,6 +50,7 @@ type Daemon struct {
 	mu       sync.Mutex // guards what follows
 	policy   inForce
 	intake   api.Intake // of agents' telemetry
+	services []uint16   // TCP ports on loopback that sessions may reach whatever the rules say
 }
 
 // inForce is what status says of the requirements.

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/net/http/httpproxy"
 
+	"github.com/seed-649e9bbc/paddock/daemon/api"
 	"github.com/seed-649e9bbc/paddock/daemon/egress"
 	"github.com/seed-649e9bbc/paddock/daemon/egress/resolver"
 	"github.com/seed-649e9bbc/paddock/daemon/enforce"
@@ -33,6 +34,7 @@ type network struct {
 
 	mu      sync.Mutex
 	started bool
+	bridge  *bridge
 	work    sync.WaitGroup
 }
 
@@ -86,9 +88,16 @@ func (n *network) prepare(ctx context.Context, r *policy.Requirements) error {
 		listeners = append(listeners, six)
 		ports.Proxy6 = port(six)
 	}
-	if err := n.d.kernel.SetListeners(ports); err != nil {
+	b, err := openBridge(n, n.d.config.bridgeSocket())
+	if err != nil {
 		return err
 	}
+	if err := errors.Join(n.d.ownPorts(port(b.proxy)), n.d.kernel.SetListeners(ports)); err != nil {
+		b.close()
+		return err
+	}
+	b.serve()
+	n.bridge = b
 	for _, l := range listeners {
 		n.work.Go(func() {
 			if err := n.engine.Serve(l, n); err != nil {
@@ -132,6 +141,16 @@ func (n *network) count(all map[string]uint64) {
 	all["resolver.tunnels"], all["resolver.failed"], all["resolver.dropped"] = r.Tunnels, r.Failed, r.Dropped
 }
 
+// status says how the managed network is reached; nil: it is not there.
+func (n *network) status() *api.Network {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.started {
+		return nil
+	}
+	return &api.Network{Proxy: n.bridge.proxy.Addr().String(), Bridge: n.d.config.bridgeSocket(), Namespaces: api.NamespacesRefused}
+}
+
 func (n *network) shutdown(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -140,6 +159,7 @@ func (n *network) shutdown(ctx context.Context) error {
 	}
 	// First nobody is sent here any more; then whoever is here is told.
 	err := n.d.kernel.SetListeners(ebpf.Listeners{})
+	n.bridge.close()
 	err = errors.Join(err, n.engine.Shutdown(ctx), n.resolver.Shutdown(ctx))
 	n.work.Wait()
 	return err

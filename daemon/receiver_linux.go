@@ -60,9 +60,14 @@ func (d *Daemon) forgetEnded() {
 	}
 }
 
-// ownPorts lets governed processes connect to these ports of ours, and the
+// ownPorts lets governed processes connect to these ports of ours too, and the
 // kernel side remember who does.
-func (d *Daemon) ownPorts(ports ...uint16) error { return d.kernel.SetOwnPorts(ports...) }
+func (d *Daemon) ownPorts(ports ...uint16) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.services = append(d.services, ports...)
+	return d.kernel.SetOwnPorts(d.services...)
+}
 
 // sender asks the kernel side who made a connection.
 func (d *Daemon) sender(conn net.Conn) (receiver.Sender, error) {

@@ -25,7 +25,7 @@ func (d *Daemon) Status(ctx context.Context) (api.Status, error) {
 	d.mu.Unlock()
 	s := api.Status{
 		Version: d.config.Version, PID: os.Getpid(), Mode: p.applied.Mode.String(), Started: d.started,
-		Kernel: ebpf.KernelRelease(), SessionsLive: d.sessions.Live(), Intake: intake,
+		Kernel: ebpf.KernelRelease(), SessionsLive: d.sessions.Live(), Intake: intake, Network: d.network.status(),
 		Policy: api.PolicyStatus{
 			Generation: uint64(p.generation), Rules: len(p.applied.Rules),
 			LastKnown: p.result.LastKnownGood, Strictest: p.result.Strictest || p.applied != p.result.Requirements,

@@ -26,7 +26,20 @@ type Status struct {
 	Identities   []Identity        `json:"identities"`
 	SessionsLive int               `json:"sessions_live"`
 	Intake       Intake            `json:"agent_telemetry"`
+	Network      *Network          `json:"network,omitempty"` // the managed network; none: it is not in force, and never was
 }
+
+// Network is how sessions come to the managed network, besides being redirected.
+type Network struct {
+	Proxy  string `json:"proxy"`  // address on loopback, HTTP and SOCKS5: for clients that use a proxy
+	Bridge string `json:"bridge"` // path of the socket for other network namespaces: see paddock bridge
+	// Namespaces is what becomes of connections made in other network namespaces that
+	// do not go over the bridge.
+	Namespaces string `json:"other_namespaces"`
+}
+
+// NamespacesRefused is what Network.Namespaces says.
+const NamespacesRefused = "refused"
 
 // Intake is where agents' own telemetry is taken in.
 type Intake struct {

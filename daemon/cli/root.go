@@ -83,7 +83,7 @@ status and paddock run have more; see their help.`,
 	}
 	root.PersistentFlags().StringVar(&a.socket, "socket", socket, "socket of the daemon (default from PADDOCK_SOCKET)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err) })
-	root.AddCommand(a.runCommand(), a.eventsCommand(), a.explainCommand(), a.sessionsCommand(), a.reportCommand(), a.statsCommand(), a.statusCommand(), a.rulesCommand(), a.requirementsCommand(), a.hookCommand(), a.companionCommand(),
+	root.AddCommand(a.runCommand(), a.bridgeCommand(), a.eventsCommand(), a.explainCommand(), a.sessionsCommand(), a.reportCommand(), a.statsCommand(), a.statusCommand(), a.rulesCommand(), a.requirementsCommand(), a.hookCommand(), a.companionCommand(),
 		a.approvalsCommand(), a.approveCommand(), a.denyCommand())
 	root.AddCommand(commands...)
 	return root

@@ -56,6 +56,10 @@ func (a *app) printStatus(w io.Writer, s *api.Status, counters bool) error {
 	if s.Intake.Address != "" {
 		fmt.Fprintf(w, "agents' telemetry is taken in at %s (OTLP over HTTP and gRPC)\n", plain(s.Intake.Address))
 	}
+	if n := s.Network; n != nil {
+		fmt.Fprintf(w, "the managed network's proxy, for clients that use one, is at %s (HTTP and SOCKS5)\n", plain(n.Proxy))
+		fmt.Fprintf(w, "connections of sessions in other network namespaces are %s, but for what goes over paddock bridge (%s)\n", plain(n.Namespaces), plain(n.Bridge))
+	}
 
 	parts := []struct {
 		title string

@@ -13,17 +13,23 @@ const unknownCall = "unknown"
 // Whose returns the session a process belongs to, and the tool call it was started
 // in; that is empty for what the agent itself started.
 func (e *Enforcer) Whose(pid int) (*session.Session, session.Why, bool) {
+	_, s, why, known := e.Member(pid)
+	return s, why, known
+}
+
+// Member is Whose with the kernel's key of the session.
+func (e *Enforcer) Member(pid int) (uint64, *session.Session, session.Why, bool) {
 	p, err := e.Kernel.Lookup(pid)
 	if err != nil {
-		return nil, session.Why{}, false
+		return 0, nil, session.Why{}, false
 	}
 	m, known := e.marks.await(p.Session)
 	if !known {
-		return nil, session.Why{}, false
+		return 0, nil, session.Why{}, false
 	}
 	s, known := e.Sessions.ByID(m.id)
 	if !known {
-		return nil, session.Why{}, false
+		return 0, nil, session.Why{}, false
 	}
 	var why session.Why
 	if p.Cause != 0 {
@@ -31,5 +37,5 @@ func (e *Enforcer) Whose(pid int) (*session.Session, session.Why, bool) {
 			why.ToolCallID = unknownCall
 		}
 	}
-	return s, why, true
+	return p.Session, s, why, true
 }

@@ -21,12 +21,12 @@ var networkRows = []Row{
 	},
 	{
 		ID: "N4", Attack: "io_uring CONNECT", Hook: "cgroup/connect4, connect6", Core: "the same", Verdict: Stopped,
-		Tests: []string{"daemon/enforce TestDeniedDestinationCannotBeReached/uring"},
+		Tests: []string{"daemon/enforce TestDeniedDestinationCannotBeReached/uring", "ebpf TestUringIsSentHome"},
 	},
 	{
-		ID: "N5", Attack: "io_uring through the kernel's workers", Hook: "cgroup/connect4, connect6", Core: "the same", Verdict: Stopped,
+		ID: "N5", Attack: "io_uring through the kernel's workers or its polling thread, with registered files; datagrams and sockets by it", Hook: "cgroup/connect4, connect6", Core: "the same", Verdict: Stopped,
 		Why:   "since Linux 5.12, whose workers are threads of the process",
-		Tests: []string{"daemon/enforce TestDeniedDestinationCannotBeReached/uring-async"},
+		Tests: []string{"daemon/enforce TestDeniedDestinationCannotBeReached/uring-async", "ebpf TestUringIsSentHome"},
 	},
 	{
 		ID: "N6", Attack: "UDP to where it likes (QUIC, mDNS)", Hook: "cgroup/sendmsg4, sendmsg6: under a managed network only DNS, which goes to the resolver, and what a rule names", Core: "the same", Verdict: Stopped,
@@ -50,6 +50,11 @@ var networkRows = []Row{
 	{
 		ID: "N9", Attack: "raw and packet sockets", Hook: "cgroup/sock_create, socket_create", Core: "cgroup/sock_create: raw", Verdict: Stopped,
 		Tests: []string{"daemon/enforce TestDeniedDestinationCannotBeReached/raw", "daemon/enforce TestDeniedDestinationCannotBeReached/raw6"},
+	},
+	{
+		ID: "N10", Attack: "a service that connects, or resolves names, for whoever asks at its unix socket", Hook: "unix_stream_connect, unix_may_send: sockets by inode and name", Verdict: Stopped,
+		Why:   "of services that are in the list; requirements add others",
+		Tests: []string{"daemon/enforce TestBoundary/A5 the socket of a broker", "daemon/enforce TestBoundary/A5 a resolver of the machine", "daemon/policy TestDeniedUnixSockets"},
 	},
 	{
 		ID: "N11", Attack: "other families and protocols (vsock, SMC, MPTCP, SCTP, DCCP)", Hook: "cgroup/sock_create, socket_create", Core: "cgroup/sock_create: internet protocols", Verdict: Stopped,
@@ -87,15 +92,18 @@ var networkRows = []Row{
 	{
 		ID: "N16", Attack: "one name in the hello, another one meant; an encrypted hello", Hook: "the name must lead to the address; the resolver takes keys for ECH out of answers", Core: "the same", Verdict: Partly,
 		Why:   "what is asked for inside TLS, of a server that has several names, is not seen",
-		Tests: []string{"tests/e2e TestManagedNetwork/an allowed name to another address", "daemon/egress TestNamesMustLeadToTheAddress", "daemon/egress/resolver TestServiceRecordsHideNothing"},
+		Tests: []string{"tests/e2e TestManagedNetwork/an allowed name to another address", "daemon/egress TestNamesMustLeadToTheAddress", "daemon/egress TestASecondHello", "daemon/egress/resolver TestServiceRecordsHideNothing"},
 	},
 	{
 		ID: "N17", Attack: "a host that two programs read differently: NUL, dot at the end, case, IDN, @, zone, octal", Hook: "hosts have one form, and what is not clear is refused", Core: "the same", Verdict: Stopped,
-		Tests: []string{"daemon/policy TestHostsHaveOneForm", "daemon/policy TestWhatTwoProgramsReadDifferentlyIsNoHost", "daemon/egress TestWhatIsNotClearIsRefused"},
+		Tests: []string{"daemon/policy TestHostsHaveOneForm", "daemon/policy TestWhatTwoProgramsReadDifferentlyIsNoHost", "daemon/egress TestWhatIsNotClearIsRefused", "daemon/egress TestNothingIsSmuggled"},
 	},
 	{
-		ID: "N18", Attack: "another proxy, and another host inside of its tunnel", Hook: "what is said to it and inside is judged too", Core: "the same", Verdict: Stopped,
-		Tests: []string{"daemon/egress TestAnotherProxyIsJudgedTwice", "daemon/egress TestEveryRequestIsJudged"},
+		ID: "N18", Attack: "another host later: inside of a proxy's tunnel, in another request, after a long silence", Hook: "what is said to it and inside is judged too", Core: "the same", Verdict: Stopped,
+		Tests: []string{
+			"daemon/egress TestAnotherProxyIsJudgedTwice", "daemon/egress TestEveryRequestIsJudged", "daemon/egress TestChunksThatHideARequest",
+			"daemon/egress TestHTTP2WithSeveralAuthorities", "daemon/egress TestWhatASilentClientSaysLateIsJudged",
+		},
 	},
 	{
 		ID: "N19", Attack: "no proxy setting, or another one", Hook: "nothing hangs on it: the kernel sends connections to the proxy", Core: "the same", Verdict: Stopped,
@@ -113,6 +121,10 @@ var networkRows = []Row{
 		},
 	},
 	{
+		ID: "N26", Attack: "the proxy for clients that use one, or another session's bridge, from outside of it", Hook: "the kernel knows who connects; a bridge is for its session alone", Core: "the same", Verdict: Stopped,
+		Tests: []string{"tests/e2e TestProxyAndBridge", "ebpf TestBridges"},
+	},
+	{
 		ID: "N23", Attack: "to wait until Paddock is dead", Hook: "without a living daemon nothing is redirected, and everything is refused", Core: "the same", Verdict: Stopped,
 		Tests: []string{"ebpf TestManagedNetworkFailsClosed", "tests/e2e TestDeathOfTheManagedNetwork"},
 	},
@@ -121,7 +133,7 @@ var networkRows = []Row{
 		Why: "only what a session itself makes is judged",
 	},
 	{
-		ID: "N25", Attack: "a DNS question made to leave by another device (IP_PKTINFO, IP_UNICAST_IF)", Verdict: NotCovered,
-		Why: "it is addressed to 127.0.0.1 by then: routers drop it, but an accomplice on the same link can take it",
+		ID: "N25", Attack: "have what was sent to the proxy or the resolver leave by another device: IP_PKTINFO, IP_UNICAST_IF, SO_BINDTODEVICE on a socket that is connected, a source route", Hook: "cgroup_skb/egress: it stays on loopback", Core: "the same", Verdict: Stopped,
+		Tests: []string{"ebpf TestNothingThatIsSentHomeLeavesByADevice"},
 	},
 }

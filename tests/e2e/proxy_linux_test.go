@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/seed-649e9bbc/paddock/daemon/api"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+)
+
+// The managed network for clients that use a proxy, and over the bridge for those in
+// another network namespace: judged by the same policy, in the name of who is really
+// there.
+func TestProxyAndBridge(t *testing.T) {
+	m, n := online(t, managedRules)
+	network := m.status().Network
+	if network == nil || network.Namespaces != api.NamespacesRefused {
+		t.Fatalf("status says %+v of the managed network", network)
+	}
+	if out, _, _ := m.cli("status"); !strings.Contains(out, "other network namespaces are refused, but for what goes over paddock bridge") {
+		t.Errorf("paddock status: %s", out)
+	}
+	words := strings.NewReplacer("PROXY", network.Proxy, "PADDOCK", shared.paddock, "CURL", "curl -sS -m 20 --noproxy ''")
+	// A namespace of its own, in which only loopback is up.
+	apart := func(script string) string { return "unshare -rn /bin/sh -c 'ip link set lo up; " + script + "'" }
+	bridge := "PADDOCK bridge -- "
+	for _, test := range []struct{ name, script, want, not string }{
+		{"a proxy", "CURL --proxy http://PROXY http://www.allowed.test/", "served www.allowed.test", ""},
+		{"a proxy, https", "CURL -k --proxy http://PROXY https://allowed.test/", "served allowed.test over HTTP/2.0", ""},
+		{"a proxy, an unfamiliar host", "CURL -D- --proxy http://PROXY http://other.test/", "blocked-by-allowlist", "served"},
+		{"a proxy, a denied host", "CURL -k --proxy http://PROXY https://evil.test/ 2>&1", "403", "served"},
+		{"SOCKS5", "CURL -k --socks5-hostname PROXY https://allowed.test/", "served allowed.test", ""},
+		{"SOCKS5, a denied host", "CURL -k --socks5-hostname PROXY https://evil.test/ 2>&1", "(2)", "served"},
+		{"SOCKS5, an address", "CURL --socks5 PROXY http://" + otherHost + "/ 2>&1", "(2)", "served"},
+		{"a proxy's tunnel to another host", "CURL -k --proxy http://PROXY --connect-to evil.test:443:allowed.test:443 https://evil.test/ 2>&1; echo ended", "ended", "served"},
+		{"another namespace", apart("curl -sS -m 20 http://allowed.test/ 2>&1; curl -sS -m 20 http://" + allowedHost + "/ 2>&1; echo ended"), "ended", "served"},
+		{"another namespace, the proxy's address", apart("CURL --proxy http://PROXY http://allowed.test/ 2>&1; echo ended"), "ended", "served"},
+		{"the bridge", apart(bridge + "curl -sS -m 20 http://www.allowed.test/"), "served www.allowed.test", ""},
+		{"the bridge, https", apart(bridge + "curl -sSk -m 20 https://allowed.test/"), "served allowed.test over HTTP/2.0", ""},
+		{"the bridge, an unfamiliar host", apart(bridge + "curl -sS -D- -m 20 http://other.test/"), "blocked-by-allowlist", "served"},
+		{"the bridge, a denied host", apart(bridge + "curl -sSk -m 20 https://evil.test/ 2>&1"), "403", "served"},
+		{"the bridge, around it", apart(bridge + "env -i /usr/bin/curl -sS -m 20 http://" + allowedHost + "/ 2>&1; echo ended"), "ended", "served"},
+		{"the bridge, its exit code", apart(bridge + "sh -c \"exit 7\"; echo $?"), "7", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			out, _ := m.run(words.Replace(test.script)+"; true", "PADDOCK_SOCKET="+m.socket())
+			if !strings.Contains(out, test.want) || test.not != "" && strings.Contains(out, test.not) {
+				t.Errorf("%q, want %q and not %q", out, test.want, test.not)
+			}
+		})
+	}
+	// In whose name: two sessions at the same listener, and one over the bridge.
+	seen := map[string]bool{}
+	for _, script := range []string{
+		"CURL --proxy http://PROXY http://one.allowed.test/", "CURL --proxy http://PROXY http://two.allowed.test/",
+		apart(bridge + "curl -sS -m 20 http://three.allowed.test/"),
+	} {
+		_, _ = m.run(words.Replace(script)+"; true", "PADDOCK_SOCKET="+m.socket())
+	}
+	for _, host := range []string{"one.allowed.test", "two.allowed.test", "three.allowed.test"} {
+		e := m.events.wait("the connection to "+host, func(e telemetry.Event) bool {
+			return e.Name == telemetry.NameNetworkConnection && text(e, telemetry.AttrServerAddress) == host
+		})
+		if e.Session == "" || seen[e.Session] || number(e, telemetry.AttrProcessPID) == 0 {
+			t.Errorf("%s: session %q, %v", host, e.Session, e.Attrs)
+		}
+		seen[e.Session] = true
+	}
+	// Nobody uses either who is not governed.
+	before := n.count(allowedHost + ":80").Load()
+	if out, err := m.free(words.Replace("CURL --proxy http://PROXY http://allowed.test/")); err == nil {
+		t.Errorf("a process nobody governs, at the proxy: %q", out)
+	}
+	if out, err := m.free(words.Replace("PADDOCK --socket " + m.socket() + " bridge -- curl -sS http://allowed.test/")); err == nil || !strings.Contains(out, "belongs to no session") {
+		t.Errorf("a process nobody governs, at the bridge: %q, %v", out, err)
+	}
+	if got := n.count(allowedHost + ":80").Load(); got != before {
+		t.Error("a process nobody governs came through")
+	}
+}
