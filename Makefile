@@ -59,6 +59,7 @@ $(TOOLS)/gofumpt-$(GOFUMPT_VERSION):
 
 .PHONY: bench
 bench: build setup ## what Paddock costs: interleaved pairs, printed as a table
+	@tests/setup/bench.sh
 	PADDOCK_BENCH=1 $(GO) test -count=1 -v -timeout 30m ./tests/bench/...
 
 .PHONY: demo

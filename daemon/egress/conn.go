@@ -220,7 +220,7 @@ func (c *conn) through(j *judgement, upward func(*conn)) {
 	}
 	if upward == nil {
 		upward = (*conn).pumpUp
-		if c.downDone == nil { // nothing waits to be sent yet; what comes next takes longer
+		if c.up.Load() == 0 { // nothing waits to be sent to the server; what comes next takes longer
 			if err := c.engine.pipes.push(c.server, c.client, &c.up); err != nil {
 				c.begin()
 				c.upEnded(err)

@@ -6,24 +6,16 @@ package bench
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"text/tabwriter"
-	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/seed-649e9bbc/paddock/tests/codex"
 	"github.com/seed-649e9bbc/paddock/tests/egress/rig"
 )
 
@@ -37,7 +29,7 @@ type load struct {
 
 func chosenLoad() load {
 	if thorough() {
-		return load{rounds: 9, transfer: 1 << 30, connects: 1000, idle: 5000}
+		return load{rounds: 5, transfer: 1 << 30, connects: 1000, idle: 5000}
 	}
 	return load{rounds: 1, transfer: 8 << 20, connects: 20, idle: 100}
 }
@@ -73,197 +65,89 @@ func sink(t *testing.T) netip.AddrPort {
 	})
 }
 
-func testEgress(t *testing.T) {
-	raiseFiles(t)
-	dest := sink(t)
-	engine := rig.StartProcess(t, dest)
-	paths := []path{
-		{"direct", func() (net.Conn, error) { return net.Dial("tcp", dest.String()) }},
-		{"Paddock, redirected", func() (net.Conn, error) { return net.Dial("tcp", engine.Redirect) }},
-		{"Paddock, CONNECT", func() (net.Conn, error) { return throughProxy(engine.Proxy, "allowed.test", dest.Port()) }},
-	}
-	if other, pid := tinyproxy(t); other != "" {
-		paths = append(paths, path{"tinyproxy, CONNECT", func() (net.Conn, error) { return throughProxy(other, "127.0.0.1", dest.Port()) }})
-		defer func() {
-			t.Logf("tinyproxy: %s per idle connection", idleMemory(t, pid, paths[3], chosenLoad().idle, func() {}))
-		}()
-	}
-	compare(t, paths)
-	per := idleMemory(t, engine.PID, paths[1], chosenLoad().idle, func() { engine.Open(t) })
-	t.Logf("Paddock, redirected: %s per idle connection", per)
-	if thorough() && per > 16<<10 {
-		t.Errorf("an idle connection takes %s, more than 16 KiB", per)
-	}
+// contender is one of the ways to the server, and what is known of it.
+type contender struct {
+	path
+	// measure is that of path, unless the client is somewhere else.
+	measure func(load) (figures, error)
+	// pid is the process on the way; 0: there is none, or more than one.
+	pid int
+	// idle returns how much memory an idle connection takes there, in bytes; nil: pid grows.
+	idle func(load) (int64, error)
+	figures
 }
 
-// compare measures every path in each round, in turns.
-func compare(t *testing.T, paths []path) {
-	l := chosenLoad()
-	rate, latency, many := make([][]float64, len(paths)), make([][]float64, len(paths)), make([][]float64, len(paths))
-	for round := range l.rounds {
-		for i := range paths {
-			i = (i + round) % len(paths)
-			rate[i] = append(rate[i], throughput(t, paths[i], l.transfer))
-			p50, perSecond := newConnections(t, paths[i], l.connects)
-			latency[i], many[i] = append(latency[i], p50), append(many[i], perSecond)
+// TestEgress compares the managed network's proxy with others, side by side: the real
+// Codex's own among them, so it runs where there is no network but loopback.
+func TestEgress(t *testing.T) {
+	codex.Isolated(t, func(t *testing.T) {
+		if thorough() {
+			comeFirst(t)
 		}
-	}
+		raiseFiles(t)
+		l := chosenLoad()
+		dest := sink(t)
+		engine := rig.StartProcess(t, dest)
+		all := []*contender{
+			{path: path{"direct", func() (net.Conn, error) { return net.Dial("tcp", dest.String()) }}},
+			{path: path{"Paddock, redirected", func() (net.Conn, error) { return net.Dial("tcp", engine.Redirect) }}, pid: engine.PID},
+			{path: path{"Paddock, CONNECT", through(engine.Proxy, "allowed.test", dest.Port())}, pid: engine.PID},
+			codexProxy(t, dest),
+		}
+		for _, start := range []func(*testing.T, netip.AddrPort) *contender{tinyproxy, squid, haproxy} {
+			if c := start(t, dest); c != nil {
+				all = append(all, c)
+			}
+		}
+		for round := range l.rounds { // in turns: whatever else goes on meets all of them
+			for i := range all {
+				c := all[(i+round)%len(all)]
+				var f figures
+				var err error
+				if c.measure != nil {
+					f, err = c.measure(l)
+				} else {
+					f, err = c.path.measure(l, c.pid)
+				}
+				if err != nil {
+					t.Fatalf("%s: %v", c.name, err)
+				}
+				c.add(f)
+			}
+		}
+		for _, c := range all[1:] {
+			if c.idle == nil {
+				c.idle = func(l load) (int64, error) { return idleMemory(c.pid, c.path, l.idle, func() { engine.Open(t) }) }
+			}
+			var err error
+			if c.figures.idle, err = c.idle(l); err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+		}
+		t.Log("\n" + comparison(all, l))
+		if per := bytesOf(all[1].figures.idle); thorough() && per > 16<<10 {
+			t.Errorf("an idle connection takes %s, more than 16 KiB", per)
+		}
+	})
+}
+
+func comparison(all []*contender, l load) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "\t%d MiB, GB/s\tof direct\tnew connection p50, us\tmore than direct, us\tconnections/s, 8 at a time\n", l.transfer>>20)
-	for i, p := range paths {
-		fmt.Fprintf(w, "%s\t%.2f\t%.2fx\t%.0f\t%+.0f\t%.0f\n", p.name, median(rate[i])/1e9, median(rate[i])/median(rate[0]), median(latency[i]), median(latency[i])-median(latency[0]), median(many[i]))
-	}
-	must(t, w.Flush())
-	t.Log("\n" + b.String())
-}
-
-func throughput(t *testing.T, p path, size int64) float64 {
-	c, err := p.open()
-	must(t, err)
-	defer c.Close()
-	began := time.Now()
-	fmt.Fprintf(c, "\x00GET %d\n", size)
-	n, err := io.Copy(io.Discard, onlyReader{c})
-	if err != nil || n != size {
-		t.Fatalf("%s: %d of %d bytes, %v", p.name, n, size, err)
-	}
-	return float64(n) / time.Since(began).Seconds()
-}
-
-type onlyReader struct{ io.Reader }
-
-// newConnections opens connections on which a byte goes there and one comes back.
-func newConnections(t *testing.T, p path, n int) (p50, perSecond float64) {
-	one := func() error {
-		c, err := p.open()
-		if err != nil {
-			return err
+	fmt.Fprintf(w, "\t%d MiB, GB/s\tof direct\tits processor, s/GB\tnew connection p50, us\tmore than direct\tp99\tconnections/s, one by one\t8 at a time\tan idle one\n", l.transfer>>20)
+	direct := quantile(all[0].Latency, 0.5)
+	for _, c := range all {
+		processor, idle := "", ""
+		if c.pid != 0 {
+			processor = fmt.Sprintf("%.2f", c.Processor/float64(l.rounds)/float64(l.transfer)*1e9)
 		}
-		defer c.Close()
-		_ = c.(*net.TCPConn).SetLinger(0) // else ports run out
-		if _, err := c.Write([]byte("\x00\n")); err != nil {
-			return err
+		if c.figures.idle != 0 {
+			idle = bytesOf(c.figures.idle).String()
 		}
-		_, err = io.ReadFull(c, make([]byte, 1))
-		return err
+		p50 := quantile(c.Latency, 0.5)
+		fmt.Fprintf(w, "%s\t%.2f\t%.2fx\t%s\t%.0f\t%+.0f\t%.0f\t%.0f\t%.0f\t%s\n", c.name, median(c.Rate)/1e9, median(c.Rate)/median(all[0].Rate), processor,
+			float64(p50)/1e3, float64(p50-direct)/1e3, float64(quantile(c.Latency, 0.99))/1e3, median(c.OneByOne), median(c.Many), idle)
 	}
-	each := make([]int64, n)
-	for i := range each {
-		began := time.Now()
-		must(t, one())
-		each[i] = int64(time.Since(began))
-	}
-	var work sync.WaitGroup
-	began := time.Now()
-	failed := make(chan error, 8)
-	for range 8 {
-		work.Go(func() {
-			for range n / 8 {
-				if err := one(); err != nil {
-					failed <- err
-					return
-				}
-			}
-		})
-	}
-	work.Wait()
-	took := time.Since(began)
-	select {
-	case err := <-failed:
-		t.Fatalf("%s: %v", p.name, err)
-	default:
-	}
-	return float64(quantile(each, 0.5)) / 1e3, float64(n/8*8) / took.Seconds()
-}
-
-// bytesOf is an amount of memory.
-type bytesOf int64
-
-// String returns it in KiB.
-func (b bytesOf) String() string { return fmt.Sprintf("%.1f KiB", float64(b)/1024) }
-
-// idleMemory returns how much a process grows by a connection on which something
-// went and nothing goes now.
-func idleMemory(t *testing.T, pid int, p path, n int, settle func()) bytesOf {
-	settle()
-	before := resident(t, pid)
-	conns := make([]net.Conn, n)
-	for i := range conns {
-		c, err := p.open()
-		must(t, err)
-		conns[i] = c
-		fmt.Fprint(c, "\x00\n")
-		_, err = io.ReadFull(c, make([]byte, 1))
-		must(t, err)
-	}
-	settle()
-	after := resident(t, pid)
-	for _, c := range conns {
-		_ = c.(*net.TCPConn).SetLinger(0)
-		_ = c.Close()
-	}
-	return bytesOf((after - before) / int64(n))
-}
-
-func resident(t *testing.T, pid int) int64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-	must(t, err)
-	pages, err := strconv.ParseInt(strings.Fields(string(b))[1], 10, 64)
-	must(t, err)
-	return pages * int64(os.Getpagesize())
-}
-
-func throughProxy(proxy, host string, port uint16) (net.Conn, error) {
-	c, err := net.Dial("tcp", proxy)
-	if err != nil {
-		return nil, err
-	}
-	fmt.Fprintf(c, "CONNECT %s:%d HTTP/1.1\r\nHost: %s:%d\r\n\r\n", host, port, host, port)
-	answer, err := http.ReadResponse(bufio.NewReaderSize(c, 4096), &http.Request{Method: http.MethodConnect}) //nolint:bodyclose // the body of a tunnel is the connection
-	if err == nil && answer.StatusCode != http.StatusOK {
-		err = errors.New(answer.Status)
-	}
-	if err != nil {
-		_ = c.Close()
-	}
-	return c, err
-}
-
-// tinyproxy starts Debian's, and returns where it listens; "": it is not there.
-func tinyproxy(t *testing.T) (string, int) {
-	binary, err := exec.LookPath("tinyproxy")
-	if err != nil {
-		t.Log("tinyproxy is not installed: nothing to compare with")
-		return "", 0
-	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	addr := free.Addr().String()
-	_ = free.Close()
-	_, port, err := net.SplitHostPort(addr)
-	must(t, err)
-	config := filepath.Join(t.TempDir(), "tinyproxy.conf")
-	must(t, os.WriteFile(config, []byte("Port "+port+"\nListen 127.0.0.1\nTimeout 600\nMaxClients 20000\nAllow 127.0.0.1\nLogLevel Critical\nLogFile \"/dev/null\"\n"), 0o600))
-	cmd := exec.Command(binary, "-d", "-c", config)
-	must(t, cmd.Start())
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		c, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = c.Close()
-			return addr, cmd.Process.Pid
-		}
-		if time.Now().After(end) {
-			t.Fatal(err)
-		}
-	}
-}
-
-// raiseFiles lets this process, and those it starts, have as many files as there may be.
-func raiseFiles(t *testing.T) {
-	var l unix.Rlimit
-	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &l))
-	l.Cur = l.Max
-	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &l))
+	_ = w.Flush()
+	return b.String()
 }

@@ -23,6 +23,7 @@ const (
 	roleProfiled = "daemon"       // stands in for paddock, with a CPU profile; see profileEnv
 	roleHelper   = "helper"
 
+	roleProxied   = "bench-proxied"   // measures a proxy from where Codex's commands run; see proxied
 	roleTelemetry = "bench-telemetry" // the store and the export by themselves; see measureTelemetry
 )
 
@@ -37,6 +38,8 @@ func TestMain(m *testing.M) {
 			os.Exit(work(os.Stdin, os.Stdout))
 		case rig.Role:
 			os.Exit(rig.Main(os.Args[2]))
+		case roleProxied:
+			os.Exit(measureProxied(os.Args[2]))
 		case roleTelemetry:
 			os.Exit(telemetryMain(os.Args[2:]))
 		case roleProfiled, roleHelper:
@@ -56,7 +59,6 @@ func TestBench(t *testing.T) {
 	t.Run("approval", func(t *testing.T) { testApproval(t, binary) })
 	t.Run("hook", func(t *testing.T) { testHook(t, binary) })
 	t.Run("visible", testVisible)
-	t.Run("egress", testEgress)
 	t.Run("redirect", func(t *testing.T) { testRedirect(t, binary) })
 	t.Run("why", testWhy)
 	t.Run("storm", func(t *testing.T) { testStorm(t, binary) })

@@ -78,6 +78,9 @@ func StartProcess(t testing.TB, dest netip.AddrPort) *Process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := os.Stat(self); err != nil {
+		self = "/proc/self/exe" // in a mount namespace that does not have it
+	}
 	cmd := exec.Command(self, Role, dest.String())
 	cmd.Stderr = os.Stderr
 	p := &Process{}
