@@ -35,30 +35,33 @@ func newSock(c *net.TCPConn) (*sock, error) {
 func (s *sock) peek(buf []byte, have int) (int, error) {
 	var n int
 	var failed error
-	woken, before := false, -1
+	woken, before, over := false, -1, false
 	err := s.raw.Read(func(fd uintptr) bool {
-		n, _, failed = unix.Recvfrom(int(fd), buf, unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		switch {
-		case errors.Is(failed, unix.EAGAIN):
-			failed, n = nil, 0
-		case errors.Is(failed, unix.EINTR):
-			failed, n = nil, 0
-			return false
-		case failed != nil:
-			return true
-		case n == 0:
-			failed = io.EOF
-			return true
+		for {
+			n, _, failed = unix.Recvfrom(int(fd), buf, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+			switch {
+			case errors.Is(failed, unix.EAGAIN):
+				failed, n = nil, 0
+			case errors.Is(failed, unix.EINTR):
+				continue
+			case failed != nil:
+				return true
+			case n == 0:
+				failed = io.EOF
+				return true
+			}
+			switch {
+			case n > have || n == len(buf):
+				return true
+			case over:
+				failed = io.EOF
+				return true
+			case !ended(int(fd), woken && n == before):
+				woken, before = true, n
+				return false
+			}
+			over = true // what came last may have come after it was looked for
 		}
-		if n > have || n == len(buf) {
-			return true
-		}
-		if ended(int(fd), woken && n == before) {
-			failed = io.EOF
-			return true
-		}
-		woken, before = true, n
-		return false
 	})
 	if err != nil {
 		return n, err

@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -179,6 +181,33 @@ func TestWhatIsNotClearIsRefused(t *testing.T) {
 	}
 	if len(reached) > 0 {
 		t.Errorf("the server got %q", reached)
+	}
+}
+
+// What comes together with the end is heard before it: else the client would be taken for a silent one,
+// and what it said be lost or judged by its address.
+func TestWhoSaysAllAtOnceIsHeard(t *testing.T) {
+	r := rig.New(t, rig.Options{})
+	r.Names.Bind("allowed.test", loopback)
+	var reached atomic.Int64
+	at := r.Redirect(t, rig.TCP(t, func(*net.TCPConn) { reached.Add(1) }))
+	var work sync.WaitGroup
+	for range 4 {
+		work.Go(func() {
+			for range 500 {
+				c := dial(t, at)
+				_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x.denied.test\r\n\r\n")
+				_ = c.CloseWrite()
+				if b, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 403") {
+					t.Errorf("%.40q, %v", b, err)
+				}
+				_ = c.Close()
+			}
+		})
+	}
+	work.Wait()
+	if n := reached.Load(); n > 0 {
+		t.Errorf("the server was connected to %d times", n)
 	}
 }
 
