@@ -4,8 +4,10 @@ package enforce
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -57,12 +59,14 @@ var kernelKinds = map[policy.PathKind]ebpf.BoundFlags{
 // newBoundary translates. own are Paddock's own files and directories, and what
 // manages agents: protected in every mode. What patterns with ** match is taken from
 // scanned, as far as it is there.
-func newBoundary(k *ebpf.Kernel, b policy.Boundary, own []string, scanned map[string][]string) (*boundary, error) {
-	out := &boundary{policy: b, homes: homes(), scanned: map[string][]string{}}
+func newBoundary(k *ebpf.Kernel, l *lookups, b policy.Boundary, own []string, scanned map[string][]string) (*boundary, error) {
+	out := &boundary{policy: b, scanned: map[string][]string{}}
 	if b.Mode == policy.NoBoundary {
 		return out, nil
 	}
-	r := &resolver{kernel: k, before: scanned, scanned: out.scanned}
+	r := &resolver{kernel: k, lookups: l, before: scanned, scanned: out.scanned}
+	out.homes = r.homes()
+	r.at = out.homes
 	for _, rule := range b.Rules() {
 		if rule.Relative() {
 			continue // the sessions' own
@@ -103,8 +107,8 @@ func agentNumber(name string) uint32 {
 
 // homes lists the home directories of this machine: of the accounts it has itself,
 // and what lies in /home, since directory services do not tell all their users.
-func homes() []string {
-	var out []string
+func (r *resolver) homes() []string {
+	var all []string
 	if f, err := os.Open("/etc/passwd"); err == nil {
 		defer f.Close()
 		for lines := bufio.NewScanner(f); lines.Scan(); {
@@ -114,21 +118,32 @@ func homes() []string {
 			}
 			uid, err := strconv.Atoi(fields[2])
 			if err == nil && (uid == 0 || uid >= 1000) && uid != 65534 && fields[5] != "/" {
-				out = append(out, filepath.Clean(fields[5]))
+				all = append(all, filepath.Clean(fields[5]))
 			}
 		}
 	}
-	found, _ := filepath.Glob("/home/*") // only a bad pattern errs
-	out = append(out, found...)
-	for i, dir := range out { // from here on, no link on the way is one of root's
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			out[i] = real
+	found, _ := filepath.Glob("/home/*") // only a bad pattern errs; what is there is not looked at
+	slices.Sort(all)
+	var out []string
+	for _, dir := range slices.Compact(append(all, found...)) {
+		// From here on, no link on the way is one of root's.
+		real, err := look(r.lookups, dir, func() (string, error) {
+			real, err := filepath.EvalSymlinks(dir)
+			if err != nil {
+				return "", err
+			}
+			if info, err := os.Stat(real); err != nil || !info.IsDir() {
+				return "", fs.ErrNotExist
+			}
+			return real, nil
+		})
+		switch {
+		case err == nil:
+			out = append(out, real)
+		case errors.Is(err, errHangs):
+			r.skipped = append(r.skipped, err)
 		}
 	}
-	out = slices.DeleteFunc(out, func(dir string) bool {
-		info, err := os.Stat(dir)
-		return err != nil || !info.IsDir()
-	})
 	slices.Sort(out)
 	return slices.Compact(out)
 }
@@ -162,9 +177,12 @@ func (e *Enforcer) refreshBoundary(scan bool) error {
 	if scan {
 		scanned = nil
 	}
-	b, err := newBoundary(e.Kernel, g.boundary.policy, e.own(), scanned)
+	b, err := newBoundary(e.Kernel, &e.lookups, g.boundary.policy, e.own(), scanned)
 	if err != nil {
 		return fmt.Errorf("looking up the boundary anew: %w", err)
+	}
+	if slices.ContainsFunc(b.skipped, func(err error) bool { return errors.Is(err, errHangs) }) {
+		b.remember(g.boundary) // what was known of a place holds while it hangs
 	}
 	if e.opens.active() {
 		// Secrets that are new are known below; here, what is new in those that are not.
@@ -184,6 +202,20 @@ func (e *Enforcer) refreshBoundary(scan bool) error {
 	}
 	g.boundary.close()
 	return e.watchOpens(b)
+}
+
+// remember adds what an earlier look found and this one did not.
+func (b *boundary) remember(earlier *boundary) {
+	for id, bound := range earlier.bounds.Files {
+		if _, known := b.bounds.Files[id]; !known {
+			b.bounds.Add(id, bound)
+		}
+	}
+	for name, bound := range earlier.bounds.Names {
+		if _, known := b.bounds.Names[name]; !known {
+			b.bounds.AddName(name, bound)
+		}
+	}
 }
 
 // unreadable lists the places that may not be read.

@@ -66,7 +66,7 @@ func (e *Enforcer) newCanaryPlace() (*canaryPlace, error) {
 		p.listen = append(p.listen, l)
 	}
 	// Protected, since policy may let sessions write where temporary files are.
-	r := &resolver{kernel: e.Kernel, files: []wanted{
+	r := &resolver{kernel: e.Kernel, lookups: &e.lookups, files: []wanted{
 		{path: dir, bound: ebpf.Bound{Flags: ebpf.BoundProtected}},
 		{path: filepath.Join(dir, placeIn), bound: ebpf.Bound{Flags: ebpf.BoundWrite}},
 		{path: filepath.Join(dir, placeSecret), bound: ebpf.Bound{Flags: ebpf.BoundUnreadable}},

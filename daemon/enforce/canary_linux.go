@@ -245,7 +245,15 @@ func (e *Enforcer) ProveAgain(ctx context.Context) error {
 func (e *Enforcer) Gates() []Gate {
 	e.apply.Lock()
 	defer e.apply.Unlock()
-	return append([]Gate(nil), e.canary.gates...)
+	gates := append([]Gate(nil), e.canary.gates...)
+	if hang := e.lookups.hanging(); len(hang) > 0 {
+		for i := range gates {
+			if gates[i].Gate == "boundary" {
+				gates[i].Detail = strings.TrimPrefix(gates[i].Detail+"; does not answer, and is closed as far as it is known: "+strings.Join(hang, ", "), "; ")
+			}
+		}
+	}
+	return gates
 }
 
 // gate compares what was seen with what must be: in threes, what it is of, what was

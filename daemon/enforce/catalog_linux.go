@@ -22,16 +22,22 @@ import (
 // Directories are where the programs that rules name are looked for: the usual
 // search path, and what package managers add to it.
 func Directories(root string) []string {
+	dirs := systemDirectories(root)
+	for _, pattern := range []string{"/opt/*/bin", "/home/*/.local/bin", "/root/.local/bin"} {
+		found, _ := filepath.Glob(filepath.Join(root, pattern)) // only a bad pattern errs
+		dirs = append(dirs, found...)
+	}
+	return dirs
+}
+
+// systemDirectories are those that no user has a hand in.
+func systemDirectories(root string) []string {
 	dirs := []string{
 		"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin",
 		"/usr/games", "/usr/local/games", "/snap/bin", "/home/linuxbrew/.linuxbrew/bin",
 	}
 	for i := range dirs {
 		dirs[i] = filepath.Join(root, dirs[i])
-	}
-	for _, pattern := range []string{"/opt/*/bin", "/home/*/.local/bin", "/root/.local/bin"} {
-		found, _ := filepath.Glob(filepath.Join(root, pattern)) // only a bad pattern errs
-		dirs = append(dirs, found...)
 	}
 	return dirs
 }

@@ -86,6 +86,7 @@ type Enforcer struct {
 	canary   *canary
 	guard    guard
 	opens    opens
+	lookups  lookups
 	asks     asks
 	vouchers vouchers
 	prompts  *memo[string, string] // by session: what its user asked last
@@ -139,6 +140,7 @@ func New(c Config) (*Enforcer, error) {
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.causes.init()
 	e.bounded.init()
+	e.lookups.init()
 	e.marks.init(e)
 	e.opens.init(e)
 	e.asks.init(c.HoldsFile)
@@ -181,10 +183,10 @@ func (e *Enforcer) install(g *generation) error {
 		old = before.catalog
 	}
 	var err error
-	if g.catalog, err = newCatalog(e.Kernel, g.rules, e.Directories(), old); err != nil {
+	if g.catalog, err = newCatalog(e.Kernel, g.rules, e.directories(), old); err != nil {
 		return fmt.Errorf("looking for the programs rules name: %w", err)
 	}
-	if g.boundary, err = newBoundary(e.Kernel, g.limits, e.own(), nil); err != nil {
+	if g.boundary, err = newBoundary(e.Kernel, &e.lookups, g.limits, e.own(), nil); err != nil {
 		return fmt.Errorf("looking for the paths of the boundary: %w", err)
 	}
 	for _, err := range g.boundary.skipped {

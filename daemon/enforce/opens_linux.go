@@ -172,6 +172,11 @@ func (o *opens) mark(groups map[exception]*openGroup, unreadable []wanted) (stri
 			m.leave(w.path, "a private instance asks below "+strconv.Quote(o.e.MarkBelow))
 			continue
 		}
+		_, err := look(&o.e.lookups, w.path, func() (struct{}, error) { var st unix.Statfs_t; return struct{}{}, unix.Statfs(w.path, &st) })
+		if errors.Is(err, errHangs) {
+			m.leave(w.path, errHangs.Error())
+			continue
+		}
 		if err := o.place(&m, w); err != nil {
 			return "", err
 		}

@@ -77,7 +77,7 @@ func (e *Enforcer) watchPrograms() {
 // watchDirectories watches where the programs are and where links to them lead. A watch
 // follows a directory and not its name, hence all are taken anew.
 func (e *Enforcer) watchDirectories(watcher *fsnotify.Watcher) {
-	dirs := slices.Clone(e.Directories())
+	dirs := slices.Clone(e.directories())
 	for _, path := range programPaths(e.now.Load().rules, dirs) {
 		dirs = append(dirs, filepath.Dir(path))
 		if target, err := filepath.EvalSymlinks(path); err == nil {
@@ -103,7 +103,7 @@ func (e *Enforcer) refresh() error {
 	e.apply.Lock()
 	defer e.apply.Unlock()
 	g := e.now.Load()
-	if fingerprint(programPaths(g.rules, e.Directories())) == g.catalog.shown {
+	if fingerprint(programPaths(g.rules, e.directories())) == g.catalog.shown {
 		return nil
 	}
 	next := *g

@@ -135,9 +135,9 @@ func (e *Enforcer) bind(key uint64, s *session.Session) error {
 
 // ofSession says what is a session's own in the boundary.
 func (e *Enforcer) ofSession(b policy.Boundary, p project) *resolver {
-	r := &resolver{kernel: e.Kernel}
+	r := &resolver{kernel: e.Kernel, lookups: &e.lookups}
 	if p.dir != "" {
-		r.own(p.dir, b.Rules())
+		r.aside(p.dir, func(r *resolver) { r.own(p.dir, b.Rules()) })
 	}
 	if p.shared != "" {
 		r.files = append(r.files, wanted{path: p.shared, bound: ebpf.Bound{Flags: ebpf.BoundWrite}})
@@ -174,9 +174,15 @@ func (e *Enforcer) projectOf(key uint64, b policy.Boundary, s *session.Session) 
 	if p, ok := e.projects.of[key]; ok && (p.dir == "" || b.MayBeProject(p.dir, homeOf(s.UID))) {
 		return p
 	}
-	p := project{}
-	if sameDirectory(s) {
-		p = findProject(b, s.Root.Cwd, s.UID)
+	// Where it began may hang: then it has none, and not for the time until it answers.
+	p, err := look(&e.lookups, s.Root.Cwd, func() (project, error) {
+		if !sameDirectory(s) {
+			return project{}, nil
+		}
+		return findProject(b, s.Root.Cwd, s.UID), nil
+	})
+	if err != nil {
+		e.Log.Warn("a session has no project, for the directory where it began hangs", "session", s.ID, "error", err)
 	}
 	e.projects.of[key] = p
 	return p

@@ -20,6 +20,8 @@ import (
 // resolver finds the inodes of paths, many at a time.
 type resolver struct {
 	kernel  *ebpf.Kernel
+	lookups *lookups
+	at      []string // homes
 	files   []wanted
 	names   []wanted
 	before  map[string][]string // what scans have found
@@ -34,8 +36,41 @@ type wanted struct {
 	cut        bool // the name is that of a directory on the way to what is meant
 }
 
-// add looks for what a pattern leads to.
+// add looks for what a pattern leads to. In a place that hangs, that is nothing.
 func (r *resolver) add(pattern string, bound ebpf.Bound) {
+	r.aside(r.place(pattern), func(r *resolver) { r.find(pattern, bound) })
+}
+
+// aside looks at a place where it does not matter if that takes for ever.
+func (r *resolver) aside(place string, f func(r *resolver)) {
+	found, err := look(r.lookups, place, func() (*resolver, error) {
+		aside := &resolver{kernel: r.kernel, lookups: r.lookups, before: r.before, scanned: map[string][]string{}}
+		f(aside)
+		return aside, nil
+	})
+	if err != nil {
+		r.skipped = append(r.skipped, err)
+		return
+	}
+	r.files, r.names = append(r.files, found.files...), append(r.names, found.names...)
+	r.skipped = append(r.skipped, found.skipped...)
+	if r.scanned != nil {
+		maps.Copy(r.scanned, found.scanned)
+	}
+}
+
+// place is the part of a path that answers, or hangs, as a whole: a home directory,
+// or else what is named.
+func (r *resolver) place(path string) string {
+	for _, home := range r.at {
+		if below(path, home) {
+			return home
+		}
+	}
+	return path
+}
+
+func (r *resolver) find(pattern string, bound ebpf.Bound) {
 	if base, ok := strings.CutSuffix(pattern, "/**"); ok {
 		pattern = base // all below it, which is what a rule about a directory says
 	}
@@ -171,9 +206,28 @@ func (r *resolver) resolve() (ebpf.Bounds, []*os.File, error) {
 	return out, kept, nil
 }
 
+// opened is a file that is open, so that the kernel can be asked about it.
+type opened struct {
+	*os.File
+	overlay bool
+}
+
+func openPlace(p string) (*opened, error) {
+	fd, err := unix.Openat2(unix.AT_FDCWD, p, &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS, // no links were left: none may be made now
+	})
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Statfs_t
+	overlay := unix.Fstatfs(fd, &st) == nil && st.Type == unix.OVERLAYFS_SUPER_MAGIC
+	return &opened{os.NewFile(uintptr(fd), p), overlay}, nil
+}
+
 // identify fills in the inodes of some paths; it returns what must stay open.
 func (r *resolver) identify(some []string, paths map[string]ebpf.InodeID) (kept []*os.File, err error) {
 	var files []*os.File
+	overlays := map[*os.File]bool{}
 	defer func() {
 		for _, f := range files {
 			if f != nil {
@@ -182,9 +236,7 @@ func (r *resolver) identify(some []string, paths map[string]ebpf.InodeID) (kept 
 		}
 	}()
 	for _, p := range some {
-		fd, err := unix.Openat2(unix.AT_FDCWD, p, &unix.OpenHow{
-			Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS, // no links were left: none may be made now
-		})
+		f, err := look(r.lookups, r.place(p), func() (*opened, error) { return openPlace(p) })
 		if err != nil {
 			// Gone meanwhile; or a file system that lets nobody in but its owner, or is
 			// dead: the name in its directory is bound all the same.
@@ -193,7 +245,10 @@ func (r *resolver) identify(some []string, paths map[string]ebpf.InodeID) (kept 
 			}
 			continue
 		}
-		files = append(files, os.NewFile(uintptr(fd), p))
+		files = append(files, f.File)
+		if f.overlay {
+			overlays[f.File] = true
+		}
 	}
 	ids, err := r.kernel.Identify()
 	if err != nil {
@@ -205,8 +260,7 @@ func (r *resolver) identify(some []string, paths map[string]ebpf.InodeID) (kept 
 			return kept, fmt.Errorf("the kernel does not know %s, which is open", f.Name())
 		}
 		paths[f.Name()] = id.Inode()
-		var st unix.Statfs_t
-		if unix.Fstatfs(int(f.Fd()), &st) == nil && st.Type == unix.OVERLAYFS_SUPER_MAGIC {
+		if overlays[f] {
 			kept = append(kept, f)
 			files[i] = nil
 		}

@@ -210,6 +210,8 @@ func (s *sessions) sweep() {
 		select {
 		case <-s.e.ctx.Done():
 			return
+		case <-s.e.lookups.answered: // what is there is to be bound at once
+			refreshed = time.Time{}
 		case <-ticker.C:
 		}
 		s.e.reportLosses()

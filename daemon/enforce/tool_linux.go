@@ -200,7 +200,7 @@ func (v *vouchers) use(session, toolCall string, argv []string) (approval.Outcom
 // approvedBefore finds the voucher of a held exec. It must be the program people
 // mean by its name: an agent's own of that name is asked about.
 func (e *Enforcer) approvedBefore(x *ebpf.Exec, q *approval.Question) (approval.Outcome, bool) {
-	if q.Program == "" || !slices.Contains(e.Directories(), filepath.Dir(q.Program)) || x.Flags.Has(ebpf.Script) || len(q.Argv) == 0 {
+	if q.Program == "" || !slices.Contains(e.directories(), filepath.Dir(q.Program)) || x.Flags.Has(ebpf.Script) || len(q.Argv) == 0 {
 		return approval.Outcome{}, false
 	}
 	return e.vouchers.use(q.Session, q.ToolCall, q.Argv)
