@@ -131,6 +131,8 @@ func (v view) what(name string) string {
 		return "Paddock " + v.text(telemetry.AttrVersion) + " starts"
 	case telemetry.NameDaemonStop:
 		return "Paddock stops"
+	case telemetry.NameLaunch:
+		return v.text(telemetry.AttrAgent) + " starts with " + v.text(telemetry.AttrLaunchFindings)
 	case telemetry.NameHoldKilled:
 		return v.command() + " killed"
 	case telemetry.NameTamper:

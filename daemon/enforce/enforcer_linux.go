@@ -115,6 +115,7 @@ type generation struct {
 	managed  bool
 	catalog  *catalog
 	limits   policy.Boundary
+	launch   policy.Launch
 	boundary *boundary
 	profiles *session.Profiles
 }
@@ -164,7 +165,7 @@ func (e *Enforcer) Apply(r *policy.Requirements) (uint32, error) {
 	}
 	g := &generation{
 		mode: r.Mode, rules: policy.Compile(r.Rules, r.Unmatched), network: r.Network, profiles: profiles,
-		managed: e.Managed != nil && e.Managed(r), limits: r.Boundary,
+		managed: e.Managed != nil && e.Managed(r), limits: r.Boundary, launch: r.Launch,
 	}
 	if err := e.install(g); err != nil {
 		return 0, err

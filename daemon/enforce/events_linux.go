@@ -146,6 +146,9 @@ func (e *Enforcer) execRan(s *mark, x *ebpf.Exec) telemetry.Event {
 			e.fromAgent(g, s, x)
 		}
 		v, _ := e.evaluate(g, x)
+		if path, _ := e.paths.get(x.Exe.Inode()); g.profiles.MayBe(x.Name, x.Path, path) {
+			e.nested(g, nil, x, s, e.launched(g, x, e.described(x, g.profiles)))
+		}
 		return e.execEvent(s, x, g, v)
 	}
 	name := telemetry.NameProcessExec

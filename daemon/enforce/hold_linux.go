@@ -46,6 +46,15 @@ func (e *Enforcer) judge(x *ebpf.Exec) {
 	}
 	v, memory := e.evaluate(g, x)
 	e.stats.evaluated.Add(1)
+	if path, _ := e.paths.get(x.Exe.Inode()); g.profiles.MayBe(x.Name, x.Path, path) {
+		memory = forNothingElse // how it is started the next time is to be seen
+		if why, refused := e.nested(g, h, x, s, e.launched(g, x, e.described(x, g.profiles))); refused {
+			v = why
+		}
+	}
+	if s.refused {
+		v = policy.Verdict{Decision: policy.Forbidden, Reason: "the start of its agent is refused"}
+	}
 	switch {
 	case v.Decision == policy.Allow || g.mode == policy.Observe:
 		if v.Decision == policy.Allow {
@@ -79,8 +88,12 @@ func (e *Enforcer) quick(x *ebpf.Exec) bool {
 		return false
 	}
 	s := e.marks.find(x.Session)
-	if s == nil {
+	if s == nil || s.refused {
 		return false
+	}
+	path, known := e.paths.get(x.Exe.Inode())
+	if !known || e.now.Load().profiles.MayBe(x.Name, x.Path, path) {
+		return false // how an agent is started, its environment shows
 	}
 	h, err := e.Kernel.Hold(x)
 	if err != nil {

@@ -18,9 +18,8 @@ import (
 func (e *Enforcer) recognise(x *ebpf.Exec) {
 	g := e.now.Load()
 	p := e.described(x, g.profiles)
-	m, ok := g.profiles.Recognise(p)
-	if ok {
-		e.marks.begin(x.Session, m, p, session.HowExec)
+	if l := e.launched(g, x, p); l != nil {
+		e.enter(g, x.Session, p, l, session.HowExec)
 		e.agentExec(g, x)
 		return
 	}
@@ -143,8 +142,8 @@ func (s *sessions) recogniseAgain(key uint64) {
 		if i == 0 {
 			first = p
 		}
-		if m, ok := g.profiles.Recognise(p); ok {
-			s.begin(key, m, p, session.HowRestart)
+		if l := s.e.launched(g, nil, p); l != nil {
+			s.e.enter(g, key, p, l, session.HowRestart)
 			return
 		}
 	}

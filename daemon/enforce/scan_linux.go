@@ -66,8 +66,8 @@ func (e *Enforcer) scanOne(g *generation, pid int, st stat, judged map[int]uint6
 		return false, nil
 	}
 	p.Script = e.script(p, g.profiles)
-	m, ok := g.profiles.Recognise(p)
-	if !ok {
+	l := e.launched(g, nil, p)
+	if l == nil {
 		return false, nil
 	}
 	key := newKey(pid)
@@ -77,6 +77,6 @@ func (e *Enforcer) scanOne(g *generation, pid int, st stat, judged map[int]uint6
 	if err := e.Kernel.Mark(pid, ebpf.Proc{Session: key, Start: p.Start, Flags: ebpf.Agent}); err != nil {
 		return false, err
 	}
-	e.marks.begin(key, m, p, session.HowScan)
+	e.enter(g, key, p, l, session.HowScan)
 	return true, nil
 }

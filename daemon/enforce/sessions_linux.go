@@ -21,6 +21,8 @@ type mark struct {
 	key   uint64
 	id    string
 	agent string
+	// refused says that its start was refused: whatever is held of it dies.
+	refused bool
 }
 
 // pending is a session key the kernel gave out whose process is not recognised
@@ -39,6 +41,8 @@ type sessions struct {
 	known    map[uint64]*mark
 	ended    []uint64 // keys in known whose session is over, oldest first
 	rejected *memo[uint64, bool]
+	refused  *memo[uint64, bool] // keys whose start is refused
+	noted    *memo[string, bool] // what was told of starts: see once
 	watching bool
 	idle     time.Time // since when no session lives
 	fresh    bool      // one has begun since the boundary was looked up
@@ -51,6 +55,8 @@ func (s *sessions) init(e *Enforcer) {
 	s.pending = map[uint64]*pending{}
 	s.known = map[uint64]*mark{}
 	s.rejected = newMemo[uint64, bool](65536)
+	s.refused = newMemo[uint64, bool](1024)
+	s.noted = newMemo[string, bool](4096)
 }
 
 // expect notes a key before its question is answered.
@@ -133,6 +139,20 @@ func (s *sessions) await(key uint64) (*mark, bool) {
 	}
 }
 
+// once says whether what was found about a start is new in a session: an agent starts
+// itself again for many purposes.
+func (s *sessions) once(key uint64, l *launch) bool {
+	said := fmt.Sprint(key, l.started.Agent)
+	for _, j := range l.judged {
+		said += "\x00" + j.What
+	}
+	if _, before := s.noted.get(said); before {
+		return false
+	}
+	s.noted.put(said, true)
+	return true
+}
+
 // begin makes a session of a key.
 func (s *sessions) begin(key uint64, m session.Match, p session.Process, how string) *mark {
 	s.mu.Lock()
@@ -143,7 +163,8 @@ func (s *sessions) begin(key uint64, m session.Match, p session.Process, how str
 	}
 	started := s.e.Sessions.Start(key, m, p, how)
 	s.e.Changed() // a daemon killed a moment later must find it
-	out := &mark{key: key, id: started.ID, agent: started.Agent}
+	_, refused := s.refused.get(key)
+	out := &mark{key: key, id: started.ID, agent: started.Agent, refused: refused}
 	s.watchSyscalls()
 	s.e.stats.events.Add(1)
 	s.e.record(s.e.sessionStart(started))

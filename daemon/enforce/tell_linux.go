@@ -42,16 +42,23 @@ func (e *Enforcer) tellWaiting(h *ebpf.Held, x *ebpf.Exec, m *mark, a *approval.
 // tellTerminal writes one line to the terminal of a held process, else to that of
 // its agent. Where there is none, nobody is told here.
 func (e *Enforcer) tellTerminal(h *ebpf.Held, x *ebpf.Exec, m *mark, line string) {
-	fd, ok := terminalOf(h.FD(), 2)
+	e.onTerminal(h.FD(), x, m, line)
+}
+
+// onTerminal is tellTerminal for any process of a session. It says whether there is a
+// terminal.
+func (e *Enforcer) onTerminal(pidfd int, x *ebpf.Exec, m *mark, line string) bool {
+	fd, ok := terminalOf(pidfd, 2)
 	if !ok {
 		fd, ok = e.agentTerminal(m)
 	}
 	if !ok {
-		return
+		return false
 	}
 	defer unix.Close(fd)
 	// Beginning a line of its own, and ending it for a terminal in raw mode.
 	writeNow(fd, []byte("\r\n"+strings.TrimSuffix(clean(line), "\n")+"\r\n"), x)
+	return true
 }
 
 // agentTerminal is the terminal of a session's first process, if that still runs.

@@ -75,6 +75,16 @@ var (
 		{Name: "sockets", Shape: pathsShape, Meaning: "Further unix sockets, or directories of them, that may not be reached."},
 		{Name: "reachable", Shape: pathsShape, Meaning: "Paths of the built-in list of such sockets that may be reached after all."},
 	}}
+	launchWords = wordsShape(LaunchRecord.String(), LaunchWarn.String(), LaunchRefuse.String())
+	launchShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
+		{Name: "environment", Shape: launchWords, Meaning: "Variables that lead an agent to other settings, another server, or load code into it. Left out: \"warn\"."},
+		{Name: "flags", Shape: launchWords, Meaning: "Options that take away questions or the sandbox. Left out: \"warn\", and \"record\" for what allowed_sandbox_modes and allowed_approval_policies allow."},
+		{Name: "overrides", Shape: launchWords, Meaning: "Settings that requirements are about, given on the command line or in files of the project. Left out: as for flags."},
+		{Name: "versions", Shape: launchWords, Meaning: "A program that is older than minimum, none of programs, or outside of places. Left out: \"warn\"."},
+		{Name: "minimum", Shape: &codex.Shape{Form: codex.Map, Item: textShape}, Meaning: "The lowest version of each agent, by its name. One whose version is not known counts as older."},
+		{Name: "programs", Shape: &codex.Shape{Form: codex.Map, Item: textsShape}, Meaning: "Of an agent, by its name: the SHA-256 of every program it may be."},
+		{Name: "places", Shape: pathsShape, Meaning: "Directories one of which an agent's program must lie in. Left out: anywhere."},
+	}}
 	cohortShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
 		{Name: "name", Shape: textShape, Required: true, Meaning: "What the cohort is called; with it, machines are drawn for percent."},
 		{Name: "hosts", Shape: textsShape, Meaning: "Host names, with * and ?, whatever their case."},
@@ -88,6 +98,7 @@ var (
 		{Name: "approvals", Shape: approvalsShape, Meaning: "How people are asked, and who may answer."},
 		{Name: "boundary", Shape: boundaryShape, Meaning: "Where agents may write, what they may not read, and which paths stay protected. The table being there, even empty, puts the boundary into force."},
 		{Name: "cohort", Shape: &codex.Shape{Form: codex.List, Item: cohortShape}, Meaning: "Machines or people for whom this file says something else."},
+		{Name: "launch", Shape: launchShape, Meaning: "What becomes of an agent that is started so as to slip its management."},
 		{Name: "mode", Shape: wordsShape(Observe.String(), Enforce.String()), Meaning: "\"observe\" records what would have been refused, and lets it through. Left out: \"enforce\"."},
 		{Name: "network", Shape: networkShape, Meaning: "What agents may reach, by address. Left out: everything."},
 		{Name: "require_provenance", Shape: wordsShape(FileOnly.String(), Manual.String(), MDMVerified.String()), Meaning: "How sure it must be that device management wrote managed preferences (macOS) for them to count. Left out: \"file_only\", anything root wrote."},

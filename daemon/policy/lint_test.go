@@ -29,7 +29,7 @@ func TestLint(t *testing.T) {
 				"0:4:1 error rules.prefix_rules: prefix_rules cannot be empty; leave [rules] out to have none",
 			},
 		},
-		{"Paddock's own", []string{"[paddock]\nmoed = 'observe'\n"}, []string{`0:2:1 error : unknown key "moed" in [paddock]; did you mean "mode"? (keys: agents, approvals, boundary, cohort, mode, network, require_provenance, telemetry, unmatched)`}},
+		{"Paddock's own", []string{"[paddock]\nmoed = 'observe'\n"}, []string{`0:2:1 error : unknown key "moed" in [paddock]; did you mean "mode"? (keys: agents, approvals, boundary, cohort, launch, mode, network, require_provenance, telemetry, unmatched)`}},
 		{"unknown keys", []string{"allow_appshot = true\n[feedback]\nenable = true\n"}, []string{
 			`0:1:1 warning allow_appshot: unknown key "allow_appshot" in requirements.toml is ignored, by Codex too; did you mean "allow_appshots"?`,
 			`0:3:1 warning feedback.enable: unknown key "enable" in [feedback] is ignored, by Codex too; did you mean "enabled"? (keys: enabled)`,

@@ -24,9 +24,11 @@ func Merge(layers ...*Requirements) *Requirements {
 	if len(layers) == 0 {
 		return Defaults()
 	}
+	files := layers
 	layers, without := withPeople(layers)
 	out := mergeOwn(layers)
 	out.Without = without
+	out.Launch.Allowed = allowedByCodex(files, layers)
 	var parsed []*codex.Parsed
 	for _, l := range layers {
 		if l.Layer != nil {
@@ -81,6 +83,7 @@ func mergeOwn(layers []*Requirements) *Requirements {
 	out.Network = mergeNetworks(networks)
 	out.Approvals = mergeApprovals(layers)
 	out.Boundary = mergeBoundaries(layers)
+	out.Launch = mergeLaunch(layers)
 	return out
 }
 

@@ -151,6 +151,11 @@ func (f *file) paddock(v *document.Value, req *Requirements) error {
 			return err
 		}
 	}
+	if v := t.Get("launch"); v != nil {
+		if req.Launch, err = f.launch(key+".launch", v); err != nil {
+			return err
+		}
+	}
 	if v := t.Get("telemetry"); v != nil {
 		if err = telemetry(req, key+".telemetry", v); err != nil {
 			return err
@@ -168,13 +173,20 @@ func agents(key string, v *document.Value) ([]string, error) {
 		return nil, document.Fail(v, key, `an empty list would govern nothing; leave "agents" out to govern every known agent`)
 	}
 	for i, name := range names {
-		const letters = "abcdefghijklmnopqrstuvwxyz0123456789-_."
-		if name == "" || strings.Trim(name, letters) != "" {
-			return nil, document.Fail(v.Items[i], document.Element(key, i), "bad agent name %q (lower-case letters, digits, -, _ and ., like %q)", name, "claude-code")
+		if err := agentName(v.Items[i], document.Element(key, i), name); err != nil {
+			return nil, err
 		}
 		if slices.Index(names, name) < i {
 			return nil, document.Fail(v.Items[i], document.Element(key, i), "agent %q is there twice", name)
 		}
 	}
 	return names, nil
+}
+
+func agentName(v *document.Value, key, name string) error {
+	const letters = "abcdefghijklmnopqrstuvwxyz0123456789-_."
+	if name == "" || strings.Trim(name, letters) != "" {
+		return document.Fail(v, key, "bad agent name %q (lower-case letters, digits, -, _ and ., like %q)", name, "claude-code")
+	}
+	return nil
 }

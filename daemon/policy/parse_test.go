@@ -161,8 +161,8 @@ func TestParseErrors(t *testing.T) {
 		{"mark twice", "\xef\xbb\xbf\xef\xbb\xbfa = 1", "line 1: not valid TOML: "},
 
 		// Unknown keys in [paddock].
-		{"unknown key", "\n[paddock]\n\nmoed = \"observe\"\n", `line 4: unknown key "moed" in [paddock]; did you mean "mode"? (keys: agents, approvals, boundary, cohort, mode, network, require_provenance, telemetry, unmatched)`},
-		{"unknown key, none near", "[paddock]\ncolour = 1\n", `line 2: unknown key "colour" in [paddock] (keys: agents, approvals, boundary, cohort, mode, network, require_provenance, telemetry, unmatched)`},
+		{"unknown key", "\n[paddock]\n\nmoed = \"observe\"\n", `line 4: unknown key "moed" in [paddock]; did you mean "mode"? (keys: agents, approvals, boundary, cohort, launch, mode, network, require_provenance, telemetry, unmatched)`},
+		{"unknown key, none near", "[paddock]\ncolour = 1\n", `line 2: unknown key "colour" in [paddock] (keys: agents, approvals, boundary, cohort, launch, mode, network, require_provenance, telemetry, unmatched)`},
 		{"upper case", "[paddock]\nMode = \"observe\"\n", `unknown key "Mode" in [paddock]; did you mean "mode"?`},
 		{"unknown table", "[paddock.netwok]\ndefault = \"deny\"\n", `line 1: unknown key "netwok" in [paddock]; did you mean "network"?`},
 		{"unknown dotted", "paddock.telemtry.endpoint = \"x\"\n", `line 1: unknown key "telemtry" in [paddock]; did you mean "telemetry"?`},

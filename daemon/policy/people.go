@@ -67,6 +67,7 @@ func (r *Requirements) stricter(than *Requirements) *Requirements {
 		out.Secrets = ""
 	}
 	out.Approvals = out.Approvals.stricter(than.Approvals)
+	out.Launch = out.Launch.stricter(than.Launch)
 	return &out
 }
 

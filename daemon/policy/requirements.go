@@ -112,6 +112,8 @@ type Requirements struct {
 	HostRules []HostRule
 	// Boundary says where agents may write and what they may not read.
 	Boundary Boundary
+	// Launch says what becomes of agents that are started so as to slip their management.
+	Launch Launch
 	// Telemetry is where events are exported to.
 	Telemetry TelemetrySink
 	// Sinks are further receivers of events.

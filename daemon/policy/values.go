@@ -142,6 +142,7 @@ func ownValues(merged *Requirements, layers []*Requirements) []Value {
 		out = append(out, Value{document.Element("paddock.network.rules", i), r.say(), r.Source, r.Line})
 	}
 	out = append(out, boundaryValues(merged, add, written)...)
+	out = append(out, launchValues(merged, add, written)...)
 	if merged.Telemetry.Endpoint != "" {
 		same := func(l *Requirements) bool { return l.Telemetry.Endpoint == merged.Telemetry.Endpoint }
 		out = add(out, "paddock.telemetry.endpoint", merged.Telemetry.Endpoint, written("telemetry", "endpoint"), same)

@@ -17,3 +17,13 @@ func BenchmarkRecogniseOther(b *testing.B) {
 		}
 	}
 }
+
+// Every exec in a session asks this.
+func BenchmarkMayBe(b *testing.B) {
+	p := embeddedProfiles(b)
+	for b.Loop() {
+		if p.MayBe("tsc", "/home/user/src/project/node_modules/.bin/tsc", "/home/user/src/project/node_modules/typescript/bin/tsc") {
+			b.Fatal("tsc is no agent")
+		}
+	}
+}

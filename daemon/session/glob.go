@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// versionMark stands for a version in a path pattern, which is kept.
+const versionMark = "{version}"
+
 // versionField is what {version} stands for in a path pattern.
 const versionField = `(?P<version>[0-9][0-9A-Za-z.+_-]*?)`
 

@@ -15,6 +15,7 @@ import (
 // file is the format of profiles.toml, which explains every key.
 type file struct {
 	Interpreters []interpreter `toml:"interpreters"`
+	Launch       []launchRule  `toml:"launch"`
 	Agents       []agent       `toml:"agents"`
 }
 
@@ -34,6 +35,10 @@ type agent struct {
 	Match            []matchRule   `toml:"match"`
 	Surfaces         []surfaceRule `toml:"surfaces"`
 	Environment      environment   `toml:"environment"`
+	OverrideOptions  []string      `toml:"override_options"`
+	SettingsFiles    []string      `toml:"settings_files"`
+	VersionFiles     []string      `toml:"version_files"`
+	Launch           []launchRule  `toml:"launch"`
 }
 
 type matchRule struct {
@@ -80,13 +85,18 @@ func ParseProfiles(source string, data []byte) (*Profiles, error) {
 	if err := dec.Decode(&f); err != nil {
 		return nil, fmt.Errorf("reading agent profiles %s: %w", source, explain(err))
 	}
-	p := &Profiles{agents: f.Agents, interpreters: map[string]*interpreter{}}
+	p := &Profiles{agents: f.Agents, interpreters: map[string]*interpreter{}, launch: f.Launch}
 	if len(p.agents) == 0 {
 		return nil, fmt.Errorf("reading agent profiles %s: no [[agents]]: nothing would be governed", source)
 	}
 	for i := range f.Interpreters {
 		if err := p.addInterpreter(&f.Interpreters[i]); err != nil {
 			return nil, fmt.Errorf("reading agent profiles %s: interpreter %d: %w", source, i+1, err)
+		}
+	}
+	for i := range p.launch {
+		if err := p.launch[i].prepare(); err != nil {
+			return nil, fmt.Errorf("reading agent profiles %s: launch %d: %w", source, i+1, err)
 		}
 	}
 	seen := map[string]bool{}
@@ -100,6 +110,7 @@ func ParseProfiles(source string, data []byte) (*Profiles, error) {
 			return nil, fmt.Errorf("reading agent profiles %s: agent %d (%q): %w", source, i+1, a.Name, err)
 		}
 	}
+	p.prepareQuickly()
 	return p, nil
 }
 
@@ -152,6 +163,11 @@ func (a *agent) prepare() error {
 	for i := range a.Surfaces {
 		if err := a.Surfaces[i].prepare(); err != nil {
 			return fmt.Errorf("surface %d: %w", i+1, err)
+		}
+	}
+	for i := range a.Launch {
+		if err := a.Launch[i].prepare(); err != nil {
+			return fmt.Errorf("launch %d: %w", i+1, err)
 		}
 	}
 	for _, key := range a.Environment.keys() {

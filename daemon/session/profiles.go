@@ -24,6 +24,8 @@ var embedded []byte
 type Profiles struct {
 	agents       []agent
 	interpreters map[string]*interpreter // by file name
+	launch       []launchRule            // of every agent
+	quickly      quickly
 }
 
 // Embedded returns the profiles Paddock is built with.
@@ -63,7 +65,7 @@ func (p *Profiles) Only(names []string) (*Profiles, error) {
 	if len(names) == 0 {
 		return p, nil
 	}
-	out := &Profiles{interpreters: p.interpreters}
+	out := &Profiles{interpreters: p.interpreters, launch: p.launch}
 	for _, name := range names {
 		i := slices.IndexFunc(p.agents, func(a agent) bool { return a.Name == name })
 		if i < 0 {
@@ -71,6 +73,7 @@ func (p *Profiles) Only(names []string) (*Profiles, error) {
 		}
 		out.agents = append(out.agents, p.agents[i])
 	}
+	out.prepareQuickly()
 	return out, nil
 }
 

@@ -18,6 +18,11 @@ const deleted = " (deleted)"
 // A process whose parent is governed already is not to be asked about: the
 // native codex that the npm wrapper starts belongs to the wrapper's session.
 func (p *Profiles) Recognise(proc Process) (Match, bool) {
+	s, ok := p.recognise(proc)
+	return s.Match, ok
+}
+
+func (p *Profiles) recognise(proc Process) (Started, bool) {
 	proc.Exe = strings.TrimSuffix(proc.Exe, deleted)
 	runs, code := p.runs(proc)
 	for i := range p.agents {
@@ -33,14 +38,15 @@ func (p *Profiles) Recognise(proc Process) (Match, bool) {
 				if m.Surface == "" {
 					m.Surface = a.surface(r, proc)
 				}
-				return m, true
+				return Started{Match: m, Program: r.path, agent: a, args: r.args, before: before(proc.Args, r.args)}, true
 			}
 			if rule.inCode(code) {
-				return Match{Agent: a.Name, Install: rule.Install, Surface: a.surface(run{}, proc)}, true
+				m := Match{Agent: a.Name, Install: rule.Install, Surface: a.surface(run{}, proc)}
+				return Started{Match: m, agent: a, before: before(proc.Args, nil)}, true
 			}
 		}
 	}
-	return Match{}, false
+	return Started{}, false
 }
 
 // runs lists what the process may be said to run: the script if there is one,
@@ -158,4 +164,13 @@ func (a *agent) words(args []string) []string {
 func hasFlag(arg, option string) bool {
 	rest, ok := strings.CutPrefix(arg, option)
 	return ok && (rest == "" || rest[0] == '=')
+}
+
+// before returns the arguments of an interpreter that stand before its script, of
+// which args are the last ones.
+func before(all, args []string) []string {
+	if n := len(all) - len(args) - 1; n > 1 {
+		return all[1:n]
+	}
+	return nil
 }

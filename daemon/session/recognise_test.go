@@ -210,6 +210,10 @@ func TestRecogniseAgents(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			name := c.proc.Exe[strings.LastIndexByte(c.proc.Exe, '/')+1:]
+			if !embeddedProfiles(t).MayBe(name, c.proc.Called, c.proc.Exe) {
+				t.Errorf("told from an agent too quickly")
+			}
 			got, ok := embeddedProfiles(t).Recognise(c.proc)
 			if !ok || got != c.want {
 				t.Errorf("got %+v, %v; want %+v", got, ok, c.want)
@@ -308,6 +312,9 @@ func FuzzRecognise(f *testing.F) {
 	f.Fuzz(func(t *testing.T, exe, called, cwd, args, script string) {
 		proc := Process{Exe: exe, Called: called, Cwd: cwd, Args: strings.Split(args, "\x00"), Script: script}
 		m, ok := p.Recognise(proc)
+		if ok && !p.MayBe(base(exe), called, exe) && script == "" {
+			t.Fatalf("%+v was told from an agent too quickly", m)
+		}
 		if ok != names[m.Agent] {
 			t.Fatalf("%+v, %v", m, ok)
 		}

@@ -52,6 +52,10 @@ func (p *Profiles) Why(env map[string]string) Why {
 	return why
 }
 
+// Label makes a value that somebody else chose fit for an event: cut at 256 bytes, and
+// valid UTF-8.
+func Label(v string) string { return label(v) }
+
 func label(v string) string {
 	if len(v) > maxLabel {
 		v = v[:maxLabel]

@@ -73,6 +73,9 @@ const (
 	AttrTamperOperation  = "paddock.tamper.operation"     // ptrace, bpf, mount, unmount, module, terminal
 	AttrTamperTarget     = "paddock.tamper.target.pid"    // int64
 	AttrTamperSignal     = "paddock.tamper.signal"        // int64, 0: ptrace
+	AttrLaunchAction     = "paddock.launch.action"        // record, warn, refuse
+	AttrLaunchFindings   = "paddock.launch.findings"      // []string, "KIND: WHAT"
+	AttrLaunchTold       = "paddock.launch.told"          // bool, whoever started it was told
 	AttrKillReason       = "paddock.kill.reason"
 	AttrVersion          = "paddock.version"
 

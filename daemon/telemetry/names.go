@@ -17,6 +17,7 @@ const (
 	NameDaemonStart     = "paddock.daemon.start"     // Paddock started
 	NameDaemonStop      = "paddock.daemon.stop"      // Paddock stops in order
 	NameHoldKilled      = "paddock.hold.killed"      // a process was killed before it was judged
+	NameLaunch          = "paddock.launch.finding"   // an agent was started so as to slip its management
 	NameTamper          = "paddock.tamper"           // a governed process reached for Paddock, or for one it holds
 
 	NameApprovalRequested = "paddock.approval.requested" // somebody is asked, or a reviewer in the person's place

@@ -31,6 +31,9 @@ var ownAttributes = []Attribute{
 	{AttrFileID, String, "device and inode of the file, `major:minor:inode`", "process.file.uid", "file.inode"},
 	{AttrArgsTruncated, Int, "bytes of argv that are not in `process.command_args`", "", ""},
 	{AttrCalledAs, String, "the path given to `execve`", "", ""},
+	{AttrLaunchAction, String, "what requirements say of it: `record`, `warn`, `refuse`", "", ""},
+	{AttrLaunchFindings, Strings, "`environment: NAME` (never the value), `flags: OPTION`, `overrides: SETTING`, `versions: WHAT`", "", ""},
+	{AttrLaunchTold, Bool, "whoever started it was told, on its standard error or terminal", "", ""},
 	{AttrKillReason, String, "why it was killed", "status_detail", "event.reason"},
 
 	{AttrDestinationAddress, String, "where it went; an IPv4 address written as IPv6 is shown as IPv4", "dst_endpoint.ip", "destination.ip"},
@@ -73,7 +76,7 @@ var ownAttributes = []Attribute{
 	{AttrDecisionCause, String, "`allowed`, `denied`, `not_allowed`, `not_allowed_local`, `review`, `method_not_allowed`, `host_mismatch`, `malformed`", "", ""},
 	{AttrDecisionEnforced, Bool, "`false`: mode `observe` let it through", "", ""},
 	{AttrRule, String, "the rule's first words, or its network", "firewall_rule.name", "rule.name"},
-	{AttrGate, String, "`exec.refuse`, `exec.hold`, `connect`, `egress`, `resolver`, `socket`, `signal`, `boundary`, `unix`, `ptrace`, `machine`", "", "rule.category"},
+	{AttrGate, String, "`exec.refuse`, `exec.hold`, `connect`, `egress`, `resolver`, `socket`, `signal`, `boundary`, `unix`, `ptrace`, `machine`, `launch`", "", "rule.category"},
 	{AttrTier, String, "how the kernel refuses: `lsm`, `fmod_ret`, `hold`, `cgroup`, `redirect`, `landlock`, `fanotify`, `none`", "", ""},
 	{AttrMode, String, "`observe`, `enforce`", "", ""},
 	{AttrPolicyGeneration, Int, "counts the policies in force since the kernel side was loaded", "", ""},

@@ -31,6 +31,14 @@ var ownKinds = []Kind{
 		OCSF:       terminate, Category: "process", Action: "end", Tally: []string{AttrAgent},
 	},
 	{
+		Name: NameLaunch, Meaning: "An agent was started so as to slip its management: by an option, its environment, its settings or its program. Once for each session and what was found.",
+		Attributes: all(whoAndWhy, whatWasDecided, []string{
+			AttrLaunchAction, AttrLaunchFindings, AttrLaunchTold, AttrAgentInstall, AttrAgentVersion, AttrProcessExecutablePath, AttrProcessCommandArgs,
+			AttrProcessWorkingDir,
+		}),
+		OCSF: finding, Category: "process", Action: "start", Tally: []string{AttrAgent, AttrLaunchAction, AttrDecision, AttrDecisionEnforced},
+	},
+	{
 		Name: NameProcessExec, Meaning: "A process executed a program, or was kept from it.",
 		Attributes: all(whoAndWhy, whatWasDecided, whichProgram, whichAnswer), OCSF: launch, Category: "process", Action: "start",
 		Tally: []string{AttrAgent, AttrDecision, AttrDecisionEnforced, AttrRule},

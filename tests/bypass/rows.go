@@ -52,5 +52,6 @@ func Subjects() []Subject {
 		{"approvals", approvalRows},
 		{"files", fileRows},
 		{"paddock", paddockRows},
+		{"launch", launchRows},
 	}
 }

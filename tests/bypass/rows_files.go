@@ -143,15 +143,6 @@ var paddockRows = []Row{
 		Tests: []string{"tests/e2e TestBadRequirementsAtStart"},
 	},
 	{
-		ID: "P11", Attack: "`CODEX_HOME`, `--dangerously-bypass-approvals-and-sandbox`, `-c`", Hook: "rules, network and boundary hold whatever the agent was told", Core: "rules and network", Verdict: Partly,
-		Why:   "such a start is recorded with its arguments, not judged",
-		Tests: []string{"tests/codex TestUnderPaddock"},
-	},
-	{
-		ID: "P12", Attack: "an old, self-built or renamed agent", Verdict: NotCovered,
-		Why: "an agent that is not recognised is not governed; `paddock run` governs whatever it starts",
-	},
-	{
 		ID: "P15", Attack: "squat the socket during a restart", Hook: "the directory is root's", Core: "the same", Verdict: Stopped,
 		Tests: []string{"tests/e2e TestBadDirectories"},
 	},

@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -62,6 +63,9 @@ func actExec(how string, line []string) error {
 		for range 22 {
 			argv = append(argv, kilo100)
 		}
+	case how == "long-before": // 100 KiB before what counts, at the end
+		n := len(argv)
+		argv = slices.Insert(argv, n-1, kilo100)
 	case how == "huge-environment":
 		var all []string
 		for i := range 15 {

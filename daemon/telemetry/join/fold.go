@@ -93,6 +93,8 @@ func (f *folding) event(v view) {
 		f.exit(v)
 	case telemetry.NameNetworkDecision:
 		f.connection(v)
+	case telemetry.NameLaunch:
+		f.note(v, v.text(telemetry.AttrLaunchAction) != "record", launchText(v))
 	case telemetry.NameTamper:
 		f.note(v, true, "reached for Paddock: "+v.text(telemetry.AttrDecisionReason))
 	case telemetry.NameTelemetryRefused:
@@ -109,6 +111,18 @@ func (f *folding) event(v view) {
 			f.file(v)
 		}
 	}
+}
+
+// launchText says how an agent was started, and what came of it.
+func launchText(v view) string {
+	text := v.text(telemetry.AttrDecisionReason)
+	if v.text(telemetry.AttrDecision) == "forbidden" {
+		text += ": refused"
+		if enforced, ok := v.Attrs[telemetry.AttrDecisionEnforced].(bool); ok && !enforced {
+			text = strings.TrimSuffix(text, "refused") + "would be refused"
+		}
+	}
+	return text
 }
 
 func (f *folding) note(v view, grave bool, text string) {
