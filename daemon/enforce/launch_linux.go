@@ -316,7 +316,7 @@ func (e *Enforcer) enter(g *generation, key uint64, p session.Process, l *launch
 	e.launchEvent(g, m, p, l, told)
 	if refused {
 		if left := e.killAll(key, killLimit); left > 0 {
-			e.Log.Error("ending an agent whose start is refused", "session", m.id, "processes left", left)
+			e.Log.Error("ending an agent whose start is refused", "session", m.id, "processes_left", left)
 		}
 	}
 	return m
