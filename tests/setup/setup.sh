@@ -17,13 +17,14 @@ flock 9
 #   qemu-system-x86 cpio kmod xz-utils   tests/vm: the machine, its initramfs, the modules in it
 #   systemd dbus libpam-systemd          PID 1 and logind inside the virtual machine, which sees this file system
 #   tinyproxy-bin                        tests/bench: a proxy to compare with
+#   openssh-server python3-pip           tests/egress: what real clients talk to, and one of them
 #   busybox-static bubblewrap iproute2   what agents and the tests of ways around Paddock run
 #   xvfb xdotool                         tests/desktop: a screen, and a mouse that clicks
 #   dunst notification-daemon            two notification servers of different make
 #   polkitd                              proof that a person is there
 packages=(ca-certificates clang-14 llvm-14 libbpf-dev qemu-system-x86 cpio kmod xz-utils
 	systemd dbus libpam-systemd busybox-static bubblewrap iproute2 git
-	xvfb xdotool dunst notification-daemon polkitd tinyproxy-bin)
+	xvfb xdotool dunst notification-daemon polkitd tinyproxy-bin openssh-server python3-pip)
 # Debian's own npm pulls in 300 packages: leave a node alone that somebody has installed already.
 command -v npm >/dev/null || packages+=(nodejs npm)
 
