@@ -225,7 +225,13 @@ func took(t *testing.T, fd int, last string, words []string) []string {
 // What the kernel sent to the proxy or the resolver goes there and nowhere else,
 // whatever device its socket or its message names.
 func TestNothingThatIsSentHomeLeavesByADevice(t *testing.T) {
-	h := newHome(t, Generation{})
+	// The last of loopback is what a rule lets through directly.
+	h := newHome(t, Generation{Number: 6, Enforce: true, Net: append([]NetEntry{
+		{Prefix: netip.MustParsePrefix("127.0.0.76/30"), Spans: []NetSpan{{First: 0, Last: 65535, Protocols: TCP | UDP, Allow: true, Rule: 4}}},
+	}, openNet...)})
+	service := h.listen("tcp4", "127.0.0.1:0")
+	must(t, h.SetOwnPorts(service))
+	direct := h.listen("tcp4", "127.0.0.77:0")
 	security := reader(t, h.Kernel, Security)
 	a := h.actor()
 	fd := wire(t)
@@ -250,6 +256,10 @@ func TestNothingThatIsSentHomeLeavesByADevice(t *testing.T) {
 		{"tcp-device", "198.51.100.8:443", "SO_BINDTOIFINDEX", []string{four}},
 		{"tcp-device", "198.51.100.9:443", "a source route", []string{four}},
 		{"tcp-device", "[2001:db8:9::7]:443", "SO_BINDTODEVICE", []string{six}},
+		{"tcp-device", fmt.Sprintf("127.0.0.1:%d", service), "SO_BINDTODEVICE", []string{four}},
+		{"tcp-device", fmt.Sprintf("127.0.0.77:%d", direct), "SO_BINDTODEVICE", []string{four}},
+		{"udp-device", "127.0.0.77:5353", "IP_PKTINFO in a message", nil},
+		{"udp-device", "127.0.0.78:5353", "SO_BINDTODEVICE", []string{four}},
 	}
 	var words []string
 	for _, w := range ways {

@@ -272,6 +272,7 @@ const (
 	kernelFlowKindFLOW_PROXY   kernelFlowKind = 1
 	kernelFlowKindFLOW_DNS     kernelFlowKind = 2
 	kernelFlowKindFLOW_SERVICE kernelFlowKind = 3
+	kernelFlowKindFLOW_LOCAL   kernelFlowKind = 4
 )
 
 type kernelFlowQuestion struct {

@@ -421,7 +421,7 @@ struct {
 struct seen_key {
 	__u32 pid;
 	__u16 port;
-	__u16 pad;
+	__u16 refused;
 	__u8 addr[16];
 };
 
@@ -486,7 +486,7 @@ struct {
 	__type(value, __u64); /* key of the session */
 } bridges SEC(".maps");
 
-enum flow_kind { FLOW_NONE = 0, FLOW_PROXY = 1, FLOW_DNS = 2, FLOW_SERVICE = 3 };
+enum flow_kind { FLOW_NONE = 0, FLOW_PROXY = 1, FLOW_DNS = 2, FLOW_SERVICE = 3, FLOW_LOCAL = 4 };
 
 /* Who asked for what. */
 struct flow {

@@ -16,10 +16,11 @@ struct net_verdict {
 	__u8 decision;
 };
 
-/* True when this datagram's destination was recorded within the last second. */
-INLINE bool repeated(__u32 tgid, const struct destination *d, __u64 now, __u32 *folded)
+/* True when this datagram's destination was recorded within the last second, as
+ * refused or as allowed. */
+INLINE bool repeated(__u32 tgid, const struct destination *d, __u16 refused, __u64 now, __u32 *folded)
 {
-	struct seen_key k = { .pid = tgid, .port = d->port };
+	struct seen_key k = { .pid = tgid, .port = d->port, .refused = refused };
 	__builtin_memcpy(k.addr, d->addr, 16);
 	struct seen_value *v = bpf_map_lookup_elem(&udp_seen, &k);
 	if (v && now - v->since < 1000000000ULL) {
@@ -105,10 +106,10 @@ INLINE int judge(struct bpf_sock_addr *ctx, const struct destination *d, bool da
 	*home = manage(ctx, d, p, tgid, set, enforced, &v);
 	if (*home)
 		return 1; /* recorded there */
-	forget(ctx, d->protocol == NET_TCP);
+	go_itself(ctx, d, p, tgid, &v, set ? set->generation : 0, enforced);
 	struct connect_record r = {};
 	fill_head(&r.head, RECORD_CONNECT, tgid, p);
-	if (v.decision == NET_ALLOW && datagram && repeated(tgid, d, r.head.time, &r.coalesced)) {
+	if (v.decision == NET_ALLOW && datagram && repeated(tgid, d, 0, r.head.time, &r.coalesced)) {
 		__u32 which = RING_VOLUME;
 		struct counters *c = bpf_map_lookup_elem(&ring_counters, &which);
 		if (c)

@@ -190,15 +190,22 @@ INLINE void send_home6(struct bpf_sock_addr *ctx, bool four, __u16 port)
 
 /* ---- where its packets go ------------------------------------------------- */
 
-/* The socket goes where it wanted to go, and nothing of an earlier try counts.
- * Not so of datagrams: of them each has a destination of its own. */
-INLINE void forget(struct bpf_sock_addr *ctx, bool stream)
+/*
+ * The socket goes where it wanted to go. Nothing of an earlier try counts, but of
+ * datagrams, of which each has a destination of its own. What may go to loopback
+ * stays there.
+ */
+INLINE void go_itself(struct bpf_sock_addr *ctx, const struct destination *d, const struct proc *p, __u32 tgid,
+		      const struct net_verdict *v, __u32 generation, bool enforced)
 {
-	if (!stream || !ctx->sk)
+	bool stream = d->protocol == NET_TCP;
+	if (!ctx->sk)
 		return;
 	struct flow *f = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
-	if (f && f->kind != FLOW_SERVICE)
+	if (f && stream && f->kind != FLOW_SERVICE)
 		f->kind = FLOW_NONE;
+	if (v->decision == NET_ALLOW && on_loopback(d->addr) && (!f || f->kind == FLOW_NONE))
+		remember(ctx, d, p, tgid, v, generation, enforced, FLOW_LOCAL);
 }
 
 /* A plain datagram that is not for loopback: of a socket that asks a DNS server now
@@ -222,7 +229,7 @@ INLINE bool plain_elsewhere(struct __sk_buff *skb)
 }
 
 /*
- * What is sent to us stays on loopback. A socket can be told later, and a datagram
+ * What is sent to us, or may go to loopback, stays on loopback. A socket can be told later, and a datagram
  * by the message itself, to leave by another device (SO_BINDTODEVICE, IP_PKTINFO,
  * IP_UNICAST_IF, a source route): "127.0.0.1" would then be whoever is on that link.
  */
@@ -238,7 +245,7 @@ int on_egress(struct __sk_buff *skb)
 	if (!sk)
 		return 1;
 	struct flow *f = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	if (!f || (f->kind != FLOW_PROXY && f->kind != FLOW_DNS))
+	if (!f || f->kind == FLOW_NONE)
 		return 1;
 	if (f->protocol != NET_TCP && plain_elsewhere(skb))
 		return 1;
@@ -247,7 +254,7 @@ int on_egress(struct __sk_buff *skb)
 	__builtin_memcpy(d.addr, f->addr, 16);
 	r.head.time = bpf_ktime_get_boot_ns();
 	/* Once a second: what is not answered is sent again and again. */
-	if (repeated(f->pid, &d, r.head.time, &r.coalesced))
+	if (repeated(f->pid, &d, 1, r.head.time, &r.coalesced))
 		return !f->enforced;
 	r.head.type = RECORD_CONNECT;
 	r.head.pid = f->pid;

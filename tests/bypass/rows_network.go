@@ -133,7 +133,7 @@ var networkRows = []Row{
 		Why: "only what a session itself makes is judged",
 	},
 	{
-		ID: "N25", Attack: "have what was sent to the proxy or the resolver leave by another device: IP_PKTINFO, IP_UNICAST_IF, SO_BINDTODEVICE on a socket that is connected, a source route", Hook: "cgroup_skb/egress: it stays on loopback", Core: "the same", Verdict: Stopped,
+		ID: "N25", Attack: "have what was sent to the proxy or the resolver, or may go to loopback, leave by another device: IP_PKTINFO, IP_UNICAST_IF, SO_BINDTODEVICE on a socket that is connected, a source route", Hook: "cgroup_skb/egress: it stays on loopback", Core: "the same", Verdict: Stopped,
 		Tests: []string{"ebpf TestNothingThatIsSentHomeLeavesByADevice"},
 	},
 }
