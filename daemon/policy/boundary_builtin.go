@@ -106,7 +106,10 @@ var brokerPaths = []string{
 	"/run/user/*/keyring", "/run/user/*/gnupg", "/run/user/*/gcr", "/run/user/*/openssh_agent", "/run/user/*/ssh-agent.socket", "/tmp/ssh-*",
 	"/tmp/tmux-*", "/run/user/*/tmux-*", "/run/screen", "/run/user/*/screen", "/tmp/emacs*", "/run/user/*/emacs",
 	"/run/user/*/vscode-*", "/tmp/vscode-*", "/run/user/*/snapd-session-agent.socket", "/run/cups/cups.sock",
-	"/run/systemd/resolve", "/run/nscd", "/run/avahi-daemon",
+	"/run/systemd/resolve", "/run/nscd", "/run/avahi-daemon", "/run/systemd/io.systemd.*", "/run/tailscale", "/run/user/*/gvfsd",
+	// what runs commands for whoever asks: window managers, editors, terminals
+	"/run/user/*/sway-ipc.*", "/run/user/*/i3", "/run/user/*/hypr", "/run/user/*/nvim.*", "/tmp/nvim.*", "/run/user/*/wezterm",
+	"/run/user/*/zellij", "/tmp/zellij-*", "/tmp/kitty*",
 }
 
 // What may not be a project: directories of the system, and below them.
