@@ -2,7 +2,10 @@
 
 package egress
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // maxSniff bounds what is read of a connection before it is known where it goes, in
 // bytes: a ClientHello with post-quantum keys is some 2 KiB, a request with cookies
@@ -23,6 +26,13 @@ const (
 	speechBad // meant to look like nothing
 )
 
+// The PROXY protocol of HAProxy, in its two versions: servers behind a balancer skip
+// it, and take what follows for the beginning.
+const (
+	proxyText   = "PROXY "
+	proxyBinary = "\r\n\r\n\x00\r\nQUIT\n"
+)
+
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 // classify says what the first bytes are. What a lenient server might take for TLS
@@ -31,7 +41,14 @@ func classify(b []byte) speech {
 	if len(b) == 0 {
 		return speechUnclear
 	}
+	for _, hidden := range []string{proxyText, proxyBinary} {
+		if bytes.HasPrefix(b, []byte(hidden)) {
+			return speechBad
+		}
+	}
 	switch c := b[0]; {
+	case len(b) < len(proxyBinary) && strings.HasPrefix(proxyBinary, string(b)):
+		return speechUnclear
 	case c == recordHandshake:
 		return speechTLS // whatever its version: parseHello is strict
 	case c >= 20 && c <= 24: // other TLS records: a warning before the hello, for one

@@ -156,6 +156,8 @@ func TestWhatIsNotClearIsRefused(t *testing.T) {
 		"lower case version":          "GET / http/1.1\r\nHost: x.denied.test\r\n\r\n",
 		"SSLv2 hello":                 "\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10",
 		"an alert before the hello":   "\x15\x03\x01\x00\x02\x01\x00\x16\x03\x01",
+		"the PROXY protocol":          "PROXY TCP4 192.0.2.1 192.0.2.2 1 443\r\n\x16\x03\x01",
+		"the PROXY protocol, binary":  "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x02\x00\x01\x01\xbb\x16\x03\x01",
 		"a TLS record of TLS 9":       "\x16\x09\x01\x00\x05hello",
 		"a hello that is none":        "\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00",
 		"an empty handshake record":   "\x16\x03\x01\x00\x00\x16\x03\x01\x00\x05",
