@@ -136,7 +136,7 @@ func (d *Daemon) Events(ctx context.Context, q telemetry.Query, follow bool) ite
 func (d *Daemon) Adopt(_ context.Context, p api.Peer, r api.RunRequest) (api.RunResponse, error) {
 	agent := r.Agent
 	if agent == "" {
-		agent = "run"
+		agent = d.enforcer.AgentOf(r.Argv, r.Cwd)
 	}
 	s, err := d.enforcer.Adopt(p.PID, agent, r.Argv)
 	if err != nil {

@@ -35,7 +35,7 @@ can be mounted in it, and no privileges be gained.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return a.run(cmd, agent, args) },
 	}
-	cmd.Flags().StringVar(&agent, "agent", "", "name the session carries (default: run)")
+	cmd.Flags().StringVar(&agent, "agent", "", "name the session carries (default: that of the agent the command is, else run)")
 	cmd.Flags().SetInterspersed(false) // options after COMMAND are its own
 	return cmd
 }

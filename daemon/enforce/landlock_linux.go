@@ -55,7 +55,7 @@ func (e *Enforcer) Sandbox(s *session.Session) (*sandbox.Ruleset, error) {
 	}
 	own := e.ofSession(g.limits, e.projectOf(s.Key, g.limits, s))
 	r := &sandbox.Ruleset{Reading: true, Writing: g.limits.Mode != policy.FullAccess}
-	var denied, places, its []string
+	var secret, places, its []string
 	protected := map[string]bool{}
 	agent := agentNumber(s.Agent)
 	for _, w := range append(own.files, g.boundary.files...) {
@@ -64,19 +64,19 @@ func (e *Enforcer) Sandbox(s *session.Session) (*sandbox.Ruleset, error) {
 			its = append(its, w.path) // and what it starts has it as well
 		case below(w.path, "/proc"), below(w.path, "/sys"): // what is there comes and goes: there is nothing around it
 		case w.bound.Flags&ebpf.BoundUnreadable != 0:
-			for _, p := range elsewhere(all, w.path) {
-				if who.mayRead(p) {
-					denied = append(denied, p)
-				}
-			}
+			secret = append(secret, elsewhere(all, w.path)...)
 		case w.bound.Flags&ebpf.BoundProtected != 0:
 			protected[w.path] = true
 		case w.bound.Flags&ebpf.BoundWrite != 0:
 			places = append(places, w.path)
 		}
 	}
-	if r.Read, err = sandbox.Around(denied); err != nil {
-		return nil, fmt.Errorf("the sandbox of session %s: %w: what is meant to be unreadable there cannot be said one by one", s.ID, err)
+	r.Read, err = look(&e.lookups, "around what may not be read", func() ([]string, error) {
+		denied := slices.DeleteFunc(secret, func(p string) bool { return !who.mayRead(p) })
+		return sandbox.Around(denied)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("the sandbox of session %s: %w", s.ID, err)
 	}
 	if g.limits.Mode == policy.WorkspaceWrite {
 		its = append(its, places...)

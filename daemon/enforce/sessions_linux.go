@@ -312,6 +312,18 @@ func bootTime() uint64 {
 // ErrGoverned is returned for a process that belongs to a session already.
 var ErrGoverned = errors.New("the process belongs to a session already")
 
+// AgentOf says which agent a command line is of, "run" if of none: what is executed
+// is recognised once more.
+func (e *Enforcer) AgentOf(argv []string, cwd string) string {
+	if len(argv) > 0 {
+		m, ok := e.now.Load().profiles.Recognise(session.Process{Called: argv[0], Args: argv, Cwd: cwd})
+		if ok {
+			return m.Agent
+		}
+	}
+	return "run"
+}
+
 // Adopt makes a session of a running process: it and what it starts from now on.
 func (e *Enforcer) Adopt(pid int, agent string, argv []string) (*session.Session, error) {
 	if e.Governed(pid) {

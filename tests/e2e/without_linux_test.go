@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -256,5 +257,24 @@ func TestRunWithoutHooksModes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An agent that `paddock run` starts is known as itself, and has its own files.
+func TestRunKnowsTheAgent(t *testing.T) {
+	m := started(t, "")
+	if _, errs, code := m.cli("run", "--", m.agent, "-c", "/bin/true"); code != 0 {
+		t.Fatalf("%d, %s", code, errs)
+	}
+	if _, errs, code := m.cli("run", "--", "/bin/sh", "-c", "/bin/true"); code != 0 {
+		t.Fatalf("%d, %s", code, errs)
+	}
+	var agents []string
+	for _, s := range m.sessions() {
+		agents = append(agents, s.Agent)
+	}
+	slices.Sort(agents)
+	if !slices.Equal(agents, []string{"run", agentName}) {
+		t.Errorf("%q", agents)
 	}
 }
