@@ -29,7 +29,7 @@ type load struct {
 
 func chosenLoad() load {
 	if thorough() {
-		return load{rounds: 5, transfer: 1 << 30, connects: 1000, idle: 5000}
+		return load{rounds: 3, transfer: 1 << 30, connects: 1000, idle: 5000}
 	}
 	return load{rounds: 1, transfer: 8 << 20, connects: 20, idle: 100}
 }

@@ -35,6 +35,9 @@ func (f *figures) add(g figures) {
 	f.Processor += g.Processor
 }
 
+// patient is how long an answer may take.
+const patient = 20 * time.Second
+
 // measure is one round; pid is the process on the way, 0 for none that is known.
 func (p path) measure(l load, pid int) (figures, error) {
 	var f figures
@@ -83,6 +86,7 @@ func (p path) exchange() error {
 	}
 	defer c.Close()
 	_ = c.(*net.TCPConn).SetLinger(0) // else ports run out
+	_ = c.SetDeadline(time.Now().Add(patient))
 	if _, err := c.Write([]byte("\x00\n")); err != nil {
 		return err
 	}
@@ -152,6 +156,7 @@ func (p path) idle(n int) (leave func(), err error) {
 		c, err := p.open()
 		if err == nil {
 			conns = append(conns, c)
+			_ = c.SetDeadline(time.Now().Add(patient))
 			fmt.Fprint(c, "\x00\n")
 			_, err = io.ReadFull(c, make([]byte, 1))
 		}
@@ -192,6 +197,7 @@ func through(proxy, host string, port uint16) func() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
+		_ = c.SetDeadline(time.Now().Add(patient))
 		fmt.Fprintf(c, "CONNECT %s:%d HTTP/1.1\r\nHost: %s:%d\r\n\r\n", host, port, host, port)
 		answer, err := http.ReadResponse(bufio.NewReaderSize(c, 4096), &http.Request{Method: http.MethodConnect}) //nolint:bodyclose // the body of a tunnel is the connection
 		if err == nil && answer.StatusCode != http.StatusOK {
@@ -200,6 +206,7 @@ func through(proxy, host string, port uint16) func() (net.Conn, error) {
 		if err != nil {
 			_ = c.Close()
 		}
+		_ = c.SetDeadline(time.Time{})
 		return c, err
 	}
 }
