@@ -87,11 +87,11 @@ func TestEgress(t *testing.T) {
 		raiseFiles(t)
 		l := chosenLoad()
 		dest := sink(t)
-		engine := rig.StartProcess(t, dest)
+		engine, proxy := rig.StartProcess(t, dest), rig.StartProcess(t, dest) // one for each, for the sake of memory
 		all := []*contender{
 			{path: path{"direct", func() (net.Conn, error) { return net.Dial("tcp", dest.String()) }}},
 			{path: path{"Paddock, redirected", func() (net.Conn, error) { return net.Dial("tcp", engine.Redirect) }}, pid: engine.PID},
-			{path: path{"Paddock, CONNECT", through(engine.Proxy, "allowed.test", dest.Port())}, pid: engine.PID},
+			{path: path{"Paddock, CONNECT", through(proxy.Proxy, "allowed.test", dest.Port())}, pid: proxy.PID},
 			codexProxy(t, dest),
 		}
 		for _, start := range []func(*testing.T, netip.AddrPort) *contender{tinyproxy, squid, haproxy} {
@@ -117,7 +117,7 @@ func TestEgress(t *testing.T) {
 		}
 		for _, c := range all[1:] {
 			if c.idle == nil {
-				c.idle = func(l load) (int64, error) { return idleMemory(c.pid, c.path, l.idle, func() { engine.Open(t) }) }
+				c.idle = func(l load) (int64, error) { return idleMemory(c.pid, c.path, l.idle, func() { engine.Open(t); proxy.Open(t) }) }
 			}
 			var err error
 			if c.figures.idle, err = c.idle(l); err != nil {
