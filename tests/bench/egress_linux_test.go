@@ -117,7 +117,9 @@ func TestEgress(t *testing.T) {
 		}
 		for _, c := range all[1:] {
 			if c.idle == nil {
-				c.idle = func(l load) (int64, error) { return idleMemory(c.pid, c.path, l.idle, func() { engine.Open(t); proxy.Open(t) }) }
+				c.idle = func(l load) (int64, error) {
+					return idleMemory(c.pid, c.path, l.idle, func() { engine.Open(t); proxy.Open(t) })
+				}
 			}
 			var err error
 			if c.figures.idle, err = c.idle(l); err != nil {
