@@ -4,9 +4,11 @@ package daemon
 
 import (
 	"context"
+	"time"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry/metrics"
 )
 
 // startExporters begins to send events where the requirements in force say.
@@ -14,7 +16,9 @@ func (d *Daemon) startExporters(ctx context.Context) {
 	d.mu.Lock()
 	requirements := d.policy.applied
 	d.mu.Unlock()
-	d.exporters = telemetry.NewExporters(d.store, telemetry.ExporterOptions{Resource: d.resource(), Log: d.config.Log})
+	d.exporters = telemetry.NewExporters(d.store, telemetry.ExporterOptions{
+		Resource: d.resource(), Log: d.config.Log, Metrics: metrics.New(d.store, time.Now).Collect,
+	})
 	d.exporters.Configure(sinks(requirements))
 	d.exporters.Start(ctx)
 }

@@ -189,6 +189,9 @@ func (p *pages) call(s *join.Story) {
 	if c.Link != nil {
 		p.line("%s", link(c.Link))
 	}
+	if c.Turn != "" {
+		p.line("turn %s", c.Turn)
+	}
 	p.part("Decided")
 	for i := range c.Decisions {
 		p.line("%s  %s", p.clock(c.Decisions[i].At), decided(&c.Decisions[i]))
@@ -244,8 +247,20 @@ func (p *pages) network(all []join.Connection) {
 		if who == "" {
 			who = fmt.Sprintf("process %d", c.PID)
 		}
-		p.line(" %s %s: %s  %s", p.clock(c.At), who, c.To(), verdict(&c.Decision))
+		p.line(" %s %s: %s  %s%s", p.clock(c.At), who, c.To(), verdict(&c.Decision), traffic(c))
 	}
+}
+
+// traffic is what went through a connection, where that was seen.
+func traffic(c *join.Connection) string {
+	text := ""
+	if c.Sent+c.Received > 0 {
+		text = fmt.Sprintf(", %d bytes sent, %d received", c.Sent, c.Received)
+	}
+	if c.Error != "" {
+		text += ", " + c.Error
+	}
+	return text
 }
 
 func (p *pages) files(all []join.File) {

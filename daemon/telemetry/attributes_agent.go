@@ -6,6 +6,9 @@ package telemetry
 // nothing an agent writes can pose as what Paddock says.
 const RecordPrefix = "paddock.record."
 
+// EnvPrefix begins the names of those environment variables, in lower case, that agents set for what they start.
+const EnvPrefix = "paddock.env."
+
 // Attributes of what agents report. Numbers and truths that an agent writes as
 // text are numbers and truths here; the text is kept under RecordPrefix.
 const (

@@ -57,6 +57,9 @@ something was refused. ECS is the Elastic Common Schema: ` + "`event.category`" 
 An event ` + "`paddock.agent.*`" + ` is what an agent reports of itself. It carries besides what the agent wrote, attribute by attribute, as
 it wrote it, below ` + "`paddock.record.`" + `: ` + "`paddock.record.event.name`" + ` is the agent's own name of the record.
 
+An event that carries ` + "`paddock.tool_call.id`" + ` may also carry ` + "`paddock.env.NAME`" + `: other variables, their names in lower case, that the
+agent itself sets in the environment of what it starts, such as ` + "`paddock.env.codex_version`" + `; up to 256 bytes of each.
+
 `
 
 // SchemaMarkdown returns the schema for people: docs/events.md.

@@ -11,6 +11,8 @@ import (
 	"reflect"
 	"sync"
 	"time"
+
+	metrics "go.opentelemetry.io/proto/slim/otlp/metrics/v1"
 )
 
 // SinkOTLP is the name of the sink that is given none.
@@ -22,6 +24,10 @@ type ExporterOptions struct {
 	Sink     SinkConfig        // without an endpoint or a file: export nothing
 	Resource map[string]string // attributes of the resource; service.name is "paddock" unless given
 	Log      *slog.Logger      // default slog.Default()
+
+	// Metrics makes what OTLP sinks get besides events, now and then: see Exporters. Nil: nothing.
+	Metrics      func(context.Context) ([]*metrics.Metric, error)
+	MetricsEvery time.Duration // default 1 minute
 
 	Linger     time.Duration // how long the first event after a silence waits for company; default 250 ms, negative: not
 	FirstRetry time.Duration // after the first failure in a row, then doubled; default 1 s

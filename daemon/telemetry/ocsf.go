@@ -133,7 +133,8 @@ func put(out object, path string, value any) {
 // refuse.
 func refusedBy(e *Event) (refused, decided bool) {
 	decision, decided := e.Attrs[AttrDecision].(string)
-	return decided && decision != "allow", decided
+	approved := decision == "prompt" && e.Attrs[AttrApprovalState] == "allowed"
+	return decided && decision != "allow" && !approved, decided
 }
 
 // verdict writes OCSF's profile security_control.

@@ -111,6 +111,8 @@ func Undocumented(e Event) []string {
 		switch {
 		case strings.HasPrefix(name, RecordPrefix) && strings.HasPrefix(e.Name, "paddock.agent."):
 			// In the agent's own words.
+		case strings.HasPrefix(name, EnvPrefix) && slices.Contains(k.Attributes, AttrToolCallID):
+			// As the agents' profiles have it.
 		case !ok:
 			out = append(out, "no attribute is called "+name)
 		case !slices.Contains(k.Attributes, name) && !slices.Contains(everywhere, name):

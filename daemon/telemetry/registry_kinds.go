@@ -41,7 +41,7 @@ var ownKinds = []Kind{
 	{
 		Name: NameProcessExec, Meaning: "A process executed a program, or was kept from it.",
 		Attributes: all(whoAndWhy, whatWasDecided, whichProgram, whichAnswer), OCSF: launch, Category: "process", Action: "start",
-		Tally: []string{AttrAgent, AttrDecision, AttrDecisionEnforced, AttrRule},
+		Tally: []string{AttrAgent, AttrDecision, AttrDecisionEnforced, AttrRule, AttrApprovalState},
 	},
 	{
 		Name: NameProcessExit, Meaning: "A process ended.", Attributes: all(whoAndWhy, []string{AttrProcessExitCode, AttrProcessSignal}),

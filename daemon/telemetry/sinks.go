@@ -56,12 +56,17 @@ type Exporters struct {
 	mu    sync.Mutex
 	ctx   context.Context // of Start; nil before
 	sinks map[string]*Exporter
+	meter *meter // nil: no metrics
 }
 
 // NewExporters makes exporters that all have these options; of them, where to
 // send to comes from Configure. Nothing happens before Start.
 func NewExporters(store *Store, o ExporterOptions) *Exporters {
-	return &Exporters{store: store, options: o, sinks: map[string]*Exporter{}}
+	e := &Exporters{store: store, options: o, sinks: map[string]*Exporter{}}
+	if o.Metrics != nil {
+		e.meter = newMeter(o)
+	}
+	return e
 }
 
 // Configure says which sinks there are from now on. Those that are not among
@@ -80,6 +85,7 @@ func (e *Exporters) Configure(sinks []SinkConfig) {
 		s.Name = cmp.Or(s.Name, SinkOTLP)
 		wanted[s.Name] = s
 	}
+	e.meter.configure(sinks)
 	for name, config := range wanted {
 		if one := e.sinks[name]; one != nil {
 			one.Configure(config)
@@ -103,6 +109,7 @@ func (e *Exporters) Start(ctx context.Context) {
 	for _, one := range e.sinks {
 		one.Start(ctx)
 	}
+	e.meter.start(ctx)
 }
 
 // Shutdown ends all of them, see Exporter.Shutdown.
@@ -110,6 +117,7 @@ func (e *Exporters) Shutdown(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var work sync.WaitGroup
+	work.Go(func() { e.meter.shutdown(ctx) })
 	for _, one := range e.sinks {
 		work.Go(func() { _ = one.Shutdown(ctx) }) // it never fails
 	}

@@ -28,6 +28,9 @@ type Options struct {
 	Dir      string   // where Codex works, and all that its sandbox lets commands write to
 	Commands []string // shell texts, each a tool call of its own, one after the other
 
+	Tools  []responses.Call // calls of other tools, after the commands
+	Prompt string           // what Codex is asked for; default "follow the script"
+
 	// Together has the model ask for all of them at once; Codex then runs them at the same time. 17 calls take 0.9 s
 	// instead of 5.7 s here, and in a virtual machine more than a minute less.
 	Together bool
@@ -43,7 +46,7 @@ type Options struct {
 
 // Result is what Codex did.
 type Result struct {
-	Calls    []Call // as in Options.Commands
+	Calls    []Call // as in Options.Commands, then as in Options.Tools
 	ExitCode int    // of codex exec
 	Output   string // of codex exec, stdout and stderr
 	Requests []responses.Request
@@ -84,6 +87,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	for i, command := range o.Commands {
 		script.Calls = append(script.Calls, responses.ExecCommand(CallID(i), command, yieldMillis))
 	}
+	script.Calls = append(script.Calls, o.Tools...)
 	model, err := responses.Start(script)
 	if err != nil {
 		return Result{}, fmt.Errorf("running Codex: %w", err)
@@ -104,6 +108,10 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		}
 		result.Calls = append(result.Calls, call)
 	}
+	for _, tool := range o.Tools {
+		output, found := outputs[tool.ID]
+		result.Calls = append(result.Calls, Call{ID: tool.ID, Answered: found, Output: output, ExitCode: NoExit})
+	}
 	return result, err
 }
 
@@ -118,7 +126,11 @@ func start(ctx context.Context, o Options, install Install, home string) (Result
 		sandbox = "workspace-write"
 	}
 	argv := append(append([]string{}, o.Prefix...), program, "exec", "--skip-git-repo-check", "--sandbox", sandbox)
-	argv = append(append(argv, o.Args...), "follow the script")
+	prompt := o.Prompt
+	if prompt == "" {
+		prompt = "follow the script"
+	}
+	argv = append(append(argv, o.Args...), prompt)
 
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = o.Dir

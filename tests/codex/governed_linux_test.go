@@ -29,7 +29,7 @@ func TestUnderPaddock(t *testing.T) {
 	// One kernel: what differs between them is tried by the attacks of tests/vm.
 	cfg := vm.Kernels(t)[0]
 	cfg.Timeout = 8 * time.Minute
-	vm.RunTests(t, cfg, "./tests/codex", "^TestGoverned(Boundary)?$")
+	vm.RunTests(t, cfg, "./tests/codex", "^TestGoverned(Boundary|Story)?$")
 }
 
 // binary is where TestUnderPaddock leaves the program for the guest.

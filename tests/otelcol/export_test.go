@@ -12,14 +12,18 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	common "go.opentelemetry.io/proto/slim/otlp/common/v1"
 
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+	"github.com/seed-649e9bbc/paddock/tests/otelcol/rig"
 )
+
+// resource is the machine that the tests export from.
+var resource = map[string]any{"service.name": "paddock", "service.version": "1.2.3", "host.name": "test-host"}
 
 // bench is a store, an exporter and a Collector.
 type bench struct {
-	*collector
+	*rig.Collector
+	t        *testing.T
 	store    *telemetry.Store
 	exporter *telemetry.Exporter
 	failures *failures
@@ -27,13 +31,13 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{collector: newCollector(t), failures: &failures{failed: make(chan struct{})}}
+	b := &bench{Collector: rig.New(t), t: t, failures: &failures{failed: make(chan struct{})}}
 	var err error
 	if b.store, err = telemetry.Open(t.Context(), t.TempDir(), telemetry.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	b.exporter = telemetry.NewExporter(b.store, telemetry.ExporterOptions{
-		Sink:       telemetry.SinkConfig{Endpoint: b.endpoint()},
+		Sink:       telemetry.SinkConfig{Endpoint: b.Endpoint()},
 		Resource:   map[string]string{"service.name": "paddock", "service.version": "1.2.3", "host.name": "test-host"},
 		FirstRetry: 10 * time.Millisecond, LastRetry: 100 * time.Millisecond, Linger: -1,
 		Log: slog.New(b.failures),
@@ -62,13 +66,10 @@ func (b *bench) record(events ...telemetry.Event) {
 	}
 }
 
-// patience is how long anything may take on a busy machine.
-const patience = time.Minute
-
 // await waits until the sink's counters are as wanted.
 func (b *bench) await(what string, ok func(telemetry.SinkCounters) bool) {
 	b.t.Helper()
-	timeout := time.NewTimer(patience)
+	timeout := time.NewTimer(rig.Patience)
 	defer timeout.Stop()
 	for {
 		changed := b.store.Changed()
@@ -78,7 +79,7 @@ func (b *bench) await(what string, ok func(telemetry.SinkCounters) bool) {
 		}
 		select {
 		case <-changed:
-		case <-b.ended:
+		case <-b.Ended:
 			b.t.Fatalf("waiting for %s: the Collector ended by itself", what)
 		case <-timeout.C:
 			b.t.Fatalf("waiting for %s: counters are %+v, the exporter %+v", what, c, b.exporter.Status())
@@ -96,7 +97,7 @@ func (b *bench) awaitFailure() string {
 	b.t.Helper()
 	select {
 	case <-b.failures.next():
-	case <-time.After(patience):
+	case <-time.After(rig.Patience):
 		b.t.Fatalf("the exporter does not say that it fails; it is %+v", b.exporter.Status())
 	}
 	return b.exporter.Status().Error
@@ -151,13 +152,13 @@ func (b *bench) check(except ...int64) {
 		}
 	}
 	var came []string
-	for _, record := range b.read() {
-		id, _ := values(record.GetAttributes())[telemetry.AttrRecordUID].(string)
+	for _, record := range b.Read() {
+		id, _ := rig.Values(record.GetAttributes())[telemetry.AttrRecordUID].(string)
 		e, known := all[id]
 		if !known {
 			b.t.Fatalf("a record arrived that was never recorded: %v", record.LogRecord)
 		}
-		if diff := cmp.Diff(expected(e), form(record)); diff != "" {
+		if diff := cmp.Diff(rig.Expected(e, resource), rig.Form(record)); diff != "" {
 			b.t.Errorf("event %d %s, recorded (-) and arrived (+):\n%s", e.Seq, e.Name, diff)
 		}
 		delete(missing, id)
@@ -188,70 +189,6 @@ func contains(list []int64, n int64) bool {
 	return false
 }
 
-// outside is all that a receiver sees of an event.
-type outside struct {
-	Name          string
-	Time, Seen    uint64
-	Severity      int32
-	SeverityText  string
-	Body          string
-	Attributes    map[string]any
-	Resource      map[string]any
-	Scope, Schema string
-}
-
-func form(r arrived) outside {
-	return outside{
-		Name: r.GetEventName(), Time: r.GetTimeUnixNano(), Seen: r.GetObservedTimeUnixNano(),
-		Severity: int32(r.GetSeverityNumber()), SeverityText: r.GetSeverityText(), Body: r.GetBody().GetStringValue(),
-		Attributes: values(r.GetAttributes()), Resource: values(r.resource.GetAttributes()), Scope: r.scope, Schema: r.schema,
-	}
-}
-
-func expected(e telemetry.Event) outside {
-	attrs := map[string]any{telemetry.AttrRecordUID: e.ID, telemetry.AttrEventName: e.Name}
-	if e.Session != "" {
-		attrs[telemetry.AttrSessionID] = e.Session
-	}
-	for key, value := range e.Attrs {
-		attrs[key] = value
-	}
-	at := uint64(e.Time.UnixNano())
-	return outside{
-		Name: e.Name, Time: at, Seen: at, Severity: int32(e.Severity), Attributes: attrs,
-		Resource: map[string]any{"service.name": "paddock", "service.version": "1.2.3", "host.name": "test-host"},
-		Scope:    "paddock", Schema: telemetry.SchemaURL,
-	}
-}
-
-func values(attributes []*common.KeyValue) map[string]any {
-	out := map[string]any{}
-	for _, a := range attributes {
-		out[a.GetKey()] = value(a.GetValue())
-	}
-	return out
-}
-
-func value(v *common.AnyValue) any {
-	switch v := v.GetValue().(type) {
-	case *common.AnyValue_StringValue:
-		return v.StringValue
-	case *common.AnyValue_IntValue:
-		return v.IntValue
-	case *common.AnyValue_DoubleValue:
-		return v.DoubleValue
-	case *common.AnyValue_BoolValue:
-		return v.BoolValue
-	case *common.AnyValue_ArrayValue:
-		list := []string{}
-		for _, element := range v.ArrayValue.GetValues() {
-			list = append(list, element.GetStringValue())
-		}
-		return list
-	}
-	return v
-}
-
 // severities by turns.
 var severities = []telemetry.Severity{telemetry.Info, telemetry.Warn, telemetry.Error}
 
@@ -273,7 +210,7 @@ func some(n int) []telemetry.Event {
 
 func TestEveryEventArrivesAsRecorded(t *testing.T) {
 	b := newBench(t)
-	b.start(willing)
+	b.Start(rig.Willing)
 	b.record(some(60)...)
 	b.record(telemetry.Event{
 		Time: time.Date(2026, 1, 2, 3, 4, 5, 678901234, time.FixedZone("there", 3600)), Name: telemetry.NameProcessExec,
@@ -287,7 +224,7 @@ func TestEveryEventArrivesAsRecorded(t *testing.T) {
 		},
 	})
 	b.awaitExport()
-	b.stop()
+	b.Stop()
 	b.check()
 }
 
@@ -297,26 +234,26 @@ func TestCollectorThatIsNotThereYet(t *testing.T) {
 	if text := b.awaitFailure(); !strings.Contains(text, "refused") {
 		t.Errorf("the exporter says %q", text)
 	}
-	b.start(willing)
+	b.Start(rig.Willing)
 	b.awaitExport()
-	b.stop()
+	b.Stop()
 	b.check()
 }
 
 func TestCollectorThatIsRestarted(t *testing.T) {
 	b := newBench(t)
-	b.start(willing)
+	b.Start(rig.Willing)
 	for range 3 {
 		b.record(some(20)...)
 		b.awaitExport()
-		b.stop()
+		b.Stop()
 		b.record(some(20)...)
 		b.awaitFailure()
 		b.record(some(20)...)
-		b.start(willing)
+		b.Start(rig.Willing)
 	}
 	b.awaitExport()
-	b.stop()
+	b.Stop()
 	b.check()
 }
 
@@ -326,32 +263,32 @@ func TestCollectorThatStopsWhileEventsStream(t *testing.T) {
 	b.record(some(800)...)
 	b.awaitFailure()
 	for round := range uint64(4) {
-		b.start(willing)
+		b.Start(rig.Willing)
 		b.await("some of the backlog", func(c telemetry.SinkCounters) bool { return c.Exported > round*2000 })
-		b.stop()
+		b.Stop()
 	}
-	b.start(willing)
+	b.Start(rig.Willing)
 	b.awaitExport()
-	b.stop()
+	b.Stop()
 	b.check()
 }
 
 func TestCollectorThatAnswersErrors(t *testing.T) {
 	b := newBench(t)
-	b.start(refusing)
-	b.says("Refusing data")       // until it first looks at its memory it takes everything
-	b.says("Everything is ready") // until it listens it is not there
+	b.Start(rig.Refusing)
+	b.Says("Refusing data")       // until it first looks at its memory it takes everything
+	b.Says("Everything is ready") // until it listens it is not there
 	b.record(some(20)...)
 	if text := b.awaitFailure(); !strings.Contains(text, "503") {
 		t.Errorf("the exporter says %q", text)
 	}
-	b.stop()
+	b.Stop()
 	if c := b.store.Counters().Sinks[telemetry.SinkOTLP]; c.Waiting == 0 || c.Dead != 0 {
 		t.Errorf("counters while it refuses: %+v", c)
 	}
-	b.start(willing)
+	b.Start(rig.Willing)
 	b.awaitExport()
-	b.stop()
+	b.Stop()
 	b.check()
 }
 
@@ -367,9 +304,9 @@ func TestEventThatTheCollectorNeverTakes(t *testing.T) {
 	b.record(telemetry.Event{Name: telemetry.NameProcessExec, Attrs: huge})
 	seq := b.store.Last()
 	b.record(some(2)...)
-	b.start(willing)
+	b.Start(rig.Willing)
 	b.await("the huge one to be given up", func(c telemetry.SinkCounters) bool { return c.Dead == 1 && c.Waiting == 0 })
-	b.stop()
+	b.Stop()
 	b.check(seq)
 	gaps, err := b.store.Query(t.Context(), telemetry.Query{Names: []string{telemetry.NameTelemetryGap}, After: seq})
 	if err != nil {

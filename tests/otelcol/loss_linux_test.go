@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+	"github.com/seed-649e9bbc/paddock/tests/otelcol/rig"
 )
 
 // recorderEnv makes this test's program be one that records until it is killed.
@@ -119,7 +120,7 @@ func (b *books) run(t *testing.T, dir, endpoint string, bursts int, full bool) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d", recorderEnv, dir, endpoint, b.next))
-	cmd.SysProcAttr = dieWithTest()
+	cmd.SysProcAttr = rig.DieWithTest()
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.StdoutPipe()
@@ -170,18 +171,18 @@ func (b *books) run(t *testing.T, dir, endpoint string, bursts int, full bool) {
 // while. When the Collector is there, every event that was durable arrives, or is
 // within a gap that is told; and the numbers agree to the last one.
 func TestNothingIsLostInSilence(t *testing.T) {
-	c := newCollector(t)
+	c := rig.New(t)
 	disk := smallDisk(t)
 	dir := filepath.Join(disk, "events")
 	b := &books{next: 1, open: map[int]bool{}, isDurable: map[int]bool{}}
 	filler := filepath.Join(disk, "filler")
 	for life := range 5 {
-		b.run(t, dir, c.endpoint(), 12, false)
+		b.run(t, dir, c.Endpoint(), 12, false)
 		if life != 2 {
 			continue
 		}
 		fill(t, filler)
-		b.run(t, dir, c.endpoint(), 12, true)
+		b.run(t, dir, c.Endpoint(), 12, true)
 		if err := os.Remove(filler); err != nil {
 			t.Fatal(err)
 		}
@@ -192,16 +193,16 @@ func TestNothingIsLostInSilence(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	bb := &bench{collector: c, store: s, exporter: startExporterOf(s, c.endpoint()), failures: &failures{failed: make(chan struct{})}}
-	c.start(willing)
+	bb := &bench{Collector: c, t: t, store: s, exporter: startExporterOf(s, c.Endpoint()), failures: &failures{failed: make(chan struct{})}}
+	c.Start(rig.Willing)
 	bb.exporter.Start(t.Context())
 	bb.awaitExport()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), rig.Patience)
 	defer cancel()
 	if err := bb.exporter.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
-	c.stop()
+	c.Stop()
 	b.check(t, c, s)
 }
 
@@ -222,13 +223,13 @@ func fill(t *testing.T, path string) {
 }
 
 // check compares what arrived, and what gaps tell, with the books.
-func (b *books) check(t *testing.T, c *collector, s *telemetry.Store) {
+func (b *books) check(t *testing.T, c *rig.Collector, s *telemetry.Store) {
 	t.Helper()
 	arrived, ids := map[int]bool{}, map[string]bool{}
 	gaps := map[string]int64{}
 	var outside int64 // events of the store's own that arrived
-	for _, record := range c.read() {
-		attrs := values(record.GetAttributes())
+	for _, record := range c.Read() {
+		attrs := rig.Values(record.GetAttributes())
 		id, _ := attrs[telemetry.AttrRecordUID].(string)
 		if ids[id] {
 			continue // at least once

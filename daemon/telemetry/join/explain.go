@@ -129,7 +129,11 @@ func what(v view) string {
 	if args := v.list(telemetry.AttrProcessCommandArgs); len(args) > 0 {
 		return cut(strings.Join(args, " "), 200)
 	}
-	if host := v.text(telemetry.AttrDestinationAddress); host != "" {
+	host := v.text(telemetry.AttrServerAddress)
+	if host == "" {
+		host = v.text(telemetry.AttrDestinationAddress)
+	}
+	if host != "" {
 		return strings.TrimSpace(v.program() + " to " + host)
 	}
 	if path := v.text(telemetry.AttrFilePath); path != "" {

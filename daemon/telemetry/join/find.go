@@ -74,7 +74,9 @@ func findHost(ctx context.Context, from Events, q telemetry.Query, value string)
 	})
 	slices.SortFunc(out, func(a, b telemetry.Event) int { return int(a.Seq - b.Seq) })
 	// What a process did says more than what the agent's proxy says of it.
-	if own := slices.DeleteFunc(slices.Clone(out), func(e telemetry.Event) bool { return e.Name != telemetry.NameNetworkDecision }); len(own) > 0 {
+	if own := slices.DeleteFunc(slices.Clone(out), func(e telemetry.Event) bool {
+		return e.Name != telemetry.NameNetworkDecision && e.Name != telemetry.NameNetworkConnection
+	}); len(own) > 0 {
 		return own, nil
 	}
 	return out, nil

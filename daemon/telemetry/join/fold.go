@@ -31,12 +31,15 @@ type Account struct {
 // Fold puts events of one session together. They are in the order of Seq; some
 // may be missing.
 func Fold(events []telemetry.Event) *Account {
-	f := &folding{calls: map[string]*Call{}, processes: map[procKey]*Process{}, out: &Account{Session: Session{UID: -1}}}
+	f := &folding{calls: map[string]*Call{}, processes: map[procKey]*Process{}, turns: map[string]string{}, out: &Account{Session: Session{UID: -1}}}
 	for i := range events {
 		f.event(view{&events[i]})
 	}
 	f.assign()
 	for _, c := range f.out.Calls {
+		if c.Turn == "" {
+			c.Turn = f.turns[c.ID]
+		}
 		f.out.prompt(c)
 		c.order()
 	}
@@ -49,7 +52,8 @@ type folding struct {
 	out       *Account
 	calls     map[string]*Call
 	processes map[procKey]*Process
-	tools     []telling // what agents told of calls, for those whose processes do not name theirs
+	turns     map[string]string // by tool call: Codex tells of turns in its traces only
+	tools     []telling         // what agents told of calls, for those whose processes do not name theirs
 }
 
 // telling is the time in which the agent says that a tool call ran.
@@ -91,7 +95,7 @@ func (f *folding) event(v view) {
 		f.exec(v)
 	case telemetry.NameProcessExit:
 		f.exit(v)
-	case telemetry.NameNetworkDecision:
+	case telemetry.NameNetworkDecision, telemetry.NameNetworkConnection:
 		f.connection(v)
 	case telemetry.NameLaunch:
 		f.note(v, v.text(telemetry.AttrLaunchAction) != "record", launchText(v))
@@ -171,7 +175,10 @@ func (f *folding) said(v view) {
 		return
 	}
 	if v.Name == telemetry.NameAgentMetric || v.Name == telemetry.NameAgentSpan {
-		return // they say the same again, in numbers
+		if turn := v.text(telemetry.AttrTurnID); turn != "" {
+			f.turns[id] = turn
+		}
+		return // but for that they say the same again, in numbers
 	}
 	c := f.call(v, id)
 	c.Told = true
@@ -256,10 +263,10 @@ func (f *folding) result(v view, c *Call) {
 
 // approval is a question Paddock asked a person, and its answer.
 func (f *folding) approval(v view) {
-	state := v.text(telemetry.AttrApprovalState)
+	state, by, reason := v.text(telemetry.AttrApprovalState), ByPerson, v.text(telemetry.AttrApprovalReason)
 	switch {
 	case strings.HasSuffix(v.Name, ".requested"):
-		state = "asked"
+		state, by, reason = asked, ByPaddock, v.text(telemetry.AttrDecisionReason)
 	case strings.HasSuffix(v.Name, ".refused"):
 		f.note(v, true, "somebody answered who may not: "+v.text(telemetry.AttrDecisionReason))
 		return
@@ -267,7 +274,7 @@ func (f *folding) approval(v view) {
 		return
 	}
 	d := Decision{
-		At: v.Time, By: ByPerson, What: state, Who: v.text(telemetry.AttrApprovalUser), Reason: v.text(telemetry.AttrApprovalReason),
+		At: v.Time, By: by, What: state, Who: v.text(telemetry.AttrApprovalUser), Reason: reason,
 		Rule: v.text(telemetry.AttrRule), Source: v.text(telemetry.AttrDecisionSource), Held: true, Event: v.ID,
 		About: strings.Join(v.list(telemetry.AttrProcessCommandArgs), " "),
 	}
@@ -275,9 +282,6 @@ func (f *folding) approval(v view) {
 		d.By = ByReviewer
 	} else if by == "memory" {
 		d.Who = strings.TrimSpace(d.Who + " (remembered)")
-	}
-	if d.Reason == "" {
-		d.Reason = v.text(telemetry.AttrDecisionReason)
 	}
 	for _, key := range []string{telemetry.AttrDestinationAddress, telemetry.AttrFilePath} {
 		if d.About == "" {

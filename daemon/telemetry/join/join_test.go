@@ -171,6 +171,40 @@ func TestTheWholeStory(t *testing.T) {
 	}
 }
 
+// A connection through the managed network, a command that a person approved, and the turn, which only a trace names.
+func TestManagedAndApproved(t *testing.T) {
+	s := codex()
+	held := s.exec(23, 20, "call_1", "git", "push")
+	held.Attrs[telemetry.AttrDecision], held.Attrs[telemetry.AttrApprovalState] = "prompt", "allowed"
+	s.add(mine, telemetry.NameApprovalRequested, attrs{
+		telemetry.AttrToolCallID: "call_1", telemetry.AttrProcessCommandArgs: []string{"git", "push"}, telemetry.AttrDecisionReason: "needs approval",
+	})
+	s.add(mine, telemetry.NameApprovalAnswered, attrs{
+		telemetry.AttrToolCallID: "call_1", telemetry.AttrProcessCommandArgs: []string{"git", "push"}, telemetry.AttrDecisionReason: "needs approval",
+		telemetry.AttrApprovalState: "allowed", telemetry.AttrApprovalBy: "terminal", telemetry.AttrApprovalUser: "dev",
+	})
+	s.add(mine, telemetry.NameNetworkConnection, attrs{
+		telemetry.AttrToolCallID: "call_1", telemetry.AttrProcessPID: int64(23), telemetry.AttrServerAddress: "git.test", telemetry.AttrServerPort: int64(443),
+		telemetry.AttrNetworkTransport: "tcp", telemetry.AttrDecision: "allow", telemetry.AttrDecisionEnforced: true,
+		telemetry.AttrBytesSent: int64(10), telemetry.AttrBytesReceived: int64(20),
+	})
+	s.add(mine, telemetry.NameAgentSpan, attrs{telemetry.AttrToolCallID: "call_1", telemetry.AttrTurnID: "turn-7"})
+	c := explain(t, s.memory, KindHost, "git.test:443").Call
+	if c == nil || c.Turn != "turn-7" || c.Stopped() != 1 {
+		t.Fatalf("call %+v", c)
+	}
+	if n := c.Network[len(c.Network)-1]; len(c.Network) != 2 || n.To() != "tcp git.test port 443" || n.Sent != 10 || n.Received != 20 {
+		t.Errorf("network %+v", c.Network)
+	}
+	var decisions []string
+	for _, d := range c.Decisions {
+		decisions = append(decisions, d.By+" "+d.What+" "+d.About+" "+d.Who)
+	}
+	if want := []string{"user allow  ", "paddock forbidden rm -rf / ", "paddock asked git push ", "person allowed git push dev"}; !slices.Equal(decisions, want) {
+		t.Errorf("decisions %q, want %q", decisions, want)
+	}
+}
+
 // What an agent puts no id into the environment for is joined by the command
 // and the time, and says so.
 func TestWithoutToolCallIDs(t *testing.T) {

@@ -101,9 +101,13 @@ func (f *folding) connection(v view) {
 	if kind := v.text(telemetry.AttrSocketKind); kind != "" {
 		c.Transport = "socket " + kind
 	}
+	if c.Port == 0 {
+		c.Port = v.number(telemetry.AttrServerPort)
+	}
 	if d := v.decision(); d != nil {
 		c.Decision = *d
 	}
+	c.Sent, c.Received, c.Error = v.number(telemetry.AttrBytesSent), v.number(telemetry.AttrBytesReceived), v.text(telemetry.AttrErrorMessage)
 	id := v.text(telemetry.AttrToolCallID)
 	if id == "" {
 		f.out.Network = append(f.out.Network, c)

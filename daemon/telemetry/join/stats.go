@@ -68,7 +68,7 @@ func Count(ctx context.Context, s Tallies, from, to time.Time) (*Stats, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := sum(tallies)
+	out := Sum(tallies)
 	out.From, out.To = from.Truncate(time.Hour), to
 	answered, err := s.Query(ctx, telemetry.Query{Names: []string{telemetry.NameApprovalAnswered}, Newest: true, Limit: maxAnswers})
 	if err != nil {
@@ -93,8 +93,8 @@ func durations(seconds []float64) *Duration {
 	return &Duration{len(seconds), at(0.5), at(0.95), seconds[len(seconds)-1]}
 }
 
-// sum puts tallies into the rows they belong to.
-func sum(tallies []telemetry.Tally) *Stats {
+// Sum puts tallies into the rows they belong to.
+func Sum(tallies []telemetry.Tally) *Stats {
 	out := &Stats{}
 	rows := map[*[]Row]map[string]*Row{}
 	add := func(to *[]Row, n int64, of ...string) {
@@ -157,12 +157,14 @@ func count(out *Stats, t *telemetry.Tally, add func(*[]Row, int64, ...string)) {
 		block(out, t, "command", text(telemetry.AttrRule), "", text, add)
 	case telemetry.NameHoldKilled:
 		add(&out.Blocks, t.Count, "what", "killed before it was judged", "rule", "", "host", "")
-	case telemetry.NameNetworkDecision:
+	case telemetry.NameNetworkDecision, telemetry.NameNetworkConnection:
 		host := text(telemetry.AttrServerAddress)
 		if host == "" {
 			host = text(telemetry.AttrDestinationAddress)
 		}
 		block(out, t, "connection", text(telemetry.AttrRule), host, text, add)
+	case telemetry.NameFileDecision:
+		block(out, t, strings.TrimSpace("file "+text(telemetry.AttrFileOperation)), "", "", text, add)
 	case telemetry.NameTamper:
 		add(&out.Blocks, t.Count, "what", "reaching for Paddock", "rule", "", "host", "")
 	case telemetry.NameAgentToolResult:
@@ -203,7 +205,8 @@ func count(out *Stats, t *telemetry.Tally, add func(*[]Row, int64, ...string)) {
 // block counts what was kept from happening, or would have been.
 func block(out *Stats, t *telemetry.Tally, what, rule, host string, text func(string) string, add func(*[]Row, int64, ...string)) {
 	decision := text(telemetry.AttrDecision)
-	if decision == "allow" || decision == "" {
+	approved := decision == "prompt" && text(telemetry.AttrApprovalState) == "allowed"
+	if decision == "allow" || decision == "" || approved {
 		return
 	}
 	to := &out.Blocks

@@ -32,6 +32,9 @@ func TestStats(t *testing.T) {
 	record(telemetry.NameProcessExec, attrs{telemetry.AttrDecision: "forbidden", telemetry.AttrDecisionEnforced: true, telemetry.AttrRule: "git push"}, 3)
 	record(telemetry.NameProcessExec, attrs{telemetry.AttrDecision: "forbidden", telemetry.AttrDecisionEnforced: false, telemetry.AttrRule: "rm"}, 4)
 	record(telemetry.NameNetworkDecision, attrs{telemetry.AttrDecision: "deny", telemetry.AttrDecisionEnforced: true, telemetry.AttrDestinationAddress: "169.254.169.254"}, 2)
+	record(telemetry.NameNetworkConnection, attrs{telemetry.AttrDecision: "deny", telemetry.AttrDecisionEnforced: true, telemetry.AttrServerAddress: "paste.test", telemetry.AttrDestinationAddress: "192.0.2.1"}, 1)
+	record(telemetry.NameFileDecision, attrs{telemetry.AttrDecision: "deny", telemetry.AttrDecisionEnforced: true, telemetry.AttrFileOperation: "read"}, 1)
+	record(telemetry.NameProcessExec, attrs{telemetry.AttrDecision: "prompt", telemetry.AttrDecisionEnforced: true, telemetry.AttrRule: "curl", telemetry.AttrApprovalState: "allowed"}, 2)
 	record(telemetry.NameAgentToolResult, attrs{telemetry.AttrAgent: "codex", telemetry.AttrToolName: "search", telemetry.AttrMCPServer: "jira", telemetry.AttrSuccess: true}, 6)
 	record(telemetry.NameAgentToolDecision, attrs{telemetry.AttrAgent: "codex", telemetry.AttrAgentDecision: "deny", telemetry.AttrAgentDecidedBy: "user"}, 1)
 	for _, seconds := range []float64{1, 2, 30} {
@@ -57,18 +60,18 @@ func TestStats(t *testing.T) {
 	}
 	want := &Stats{
 		Sessions:     []Row{row(2, "agent", "codex", "version", "0.169.0", "surface", "exec"), row(1, "agent", "claude-code", "surface", "cli")},
-		Programs:     []Row{row(7, "decision", "forbidden"), row(5, "decision", "allow")},
+		Programs:     []Row{row(7, "decision", "forbidden"), row(5, "decision", "allow"), row(2, "decision", "prompt")},
 		ToolCalls:    []Row{row(6, "agent", "codex", "mcp_server", "jira", "tool", "search", "success", "true")},
 		MCPServers:   []Row{row(6, "agent", "codex", "server", "jira")},
 		Decisions:    []Row{row(1, "agent", "codex", "by", "user", "decision", "deny")},
 		Asked:        []Row{row(3, "kind", "command")},
 		Answered:     []Row{row(3, "state", "allowed", "by", "terminal"), row(1, "state", "expired")},
 		Answer:       &Duration{3, 2, 30, 30},
-		Blocks:       []Row{row(3, "what", "command", "rule", "git push"), row(2, "what", "connection", "host", "169.254.169.254")},
+		Blocks:       []Row{row(3, "what", "command", "rule", "git push"), row(2, "what", "connection", "host", "169.254.169.254"), row(1, "what", "connection", "host", "paste.test"), row(1, "what", "file read")},
 		WouldBlock:   []Row{row(4, "what", "command", "rule", "rm")},
 		Requirements: []Row{row(1, "what", "rejected", "source", "/etc/paddock/requirements.toml")},
 		Refused:      []Row{row(500, "agent", "codex", "cause", "rate_limit")},
-		Events:       33, From: got.From, To: got.To,
+		Events:       37, From: got.From, To: got.To,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

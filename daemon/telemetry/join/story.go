@@ -59,10 +59,11 @@ type Decision struct {
 	What   string    `json:"what"` // allow, deny, forbidden, prompt, timeout, ...
 	Who    string    `json:"who,omitempty"`
 	Reason string    `json:"reason,omitempty"`
-	Rule   string    `json:"rule,omitempty"`   // Paddock's rule
-	Source string    `json:"source,omitempty"` // where that stands: file and line
-	Held   bool      `json:"enforced"`         // false: observe mode let it through
-	About  string    `json:"about,omitempty"`  // the command, host or file it is about
+	Rule   string    `json:"rule,omitempty"`     // Paddock's rule
+	Source string    `json:"source,omitempty"`   // where that stands: file and line
+	Held   bool      `json:"enforced"`           // false: observe mode let it through
+	Passed bool      `json:"approved,omitempty"` // of a prompt: it was approved, so it happened
+	About  string    `json:"about,omitempty"`    // the command, host or file it is about
 	Event  string    `json:"event"`
 }
 
@@ -145,6 +146,9 @@ type Connection struct {
 	Address   string    `json:"address,omitempty"`
 	Port      int64     `json:"port,omitempty"`
 	Transport string    `json:"transport,omitempty"`
+	Sent      int64     `json:"sent,omitempty"`     // bytes, where the connection went through the managed network
+	Received  int64     `json:"received,omitempty"` // bytes
+	Error     string    `json:"error,omitempty"`    // why it broke
 	Decision  Decision  `json:"decision"`
 	Event     string    `json:"event"`
 }

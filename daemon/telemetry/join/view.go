@@ -64,11 +64,15 @@ func (v view) decision() *Decision {
 	if held, there := v.truth(telemetry.AttrDecisionEnforced); there {
 		d.Held = held
 	}
+	d.Passed = what == "prompt" && v.text(telemetry.AttrApprovalState) == "allowed"
 	return d
 }
 
 // allowed is a decision that let something happen.
-func (d *Decision) allowed() bool { return d.What == "allow" || !d.Held }
+func (d *Decision) allowed() bool { return d.What == "allow" || d.What == asked || !d.Held || d.Passed }
+
+// asked is a decision that leaves it to somebody else.
+const asked = "asked"
 
 // Stopped reports whether something was kept from happening.
 func (d *Decision) Stopped() bool { return d != nil && !d.allowed() }

@@ -18,6 +18,7 @@ import (
 type Call struct {
 	ID        string // Codex hands it on as CODEX_TOOL_CALL_ID
 	Name      string // the tool
+	Namespace string // of the tool; of an MCP server's, "mcp__" and the server's name
 	Arguments string // a JSON object
 }
 
@@ -48,10 +49,14 @@ func (s Script) next(outputs map[string]string) []map[string]any {
 		if _, done := outputs[call.ID]; done {
 			continue
 		}
-		items = append(items, map[string]any{
+		item := map[string]any{
 			"type": "function_call", "id": "fc_" + call.ID, "call_id": call.ID,
 			"name": call.Name, "arguments": call.Arguments,
-		})
+		}
+		if call.Namespace != "" {
+			item["namespace"] = call.Namespace
+		}
+		items = append(items, item)
 		if !s.Together {
 			break
 		}
