@@ -104,7 +104,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 func (d *Daemon) up(ctx context.Context) error {
 	c := d.config
 	var err error
-	if d.store, err = telemetry.Open(ctx, filepath.Join(c.StateDir, "events"), telemetry.Options{}); err != nil {
+	if d.store, err = telemetry.Open(ctx, filepath.Join(c.StateDir, "events"), d.storeOptions()); err != nil {
 		return err
 	}
 	d.record(append(d.killedEvent(ctx), d.startEvent())...)

@@ -5,6 +5,7 @@ package daemon
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
@@ -28,16 +29,32 @@ func (d *Daemon) startEvent() telemetry.Event {
 	}}
 }
 
-// killedEvent tells of what the daemon before may have taken from the kernel and
-// not stored, if it did not stop in order.
+// storeOptions has the store count in memory that outlives the daemon, but not the machine.
+func (d *Daemon) storeOptions() telemetry.Options {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return telemetry.Options{} // then nobody can tell how much a daemon that was killed had in memory
+	}
+	return telemetry.Options{Account: filepath.Join(d.config.RunDir, "events.account"), Boot: string(boot)}
+}
+
+// killedEvent tells of what the daemon before took from the kernel and did not store, if it did not stop in order.
 func (d *Daemon) killedEvent(ctx context.Context) []telemetry.Event {
 	last, err := d.store.Query(ctx, telemetry.Query{Newest: true, Limit: 1})
 	if err != nil || len(last) == 0 || last[0].Name == telemetry.NameDaemonStop {
 		return nil
 	}
-	return []telemetry.Event{{Name: telemetry.NameTelemetryGap, Severity: telemetry.Warn, Attrs: map[string]any{
+	lost, known := d.store.LostBefore()
+	if known && lost == 0 {
+		return nil
+	}
+	gap := telemetry.Event{Name: telemetry.NameTelemetryGap, Severity: telemetry.Warn, Attrs: map[string]any{
 		telemetry.AttrGapCause: telemetry.GapKilled, telemetry.AttrGapFrom: last[0].Time.UTC().Format(time.RFC3339Nano),
-	}}}
+	}}
+	if known {
+		gap.Attrs[telemetry.AttrGapCount] = int64(lost)
+	}
+	return []telemetry.Event{gap}
 }
 
 func (d *Daemon) stopEvent() telemetry.Event {

@@ -110,6 +110,7 @@ func (a *asks) close() []*ebpf.Exec {
 func (e *Enforcer) askAgain(execs []*ebpf.Exec) {
 	e.work.Go(func() {
 		for _, x := range execs {
+			e.Events.Owe(1)
 			e.judge(x)
 		}
 		if e.Approvals != nil {
@@ -260,6 +261,7 @@ func (e *Enforcer) finish(w *waiting, out approval.Outcome, allow bool) {
 		return // its exit tells
 	}
 	defer h.Close()
+	e.Events.Owe(1)
 	if allow {
 		e.settle(h.Release(), h, w.exec)
 	} else {
@@ -276,7 +278,7 @@ func (e *Enforcer) finish(w *waiting, out approval.Outcome, allow bool) {
 		}
 	}
 	e.stats.events.Add(1)
-	e.record(e.approvedEvent(w, &out, allow))
+	e.recordOwed(e.approvedEvent(w, &out, allow))
 }
 
 // refusal says in a few words why something was not approved.
@@ -343,6 +345,7 @@ func (e *Enforcer) reconsider(g *generation) {
 			// An answer that came meanwhile was to another question, and finds nothing.
 			ticket.Withdraw(approval.ByRequirements, "the requirements have changed: "+v.Reason)
 		}
+		e.Events.Owe(1)
 		e.judge(w.exec)
 	}
 }

@@ -25,6 +25,7 @@ type Recorder interface {
 	Record(context.Context, ...telemetry.Event) error
 	// Room waits until there is room for those who can wait.
 	Room(context.Context) error
+	Owe(int)
 }
 
 // Config is what an Enforcer stands on. All fields but Log are required.
@@ -369,6 +370,12 @@ func (e *Enforcer) Shutdown(ctx context.Context, abandon bool) error {
 }
 
 // record hands events over. The store tells of those it has no room for itself.
+// recordOwed records an event that was counted with Owe.
+func (e *Enforcer) recordOwed(ev telemetry.Event) {
+	ev.Owed = true
+	e.record(ev)
+}
+
 func (e *Enforcer) record(events ...telemetry.Event) {
 	if err := e.Events.Record(context.WithoutCancel(e.ctx), events...); err != nil {
 		e.stats.unrecorded.Add(uint64(len(events)))

@@ -335,6 +335,18 @@ func (e *Enforcer) signalEvent(s *mark, r *ebpf.Signal) telemetry.Event {
 	return ev
 }
 
+func (e *Enforcer) diedEvent(s *mark, x *ebpf.Exec) telemetry.Event {
+	ev, a := e.event(telemetry.NameHoldKilled, s, &x.Head)
+	e.execAttrs(a, x)
+	ev.Severity = telemetry.Warn
+	a[telemetry.AttrGate] = "exec.hold"
+	a[telemetry.AttrDecision] = policy.Forbidden.String()
+	a[telemetry.AttrDecisionEnforced] = true
+	a[telemetry.AttrKillReason] = "it ended while it was held"
+	a[telemetry.AttrDecisionReason] = "ended before it was judged"
+	return ev
+}
+
 func (e *Enforcer) killedEvent(s *mark, r *ebpf.Killed) telemetry.Event {
 	ev, a := e.event(telemetry.NameHoldKilled, s, &r.Head)
 	ev.Severity = telemetry.Error

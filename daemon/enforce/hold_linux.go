@@ -23,20 +23,23 @@ func (e *Enforcer) judge(x *ebpf.Exec) {
 	h, err := e.Kernel.Hold(x)
 	if err != nil {
 		// It died meanwhile, or the kernel could not deliver the stop and
-		// killed it: its exit tells.
+		// killed it, or nobody was there to judge it.
 		if !errors.Is(err, ebpf.ErrNotHeld) {
 			e.Log.Error("taking a hold", "pid", x.PID, "error", err)
 		}
+		e.died(x)
 		return
 	}
 	defer h.Close()
 	if x.Session == canarySession {
+		e.Events.Owe(-1)
 		e.canary.answer(h, x)
 		return
 	}
 	s, known := e.marks.await(x.Session)
 	if !known { // no agent's after all
 		e.stats.foreign.Add(1)
+		e.Events.Owe(-1)
 		e.settle(h.Release(), h, x)
 		return
 	}
@@ -62,7 +65,8 @@ func (e *Enforcer) judge(x *ebpf.Exec) {
 		}
 		e.settle(h.Release(), h, x)
 	case v.Decision == policy.Prompt && e.Approvals != nil:
-		e.ask(h, x, s, g, v) // its event follows the answer
+		e.Events.Owe(-1) // its event follows the answer, which a successor may have to give
+		e.ask(h, x, s, g, v)
 		return
 	default:
 		if v.Decision == policy.Prompt {
@@ -74,7 +78,22 @@ func (e *Enforcer) judge(x *ebpf.Exec) {
 		}
 	}
 	e.stats.events.Add(1)
-	e.record(e.execEvent(s, x, g, v))
+	e.recordOwed(e.execEvent(s, x, g, v))
+}
+
+// died records an exec whose process has ended before it was judged.
+func (e *Enforcer) died(x *ebpf.Exec) {
+	var s *mark
+	known := x.Session != canarySession
+	if known {
+		s, known = e.marks.await(x.Session)
+	}
+	if !known {
+		e.Events.Owe(-1)
+		return
+	}
+	e.stats.events.Add(1)
+	e.recordOwed(e.diedEvent(s, x))
 }
 
 // slow are holds that need more than their record: see quick.

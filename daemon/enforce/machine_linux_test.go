@@ -45,6 +45,7 @@ type eventLog struct {
 }
 
 func (l *eventLog) Room(context.Context) error { return nil }
+func (l *eventLog) Owe(int)                    {}
 
 func (l *eventLog) Record(_ context.Context, events ...telemetry.Event) error {
 	l.mu.Lock()

@@ -62,6 +62,7 @@ func (e *Enforcer) startReaders() error {
 			x, ok := r.(*ebpf.Exec)
 			if !ok {
 				e.stats.done[ebpf.Holds].Add(1)
+				e.Events.Owe(-1)
 				return
 			}
 			if x.Action == ebpf.ExecCandidate {
@@ -84,7 +85,7 @@ func (e *Enforcer) startReaders() error {
 	e.work.Go(func() {
 		for a := range e.answered {
 			e.stats.events.Add(1)
-			e.record(e.execEvent(a.session, a.exec, a.under, a.verdict))
+			e.recordOwed(e.execEvent(a.session, a.exec, a.under, a.verdict))
 			e.stats.done[ebpf.Holds].Add(1)
 		}
 	})
@@ -119,6 +120,7 @@ func (e *Enforcer) read(ring ebpf.Ring, r *ebpf.Reader, handle func(ebpf.Record)
 			return
 		}
 		e.stats.read[ring].Add(1)
+		e.Events.Owe(1)
 		if err != nil {
 			e.stats.broken.Add(1)
 			e.stats.done[ring].Add(1)
@@ -152,11 +154,13 @@ func (e *Enforcer) report(ring ebpf.Ring) func(ebpf.Record) {
 		defer e.stats.done[ring].Add(1)
 		h := rec.Header()
 		if h.Session == canarySession {
+			e.Events.Owe(-1)
 			return
 		}
 		s, known := e.sessionOf(rec)
 		if !known {
 			e.stats.foreign.Add(1)
+			e.Events.Owe(-1)
 			return
 		}
 		var ev telemetry.Event
@@ -183,7 +187,7 @@ func (e *Enforcer) report(ring ebpf.Ring) func(ebpf.Record) {
 			ev = e.fileEvent(s, r)
 		}
 		e.stats.events.Add(1)
-		e.record(ev)
+		e.recordOwed(ev)
 	}
 }
 

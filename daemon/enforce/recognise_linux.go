@@ -37,6 +37,7 @@ func (e *Enforcer) recognise(x *ebpf.Exec) {
 	}
 	e.marks.resolve(x.Session, nil)
 	e.stats.foreign.Add(1)
+	e.Events.Owe(-1)
 }
 
 // lookAgain marks a process that was let go if it runs an agent by now.
@@ -60,11 +61,12 @@ func (e *Enforcer) lookAgain(g *generation, pid int) error {
 func (e *Enforcer) agentExec(g *generation, x *ebpf.Exec) {
 	s, ok := e.marks.await(x.Session)
 	if !ok {
+		e.Events.Owe(-1)
 		return
 	}
 	v, _ := e.evaluate(g, x)
 	e.stats.events.Add(1)
-	e.record(e.execEvent(s, x, g, v))
+	e.recordOwed(e.execEvent(s, x, g, v))
 }
 
 // unmark lets every process of a session go, those forked meanwhile too, and

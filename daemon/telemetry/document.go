@@ -33,7 +33,7 @@ var causes = []Cause{
 	{GapSlow, "more came than the disk takes, and there was no room left to wait: a slow disk never keeps a process"},
 	{GapDamage, "the database was damaged, and set aside"},
 	{GapRejected, "the sink will not take them, however often they are sent"},
-	{GapKilled, "Paddock ended without stopping: what it held in memory, of some 20 ms, is gone; how much, nobody knows"},
+	{GapKilled, "Paddock was killed: what it held in memory, of some 20 ms, is gone. After a crash of the machine nobody knows how much"},
 	{GapOverrun, "removed before somebody who follows had read them; never stored"},
 }
 

@@ -18,6 +18,7 @@ type Event struct {
 	Severity Severity       //
 	Session  string         // ID of the session, empty if none
 	Attrs    map[string]any // string, int64, float64, bool, []string; see Record for other types
+	Owed     bool           // Store.Owe has counted it already; not stored
 }
 
 // Severity says how much an event matters to who watches.

@@ -32,6 +32,10 @@ type Options struct {
 	Gather    time.Duration    // how long an event may wait for company in its commit; default 20 ms, negative: not
 	Now       func() time.Time // default time.Now
 	Log       *slog.Logger     // default slog.Default()
+
+	// Account is a file beside no other that is to outlive the process, on a file system that need not outlive the machine, and
+	// Boot what is another one after each start of that. With them LostBefore has a number.
+	Account, Boot string
 }
 
 const (
@@ -73,6 +77,9 @@ type Store struct {
 	in      *intake
 
 	redactor *redactor
+	account  *account
+	lost     uint64 // by the process before, see LostBefore
+	known    bool
 
 	tally  tally         // the writer's
 	aged   time.Time     // the writer's: when it last looked for old events
@@ -117,6 +124,11 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 			err = s.open()
 		}
 	}
+	if err == nil {
+		if s.account, s.lost, s.known, err = openAccount(o.Account, o.Boot, s.Last()); err != nil {
+			s.disconnect()
+		}
+	}
 	if err != nil {
 		s.lock.Close()
 		return nil, fmt.Errorf("opening the event store %s: %w", s.path, err)
@@ -140,14 +152,30 @@ func (s *Store) Record(_ context.Context, events ...Event) error {
 		return nil
 	}
 	rows := make([]row, len(events))
+	owed := 0
+	for i := range events {
+		if events[i].Owed {
+			owed++
+		}
+	}
 	for i := range events {
 		var err error
 		if rows[i], err = s.row(&events[i]); err != nil {
+			s.account.owe(-owed)
 			return fmt.Errorf("recording event %d of %d, %q: %w", i+1, len(events), events[i].Name, err)
 		}
 	}
+	s.account.owe(len(rows) - owed)
 	return s.in.put(rows)
 }
+
+// Owe counts n events that are going to be recorded, with Event.Owed, or are not after all if n is negative. What is owed and
+// not stored when the process is killed is what LostBefore tells the next one.
+func (s *Store) Owe(n int) { s.account.owe(n) }
+
+// LostBefore returns how many events the process that had this store open before took and did not store. known is false
+// where nobody can tell: without Options.Account, or when the machine was started anew.
+func (s *Store) LostBefore() (n uint64, known bool) { return s.lost, s.known }
 
 // Room waits until a quarter of the queue is free, or ctx ends. Those who ask for
 // it before they record leave that quarter to those who cannot wait.
@@ -186,6 +214,9 @@ func (s *Store) Close() error {
 	<-s.filled
 	<-s.done
 	s.disconnect()
+	if s.options.Account != "" {
+		_ = os.Remove(s.options.Account) // nothing was lost that failed does not tell
+	}
 	s.lock.Close()
 	return s.failed
 }

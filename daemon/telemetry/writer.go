@@ -92,7 +92,14 @@ func (s *Store) commit(rows []row) error {
 	all, err := s.gaps(missing, slow)
 	if err == nil {
 		all = append(all, rows...)
-		err = s.transact(uint64(len(rows)), func(tx *sql.Tx, l *ledger) error { return s.insert(tx, l, all) })
+		err = s.transact(uint64(len(rows)), func(tx *sql.Tx, l *ledger) error {
+			if err := s.insert(tx, l, all); err != nil {
+				return err
+			}
+			s.account.storing(uint64(len(rows))+missing.count+slow.count, l.last)
+			return nil
+		})
+		s.account.committed(err == nil)
 	}
 	if err != nil {
 		s.in.mu.Lock()

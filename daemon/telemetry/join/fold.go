@@ -40,6 +40,9 @@ func Fold(events []telemetry.Event) *Account {
 		if c.Turn == "" {
 			c.Turn = f.turns[c.ID]
 		}
+		if c.fromKernel && !c.Told {
+			c.Link.Because = "the processes carry this tool call's id; the agent's own telemetry does not speak of it"
+		}
 		f.out.prompt(c)
 		c.order()
 	}

@@ -74,9 +74,6 @@ func (f *folding) place(v view, p *Process) {
 	c := f.call(v, p.Call)
 	c.fromKernel = true
 	c.Link = &Link{Exact, "the kernel carried the tool call's id from the agent's own process to this one"}
-	if !c.Told {
-		c.Link.Because = "the processes carry this tool call's id; the agent's own telemetry does not speak of it"
-	}
 	c.Processes = append(c.Processes, p)
 }
 

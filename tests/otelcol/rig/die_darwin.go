@@ -4,5 +4,5 @@ package rig
 
 import "syscall"
 
-// DieWithTest: a test that is killed leaves no Collector behind, where that can be had.
+// DieWithTest has a program end with the test, where that can be had.
 func DieWithTest() *syscall.SysProcAttr { return nil }

@@ -4,5 +4,5 @@ package rig
 
 import "syscall"
 
-// DieWithTest: a test that is killed leaves no Collector behind.
+// DieWithTest has a program end with the test: one that is killed leaves no Collector behind.
 func DieWithTest() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
