@@ -174,6 +174,18 @@ func TestTallies(t *testing.T) {
 	}
 }
 
+// A value that is long is counted by its beginning.
+func TestLongValuesAreCountedShort(t *testing.T) {
+	s := openStore(t, t.TempDir(), Options{})
+	for _, tool := range []string{strings.Repeat("é", 100_000), strings.Repeat("é", 90_000)} {
+		record(t, s, Event{Name: NameAgentToolResult, Attrs: map[string]any{AttrToolName: tool}})
+	}
+	got, err := s.Tallies(t.Context(), time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	if err != nil || len(got) != 1 || got[0].Count != 2 || got[0].Attrs[AttrToolName] != strings.Repeat("é", 100)+"…" {
+		t.Errorf("%.300v, %v", got, err)
+	}
+}
+
 // Whoever makes up values cannot fill the disk with counts of them.
 func TestTalliesAreBounded(t *testing.T) {
 	dir := t.TempDir()

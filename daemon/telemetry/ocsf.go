@@ -45,6 +45,10 @@ const (
 	dispositionBlocked = 2
 
 	deviceDesktop = 2
+
+	directionOutbound = 2
+	fileRegular       = 1
+	roleAgent         = 4
 )
 
 func ocsf(resource map[string]any, e *Event) object {
@@ -85,11 +89,89 @@ func ocsf(resource map[string]any, e *Event) object {
 	if len(unmapped) > 0 {
 		out["unmapped"] = unmapped
 	}
-	if class.UID == finding.UID {
-		out["finding_info"] = object{"uid": e.ID, "title": e.Name}
-	}
+	require(out, class, e)
 	return out
 }
+
+// apiActivity is the class of what agents tell of tools and models.
+const apiActivity = 6003
+
+// require adds what OCSF wants of each object and class, where no attribute says it.
+func require(out object, class Class, e *Event) {
+	agent, _ := e.Attrs[AttrAgent].(string)
+	if agent == "" {
+		agent = "unknown"
+	}
+	put1 := func(path string, value any) {
+		if !there(out, path) {
+			put(out, path, value)
+		}
+	}
+	switch class.UID {
+	case launch.UID:
+		put1("process.pid", 0)
+	case fileActivity.UID:
+		put1("file.path", "unknown")
+	case connection.UID:
+		if there(out, "connection_info") {
+			put1("connection_info.direction_id", directionOutbound)
+		}
+	case finding.UID:
+		out["finding_info"] = object{"uid": e.ID, "title": e.Name}
+	case lifecycle.UID:
+		out["app"] = out["metadata"].(object)["product"]
+	case apiActivity:
+		put1("api.operation", e.Name)
+		put(out, "message_context.service.name", agent)
+		put(out, "message_context.ai_role_id", roleAgent)
+		if thread, ok := e.Attrs[AttrThreadID].(string); ok {
+			put(out, "message_context.uid", thread)
+		}
+		put(out, "metadata.profiles", []string{"host", "security_control", "ai_operation"})
+	}
+	if class.UID == connection.UID || class.UID == apiActivity {
+		put(out, "src_endpoint.hostname", out["device"].(object)["hostname"]) // this machine
+	}
+	if class.UID != base.UID {
+		put1("actor.app_name", agent)
+	}
+	for _, at := range []string{"", "actor."} {
+		if there(out, at+"process") {
+			describeFile(out, at+"process.file", fileRegular)
+		}
+	}
+	describeFile(out, "file", 0)
+}
+
+// describeFile adds the name and kind of a file that an object speaks of.
+func describeFile(out object, at string, kind int) {
+	if !there(out, at) {
+		return
+	}
+	name := ""
+	for _, from := range []string{at + ".path", at + ".uid"} {
+		if s, ok := get(out, from).(string); ok && name == "" {
+			name = s[strings.LastIndexByte(s, '/')+1:]
+		}
+	}
+	put(out, at+".name", name)
+	put(out, at+".type_id", kind)
+}
+
+// get returns what is at a dotted path; nil: nothing.
+func get(out object, path string) any {
+	var value any = out
+	for part := range strings.SplitSeq(path, ".") {
+		inner, ok := value.(object)
+		if !ok {
+			return nil
+		}
+		value = inner[part]
+	}
+	return value
+}
+
+func there(out object, path string) bool { return get(out, path) != nil }
 
 // place puts an attribute where OCSF has it, and says whether it could.
 func place(out object, class Class, a *Attribute, value any) bool {
@@ -103,13 +185,25 @@ func place(out object, class Class, a *Attribute, value any) bool {
 	}
 	first, _, _ := strings.Cut(path, ".")
 	if first == "process" && class.UID != launch.UID {
+		if class.UID == base.UID {
+			return false
+		}
 		path = "actor." + path
 	}
-	if first == "file" && class.UID != 1001 || first == "query" && class.UID != 4003 || first == "firewall_rule" && class.UID != connection.UID {
+	if only, limited := onlyIn[first]; limited && only != class.UID {
 		return false
+	}
+	if strings.HasSuffix(path, ".uid") {
+		value = fmt.Sprint(value) // a text, always
 	}
 	put(out, path, value)
 	return true
+}
+
+// onlyIn says which class has an object at all, of those that not every class has.
+var onlyIn = map[string]int{
+	"file": fileActivity.UID, "query": 4003, "firewall_rule": connection.UID, "dst_endpoint": connection.UID, "connection_info": connection.UID,
+	"traffic": connection.UID, "api": apiActivity, "message_context": apiActivity,
 }
 
 // put sets a value at a dotted path, unless something else is on the way.

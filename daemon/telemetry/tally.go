@@ -6,12 +6,16 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"time"
 )
 
 // maxTallies is how many different tallies of one kind of event an hour may
 // have. What is beyond is counted under no attributes at all.
 const maxTallies = 512
+
+// maxTallied is how much of a value events are counted by, in bytes.
+const maxTallied = 200
 
 // Tally is how many events of one kind, with the same values of the attributes
 // that Kind.Tally names, came in one hour. It outlives the events.
@@ -93,6 +97,9 @@ func (p *pairs) tally(name string) tallied {
 		}
 		if len(b) > 1 {
 			b = append(b, ',')
+		}
+		if s, ok := v.(string); ok && len(s) > maxTallied {
+			v = strings.ToValidUTF8(s[:maxTallied], "") + "…" // an agent writes what it likes, and tallies are kept for long
 		}
 		b = appendValue(append(appendString(b, key), ':'), v)
 	}

@@ -260,9 +260,12 @@ func (m *machine) resident() (daemon, helper int) {
 	return rss(fmt.Sprintf("/proc/%d", pid)), helper
 }
 
-func rss(dir string) int {
+func rss(dir string) int { return memory(dir, "VmRSS:") }
+
+// memory reads a line of a process's status, in bytes; 0 if it is not there.
+func memory(dir, line string) int {
 	raw, _ := os.ReadFile(filepath.Join(dir, "status"))
-	_, after, _ := strings.Cut(string(raw), "VmRSS:")
+	_, after, _ := strings.Cut(string(raw), line)
 	fields := strings.Fields(after)
 	if len(fields) == 0 {
 		return 0

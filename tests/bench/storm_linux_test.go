@@ -6,7 +6,11 @@ package bench
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"sync/atomic"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -32,6 +36,11 @@ func testStorm(t *testing.T, binary string) {
 		m.measure("execs and exits", group, execs, uint64(writers*e.chains*(e.depth+1))),
 		m.measure("connects", group, connects, uint64(writers*e.flood)),
 	}
+	// Once more, while all of it leaves again.
+	taken := m.export()
+	m.known(group[0], order{Op: "chain", Program: m.chain, N: 1, Depth: 1})
+	rows = append(rows, m.measure("execs and exits, exported", group, execs, uint64(writers*e.chains*(e.depth+1))))
+	peak := memory(fmt.Sprintf("/proc/%d", m.cmd.Process.Pid), "VmHWM:")
 	for _, w := range group {
 		w.stop()
 	}
@@ -48,6 +57,38 @@ func testStorm(t *testing.T, binary string) {
 			r.recorded, float64(r.recorded)/r.until.Seconds(), float64(r.cpu.Microseconds())/float64(max(1, r.recorded)), r.lost, verdict(float64(r.recorded)/r.until.Seconds() >= 30000))
 	}
 	must(t, w.Flush())
+	fmt.Printf("\nthe daemon's resident memory at its highest: %.0f MB, while a receiver took %.1f MB of OTLP in %d requests; goal 150 MB: %s\n",
+		float64(peak)/1e6, float64(taken.bytes.Load())/1e6, taken.requests.Load(), verdict(peak <= 150e6))
+	if peak == 0 || taken.requests.Load() == 0 {
+		t.Error("nothing was exported, or the memory could not be read")
+	}
+}
+
+// taken is what a receiver of events got.
+type taken struct{ requests, bytes atomic.Int64 }
+
+// export has the daemon send everything from now on to a receiver here, and returns when it has sent what there was.
+func (m *machine) export() *taken {
+	m.t.Helper()
+	got := &taken{}
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		got.requests.Add(1)
+		got.bytes.Add(n)
+	}))
+	m.t.Cleanup(server.Close)
+	const name = "root/etc/paddock/requirements.toml"
+	before, err := os.ReadFile(m.path(name))
+	must(m.t, err)
+	m.write(name, string(before)+fmt.Sprintf("[paddock.telemetry]\nendpoint = %q\n", server.URL))
+	for deadline := time.Now().Add(2 * startLimit); ; time.Sleep(50 * time.Millisecond) {
+		if s := m.status(); len(s.Sinks) == 1 && s.Sinks[0].Exported > 0 && s.Sinks[0].Waiting == 0 {
+			return got
+		}
+		if time.Now().After(deadline) {
+			m.t.Fatalf("the daemon exports nothing\n%s", &m.log)
+		}
+	}
 }
 
 func start(t *testing.T, prefix []string) []*worker {

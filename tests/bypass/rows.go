@@ -52,6 +52,7 @@ func Subjects() []Subject {
 		{"approvals", approvalRows},
 		{"files", fileRows},
 		{"paddock", paddockRows},
+		{"log", logRows},
 		{"launch", launchRows},
 	}
 }

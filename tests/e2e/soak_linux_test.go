@@ -98,6 +98,7 @@ func TestSoak(t *testing.T) {
 		t.Errorf("%d programs ran and ended: %d execs, %d exits, %d missing; without a number %v", n, b.execs, b.exits, b.missing, b.unknown)
 	}
 	m.balanced(s)
+	m.stop() // before its disk is taken away
 }
 
 // fill writes until the disk is full.

@@ -46,6 +46,7 @@ var may = map[string][]string{
 	"mdm":                     {"daemon/policy", "daemon/policy/codex", "daemon/policy/rulesfile"},
 
 	"daemon/telemetry/join":     {"daemon/telemetry"},
+	"daemon/telemetry/metrics":  {"daemon/telemetry", "daemon/telemetry/join"},
 	"daemon/telemetry/receiver": {"daemon/telemetry"},
 	"daemon/telemetry/report":   {"daemon/telemetry/join"},
 }

@@ -52,7 +52,7 @@ func (r *Receiver) admit(sender Sender, records []record) ([]telemetry.Event, re
 			one.detail = "it says that it is of session " + cut(claimed)
 		default:
 			name, _ := e.Attrs[telemetry.AttrRecordName].(string)
-			if one.cause = r.sessions.admit(sender.Session, e.Name+" "+name, thread); one.cause == telemetry.RefusedThread {
+			if one.cause = r.sessions.admit(sender.Session, e.Name+" "+name, thread, weight(e.Attrs)); one.cause == telemetry.RefusedThread {
 				one.claim = thread
 			}
 			one.detail = details[one.cause]
@@ -70,9 +70,18 @@ func (r *Receiver) admit(sender Sender, records []record) ([]telemetry.Event, re
 	return events, rejected
 }
 
+// weight is about how many bytes attributes take on the disk.
+func weight(attrs map[string]any) int {
+	n := 0
+	for key, v := range attrs {
+		n += len(key) + size(v)
+	}
+	return n
+}
+
 var details = map[string]string{
 	telemetry.RefusedThread:      "it is of a conversation that another session has",
-	telemetry.RefusedRate:        "more records than a session may send in this time",
+	telemetry.RefusedRate:        "more records, or bytes of them, than a session may send in this time",
 	telemetry.RefusedCardinality: "more names of records than a session may use",
 }
 

@@ -13,6 +13,8 @@ type Limits struct {
 	Attributes  int   // of one record; default 128
 	Rate        int   // records a second of a session, over time; default 1,000
 	Burst       int   // records of a session at once; default 20,000
+	Volume      int   // bytes of records' attributes a second of a session, over time; default 1 MiB
+	Store       int   // of those at once; default 64 MiB
 	Names       int   // of records, metrics and spans that a session may use; default 1,000
 	Keys        int   // names of attributes that a session may use; default 4,000
 	Connections int   // of one session at a time; default 32
@@ -29,6 +31,8 @@ func (l Limits) withDefaults() Limits {
 		{&l.Attributes, 128},
 		{&l.Rate, 1000},
 		{&l.Burst, 20_000},
+		{&l.Volume, 1 << 20},
+		{&l.Store, 64 << 20},
 		{&l.Names, 1000},
 		{&l.Keys, 4000},
 		{&l.Connections, 32},

@@ -22,6 +22,7 @@ type sessions struct {
 // account is one session's.
 type account struct {
 	allowance float64 // records it may send now
+	room      float64 // bytes of them
 	at        time.Time
 	names     map[string]bool
 	keys      map[string]bool
@@ -45,7 +46,7 @@ func (s *sessions) account(id string) *account {
 		if len(s.byID) >= maxSessions {
 			s.drop(s.oldest())
 		}
-		a = &account{allowance: float64(s.limits.Burst), at: s.now(), names: map[string]bool{}, keys: map[string]bool{}}
+		a = &account{allowance: float64(s.limits.Burst), room: float64(s.limits.Store), at: s.now(), names: map[string]bool{}, keys: map[string]bool{}}
 		s.byID[id] = a
 	}
 	return a
@@ -76,26 +77,29 @@ func (s *sessions) forget(id string) {
 	s.drop(id)
 }
 
-// admit judges one record. It returns why not, or "".
-func (s *sessions) admit(session, name, thread string) string {
+// admit judges one record of so many bytes. It returns why not, or "". What a session may send in a time is bounded in bytes,
+// too: with records of the largest size it could otherwise push what others have done out of the store within seconds.
+func (s *sessions) admit(session, name, thread string, size int) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.account(session)
 	now := s.now()
 	if passed := now.Sub(a.at).Seconds(); passed > 0 {
 		a.allowance = min(a.allowance+passed*float64(s.limits.Rate), float64(s.limits.Burst))
+		a.room = min(a.room+passed*float64(s.limits.Volume), float64(s.limits.Store))
 		a.at = now
 	}
 	if owner, known := s.threads[thread]; known && owner != session {
 		return telemetry.RefusedThread
 	}
-	if a.allowance < 1 {
+	if a.allowance < 1 || a.room < float64(size) {
 		return telemetry.RefusedRate
 	}
 	if !a.names[name] && len(a.names) >= s.limits.Names {
 		return telemetry.RefusedCardinality
 	}
 	a.allowance--
+	a.room -= float64(size)
 	a.names[name] = true
 	if thread != "" && s.threads[thread] == "" && len(a.threads) < maxThreads {
 		s.threads[thread] = session

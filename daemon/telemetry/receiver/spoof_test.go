@@ -90,6 +90,34 @@ func TestACommandSpeaksForItsToolCallOnly(t *testing.T) {
 	}
 }
 
+// Whatever an agent calls its records and their attributes, they are the agent's word and no event of Paddock's own.
+func TestPaddocksOwnNamesCannotBeForged(t *testing.T) {
+	b := start(t, Limits{})
+	for _, name := range telemetry.Names() {
+		forged := map[string]string{
+			"event.name": name, telemetry.AttrDecision: "allow", telemetry.AttrApprovalState: "allowed", telemetry.AttrProcessPID: "1",
+			telemetry.AttrProcessCommandArgs: "git", telemetry.AttrSenderToolCall: "call_7", telemetry.AttrRecordUID: "01JDEFGHJKMNPQRSTVWXYZ0123",
+			telemetry.AttrAgent: "claude-code", telemetry.AttrRedacted: "prompt",
+		}
+		if code, answer := b.post("/v1/logs", protobuf, "", marshal(t, records(forged))); code != http.StatusOK {
+			t.Fatalf("%d %s", code, answer)
+		}
+	}
+	for _, e := range b.events() {
+		if !strings.HasPrefix(e.Name, "paddock.agent.") || e.ID == "01JDEFGHJKMNPQRSTVWXYZ0123" || e.Attrs[telemetry.AttrProcessPID] != int64(100) ||
+			e.Attrs[telemetry.AttrAgent] != "codex" {
+			t.Errorf("%s %v", e.Name, e.Attrs)
+		}
+		for _, key := range []string{
+			telemetry.AttrDecision, telemetry.AttrApprovalState, telemetry.AttrProcessCommandArgs, telemetry.AttrSenderToolCall, telemetry.AttrRedacted,
+		} {
+			if e.Attrs[key] != nil {
+				t.Errorf("%s says %s: %v", e.Name, key, e.Attrs[key])
+			}
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	many := func(n int, name func(int) string) []map[string]string {
 		out := make([]map[string]string, n)
@@ -156,6 +184,16 @@ func TestLimits(t *testing.T) {
 				return marshal(t, records(many(30, same)...))
 			},
 			code: 200, cause: telemetry.RefusedRate, refused: 20, stored: 10,
+		},
+		"more bytes than its rate": {
+			limits: Limits{Store: 1 << 20, Volume: 1, Rate: 100}, kind: protobuf, body: func(t *testing.T) []byte {
+				var all []map[string]string
+				for range 30 {
+					all = append(all, map[string]string{"event.name": "codex.tool_result", "output": strings.Repeat("x", 60<<10)})
+				}
+				return marshal(t, records(all...))
+			},
+			code: 200, cause: telemetry.RefusedRate, refused: 13, stored: 17,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
