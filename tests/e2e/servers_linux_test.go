@@ -47,7 +47,7 @@ var serverAddresses = []string{
 var zone = map[string][]string{
 	"allowed.test.": {allowedHost}, "www.allowed.test.": {allowedHost}, "six.allowed.test.": {sixHost},
 	"other.test.": {otherHost}, "evil.test.": {evilHost}, "fronted.test.": {allowedHost},
-	"one.allowed.test.": {allowedHost}, "two.allowed.test.": {allowedHost}, "three.allowed.test.": {allowedHost}, "rebind.allowed.test.": {"127.0.0.1"}, "metadata.allowed.test.": {"169.254.169.254"},
+	"api.allowed.test.": {allowedHost}, "one.allowed.test.": {allowedHost}, "two.allowed.test.": {allowedHost}, "three.allowed.test.": {allowedHost}, "rebind.allowed.test.": {"127.0.0.1"}, "metadata.allowed.test.": {"169.254.169.254"},
 }
 
 // internet is everything a session may reach for.
