@@ -200,6 +200,7 @@ type boundHook struct {
 
 var boundHooks = []boundHook{
 	{hook: "file_open", first: "open"},
+	{hook: "file_receive", first: "receive"},
 	{hook: "inode_create", first: "create"},
 	{hook: "inode_mkdir", first: "mkdir"},
 	{hook: "inode_mknod", first: "mknod"},

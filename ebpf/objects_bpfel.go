@@ -572,6 +572,7 @@ const (
 	kernelProgLsmBoundOpen       = "lsm_bound_open"
 	kernelProgLsmBoundPeer       = "lsm_bound_peer"
 	kernelProgLsmBoundReadfile   = "lsm_bound_readfile"
+	kernelProgLsmBoundReceive    = "lsm_bound_receive"
 	kernelProgLsmBoundRemount    = "lsm_bound_remount"
 	kernelProgLsmBoundRename     = "lsm_bound_rename"
 	kernelProgLsmBoundRmacl2     = "lsm_bound_rmacl2"
@@ -608,6 +609,7 @@ const (
 	kernelProgModBoundOpen       = "mod_bound_open"
 	kernelProgModBoundPeer       = "mod_bound_peer"
 	kernelProgModBoundReadfile   = "mod_bound_readfile"
+	kernelProgModBoundReceive    = "mod_bound_receive"
 	kernelProgModBoundRemount    = "mod_bound_remount"
 	kernelProgModBoundRename     = "mod_bound_rename"
 	kernelProgModBoundRmacl2     = "mod_bound_rmacl2"
@@ -741,6 +743,7 @@ type kernelProgramSpecs struct {
 	LsmBoundOpen      *ebpf.ProgramSpec `ebpf:"lsm_bound_open"`
 	LsmBoundPeer      *ebpf.ProgramSpec `ebpf:"lsm_bound_peer"`
 	LsmBoundReadfile  *ebpf.ProgramSpec `ebpf:"lsm_bound_readfile"`
+	LsmBoundReceive   *ebpf.ProgramSpec `ebpf:"lsm_bound_receive"`
 	LsmBoundRemount   *ebpf.ProgramSpec `ebpf:"lsm_bound_remount"`
 	LsmBoundRename    *ebpf.ProgramSpec `ebpf:"lsm_bound_rename"`
 	LsmBoundRmacl2    *ebpf.ProgramSpec `ebpf:"lsm_bound_rmacl2"`
@@ -777,6 +780,7 @@ type kernelProgramSpecs struct {
 	ModBoundOpen      *ebpf.ProgramSpec `ebpf:"mod_bound_open"`
 	ModBoundPeer      *ebpf.ProgramSpec `ebpf:"mod_bound_peer"`
 	ModBoundReadfile  *ebpf.ProgramSpec `ebpf:"mod_bound_readfile"`
+	ModBoundReceive   *ebpf.ProgramSpec `ebpf:"mod_bound_receive"`
 	ModBoundRemount   *ebpf.ProgramSpec `ebpf:"mod_bound_remount"`
 	ModBoundRename    *ebpf.ProgramSpec `ebpf:"mod_bound_rename"`
 	ModBoundRmacl2    *ebpf.ProgramSpec `ebpf:"mod_bound_rmacl2"`
@@ -1046,6 +1050,7 @@ type kernelPrograms struct {
 	LsmBoundOpen      *ebpf.Program `ebpf:"lsm_bound_open"`
 	LsmBoundPeer      *ebpf.Program `ebpf:"lsm_bound_peer"`
 	LsmBoundReadfile  *ebpf.Program `ebpf:"lsm_bound_readfile"`
+	LsmBoundReceive   *ebpf.Program `ebpf:"lsm_bound_receive"`
 	LsmBoundRemount   *ebpf.Program `ebpf:"lsm_bound_remount"`
 	LsmBoundRename    *ebpf.Program `ebpf:"lsm_bound_rename"`
 	LsmBoundRmacl2    *ebpf.Program `ebpf:"lsm_bound_rmacl2"`
@@ -1082,6 +1087,7 @@ type kernelPrograms struct {
 	ModBoundOpen      *ebpf.Program `ebpf:"mod_bound_open"`
 	ModBoundPeer      *ebpf.Program `ebpf:"mod_bound_peer"`
 	ModBoundReadfile  *ebpf.Program `ebpf:"mod_bound_readfile"`
+	ModBoundReceive   *ebpf.Program `ebpf:"mod_bound_receive"`
 	ModBoundRemount   *ebpf.Program `ebpf:"mod_bound_remount"`
 	ModBoundRename    *ebpf.Program `ebpf:"mod_bound_rename"`
 	ModBoundRmacl2    *ebpf.Program `ebpf:"mod_bound_rmacl2"`
@@ -1139,6 +1145,7 @@ func (p *kernelPrograms) Close() error {
 		p.LsmBoundOpen,
 		p.LsmBoundPeer,
 		p.LsmBoundReadfile,
+		p.LsmBoundReceive,
 		p.LsmBoundRemount,
 		p.LsmBoundRename,
 		p.LsmBoundRmacl2,
@@ -1175,6 +1182,7 @@ func (p *kernelPrograms) Close() error {
 		p.ModBoundOpen,
 		p.ModBoundPeer,
 		p.ModBoundReadfile,
+		p.ModBoundReceive,
 		p.ModBoundRemount,
 		p.ModBoundRename,
 		p.ModBoundRmacl2,

@@ -273,6 +273,7 @@ func TestBoundary(t *testing.T) {
 			return e.Name == telemetry.NameTamper && e.Attrs[telemetry.AttrTamperOperation] == "ptrace" && e.Attrs[telemetry.AttrTamperTarget] == int64(stranger.Process.Pid)
 		})
 	})
+	t.Run("handed over", b.handed)
 	t.Run("modes", b.modes)
 }
 

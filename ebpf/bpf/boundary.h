@@ -9,6 +9,7 @@
 
 #define EACCES 13
 #define EROFS 30
+#define FMODE_READ 1
 #define FMODE_WRITE 2
 #define SB_NOUSER (1UL << 31)
 #define PROC_ATTACH 2 /* PTRACE_MODE_ATTACH */
@@ -167,6 +168,13 @@ INLINE int judge_open(struct file *file)
 	return write ? judge_dentry(&w, d, WANT_READ | WANT_WRITE, FILE_WRITE) : judge_dentry(&w, d, WANT_READ, FILE_READ);
 }
 
+/* A descriptor that another process hands over, or is taken one from (pidfd_getfd).
+ * What a session inherits is not judged: `agent >log` is how people begin one. */
+INLINE int judge_received(struct file *file)
+{
+	return file->f_mode & (FMODE_READ | FMODE_WRITE) ? judge_open(file) : 0;
+}
+
 INLINE int judge_link(struct dentry *from, struct dentry *to)
 {
 	int err = judge_file(from, WANT_READ | WANT_WRITE, FILE_LINK);
@@ -302,6 +310,7 @@ INLINE int refuse_peer(struct sock *other)
 	}
 
 BOUND_HOOK(open, "file_open", judge_open(file), struct file *file)
+BOUND_HOOK(receive, "file_receive", judge_received(file), struct file *file)
 BOUND_HOOK(create, "inode_create", judge_file(d, WANT_WRITE | WANT_PLACE, FILE_CREATE), void *dir, struct dentry *d)
 /* A sandbox makes directories to mount over, and removes them (Codex: .agents, .codex).
  * What would lie in them is bound by their name all the same. */

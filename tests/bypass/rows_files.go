@@ -33,9 +33,9 @@ var fileRows = []Row{
 		Tests: []string{"daemon/enforce TestBoundary/F5 the parent of hooks", "daemon/enforce TestBoundary/F5 git configuration", "daemon/enforce TestBoundary/F5 what is yet to come", "tests/e2e TestRunWithoutHooks/what is protected", "tests/e2e TestSecretsWithoutHooks/the directory moved here"},
 	},
 	{
-		ID: "F6", Attack: "copy_file_range, sendfile, splice, mmap on an open descriptor", Hook: boundary + ": judged when it was opened", Core: "the same, as far as opening is judged", Verdict: Partly,
-		Why:   "a descriptor that somebody outside opened and hands over is not judged again",
-		Tests: []string{"daemon/enforce TestBoundary/F1 write outside"},
+		ID: "F6", Attack: "copy_file_range, sendfile, splice, mmap on an open descriptor", Hook: boundary + ": judged when it was opened, or handed over (file_receive)", Core: "the same, as far as opening is judged", Verdict: Partly,
+		Why:   "what a session inherits at its start is not judged: `agent >log` is how people begin one",
+		Tests: []string{"daemon/enforce TestBoundary/F1 write outside", "daemon/enforce TestBoundary/A10 a descriptor to write, handed over"},
 	},
 	{
 		ID: "F7", Attack: "opened before requirements were tightened", Verdict: NotCovered,
@@ -92,9 +92,8 @@ var strangerRows = []Row{
 		Tests: []string{"daemon/enforce TestBoundary/A9 ptrace", "daemon/enforce TestBoundary/A9 the memory of another", "daemon/enforce TestBoundary/A9 the environment of another", "tests/e2e TestRunWithoutHooks/ptrace", "tests/e2e TestRunWithoutHooks/memory of another"},
 	},
 	{
-		ID: "A10", Attack: "pidfd_getfd, SCM_RIGHTS", Hook: "ptrace_access_check", Core: landlock, Verdict: Partly,
-		Why:   "a descriptor that somebody outside sends on purpose is not judged",
-		Tests: []string{"daemon/enforce TestBoundary/A10 a descriptor of another"},
+		ID: "A10", Attack: "pidfd_getfd, SCM_RIGHTS", Hook: "ptrace_access_check; file_receive", Core: "pidfd_getfd: " + landlock, Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/A10 a descriptor of another", "daemon/enforce TestBoundary/A10 a descriptor to write, handed over", "daemon/enforce TestBoundary/A10 a descriptor of a secret, handed over"},
 	},
 	{
 		ID: "A14", Attack: "TIOCSTI: type into the terminal, for the shell outside to run", Hook: "file_ioctl", Verdict: Stopped,
