@@ -122,15 +122,15 @@ func (b *bridge) extend(c *net.UnixConn) error {
 	if !known {
 		return errors.New("the process belongs to no session: only what is governed goes through the managed network")
 	}
+	if err := b.admit(c, s.ID); err != nil { // before anything is waited for
+		return err
+	}
+	defer b.forget(c)
 	l, at, err := takeListener(c)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	if err := b.admit(c, s.ID); err != nil {
-		return err
-	}
-	defer b.forget(c)
 	flow := egress.Flow{Session: s.ID, Agent: s.Agent, PID: peer.PID, UID: peer.UID, Why: why, Exe: exeOf(peer.PID)}
 	kernel := b.network.d.kernel
 	if err := kernel.SetBridge(at.netns, at.port, key); err != nil {
@@ -159,7 +159,10 @@ func (b *bridge) admit(c *net.UnixConn, session string) error {
 			n++
 		}
 	}
-	if b.closed || n >= maxBridges {
+	switch {
+	case b.closed:
+		return errors.New("the daemon stops")
+	case n >= maxBridges:
 		return fmt.Errorf("the session has %d bridges already: that is all it may have", n)
 	}
 	b.open[c] = session

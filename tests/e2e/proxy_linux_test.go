@@ -22,7 +22,12 @@ func TestProxyAndBridge(t *testing.T) {
 	if out, _, _ := m.cli("status"); !strings.Contains(out, "other network namespaces are refused, but for what goes over paddock bridge") {
 		t.Errorf("paddock status: %s", out)
 	}
-	words := strings.NewReplacer("PROXY", network.Proxy, "PADDOCK", shared.paddock, "CURL", "curl -sS -m 20 --noproxy ''")
+	// Hands over a socket that is made by what stands between, and says the answer.
+	hand := func(make string) string {
+		return "/usr/bin/python3 -c 'import socket,array; u=socket.socket(socket.AF_UNIX); u.connect(\"BRIDGE\"); s=socket.socket(); " + make +
+			"; u.sendmsg([b\"x\"],[(socket.SOL_SOCKET,socket.SCM_RIGHTS,array.array(\"i\",[s.fileno()]))]); print(u.recv(1000).decode())'"
+	}
+	words := strings.NewReplacer("BRIDGE", network.Bridge, "PROXY", network.Proxy, "PADDOCK", shared.paddock, "CURL", "curl -sS -m 20 --noproxy ''")
 	// A namespace of its own, in which only loopback is up.
 	apart := func(script string) string { return "unshare -rn /bin/sh -c 'ip link set lo up; " + script + "'" }
 	bridge := "PADDOCK bridge -- "
@@ -42,6 +47,8 @@ func TestProxyAndBridge(t *testing.T) {
 		{"the bridge, an unfamiliar host", apart(bridge + "curl -sS -D- -m 20 http://other.test/"), "blocked-by-allowlist", "served"},
 		{"the bridge, a denied host", apart(bridge + "curl -sSk -m 20 https://evil.test/ 2>&1"), "403", "served"},
 		{"the bridge, around it", apart(bridge + "env -i /usr/bin/curl -sS -m 20 http://" + allowedHost + "/ 2>&1; echo ended"), "ended", "served"},
+		{"the bridge, no listener", hand("pass"), "what came does not listen", ""},
+		{"the bridge, a listener for everybody", hand("s.bind((\"0.0.0.0\",0)); s.listen()"), "must be a TCP listener on an address of loopback", ""},
 		{"the bridge, its exit code", apart(bridge + "sh -c \"exit 7\"; echo $?"), "7", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
