@@ -27,6 +27,9 @@ func (f *follower) wake() {
 // changed tells followers, and has the file written.
 func (q *Queue) changed(r *request) {
 	q.saver.soon()
+	if r.thinking != nil && r.approval.State == Pending {
+		return // the person is not asked yet
+	}
 	for f := range q.followers {
 		if !f.viewer.sees(r.approval.UID) {
 			continue
@@ -50,7 +53,7 @@ func (q *Queue) Follow(ctx context.Context, of Viewer, more bool) iter.Seq2[Chan
 		var now []Approval
 		for _, r := range q.pending {
 			// Nobody waits for what was restored until its holder asks again.
-			if of.sees(r.approval.UID) && !r.restored {
+			if of.sees(r.approval.UID) && !r.restored && r.thinking == nil {
 				now = append(now, r.approval)
 			}
 		}

@@ -39,8 +39,10 @@ type Options struct {
 	File string
 	// Reviewer, if set, may answer in the person's place where requirements allow it.
 	Reviewer Reviewer
-	Events   Recorder
-	Log      *slog.Logger
+	// SlowReviewer, if set, is asked what Reviewer has no answer to.
+	SlowReviewer SlowReviewer
+	Events       Recorder
+	Log          *slog.Logger
 }
 
 // Queue is what waits for a person, and what was answered. Its methods are safe for
@@ -73,6 +75,8 @@ type request struct {
 	timer    *time.Timer
 	// restored: asked by the daemon before, and nobody waits yet.
 	restored bool
+	// thinking, while the slow reviewer does, ends that; the person is not asked yet.
+	thinking context.CancelFunc
 }
 
 // Ticket is one action that waits.
@@ -169,6 +173,7 @@ func (q *Queue) ask(question *Question, done func(Outcome)) (Outcome, *Ticket, [
 				q.finish(r, Allowed, review)...)
 			return Outcome{Allow: true, Approval: r.approval}, nil, events
 		}
+		q.think(r)
 	}
 	var events []telemetry.Event
 	if len(r.waiters) == 0 && !r.restored {
@@ -249,6 +254,9 @@ func answered(question *Question, answer Answer) Approval {
 // finish ends a question, tells everybody who waits, and returns the event of it.
 func (q *Queue) finish(r *request, state State, answer Answer) []telemetry.Event {
 	r.timer.Stop()
+	if r.thinking != nil {
+		r.thinking()
+	}
 	delete(q.pending, r.approval.ID)
 	delete(q.intents, r.intent)
 	r.approval.State, r.approval.Answer = state, &answer
@@ -382,6 +390,9 @@ func (q *Queue) Close() error {
 	q.closed = true
 	for _, r := range q.pending {
 		r.timer.Stop()
+		if r.thinking != nil {
+			r.thinking()
+		}
 	}
 	for f := range q.followers {
 		f.wake()

@@ -3,10 +3,13 @@
 package approval
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 )
 
 // Review is the answer of a reviewer program.
@@ -23,17 +26,88 @@ type Reviewer interface {
 	Review(a *Approval, classes []string) (Review, bool)
 }
 
-// review asks the reviewer, where requirements allow it.
-func (q *Queue) review(r *request) (Answer, bool) {
+// SlowReviewer is a Reviewer that takes its time, such as a model. While it thinks, the
+// question is not shown to the person.
+type SlowReviewer interface {
+	// Review returns an answer of one of the classes. On an error, with an answer of no
+	// class, and without one when ctx ends, the person is asked. ctx ends after
+	// ReviewTime, and when the question is over.
+	Review(ctx context.Context, a Approval, classes []string) (Review, error)
+}
+
+// ReviewTime is how long a SlowReviewer may think. The question's own time goes on
+// meanwhile; half of it is the person's at least.
+const ReviewTime = 20 * time.Second
+
+// reviewable says whether requirements let somebody else than a person allow it.
+func (q *Queue) reviewable(r *request) bool {
 	a := &r.approval
-	if q.options.Reviewer == nil || len(q.policy.AutoReview) == 0 || a.HumanOnly || a.Risk != "" || !slices.Contains(a.Scopes, Once) {
-		return Answer{}, false
-	}
-	review, ok := q.options.Reviewer.Review(a, q.policy.AutoReview)
-	if !ok || !slices.Contains(q.policy.AutoReview, review.Class) {
+	return len(q.policy.AutoReview) > 0 && !a.HumanOnly && a.Risk == "" && slices.Contains(a.Scopes, Once)
+}
+
+// reviewed is the answer of a reviewer, if it may give it.
+func (q *Queue) reviewed(r *request, review Review) (Answer, bool) {
+	if !q.reviewable(r) || !slices.Contains(q.policy.AutoReview, review.Class) {
 		return Answer{}, false
 	}
 	return Answer{Allow: true, Scope: Once, By: ByReview, Reason: review.Reason, At: time.Now()}, true
+}
+
+// review asks the reviewer, where requirements allow it.
+func (q *Queue) review(r *request) (Answer, bool) {
+	if q.options.Reviewer == nil || !q.reviewable(r) {
+		return Answer{}, false
+	}
+	review, ok := q.options.Reviewer.Review(&r.approval, q.policy.AutoReview)
+	if !ok {
+		return Answer{}, false
+	}
+	return q.reviewed(r, review)
+}
+
+// think hands a new question to the slow reviewer, where requirements allow it, and
+// keeps it from the person until that is done.
+func (q *Queue) think(r *request) {
+	if q.options.SlowReviewer == nil || !q.reviewable(r) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), min(ReviewTime, time.Until(r.approval.Deadline)/2))
+	r.thinking = cancel
+	asked, classes := r.approval, slices.Clone(q.policy.AutoReview)
+	q.work.Go(func() {
+		defer cancel()
+		answer := make(chan Review, 1)
+		go func() { // it may not look at ctx
+			review, err := q.options.SlowReviewer.Review(ctx, asked, classes)
+			if err != nil {
+				q.log.Warn("the reviewer has no answer: the person is asked", "approval", asked.ID, "error", err)
+				review = Review{}
+			}
+			answer <- review
+		}()
+		select {
+		case review := <-answer:
+			q.thought(r, review)
+		case <-ctx.Done():
+			q.thought(r, Review{})
+		}
+	})
+}
+
+// thought carries out what the slow reviewer says, unless the question is over.
+func (q *Queue) thought(r *request, review Review) {
+	q.mu.Lock()
+	var events []telemetry.Event
+	if q.pending[r.approval.ID] == r && !q.closed {
+		r.thinking = nil
+		if answer, ok := q.reviewed(r, review); ok {
+			events = q.finish(r, Allowed, answer)
+		} else {
+			q.changed(r)
+		}
+	}
+	q.mu.Unlock()
+	q.record(events...)
 }
 
 // Deterministic is the reviewer that is built in: it knows what cannot change
