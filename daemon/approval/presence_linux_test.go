@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +18,8 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"github.com/seed-649e9bbc/paddock/tests/pty"
 )
 
 // authority answers on a real bus as polkit's does, with what the test says.
@@ -170,23 +174,12 @@ func TestPolkitPolicyNamesTheAction(t *testing.T) {
 	}
 }
 
-// The real polkit, on a bus of its own, knows the action, understands what it is asked,
-// and answers by its rules.
-func TestPresenceByPolkit(t *testing.T) {
+// startPolkit starts polkitd with the actions and the rules in dir.
+func startPolkit(t *testing.T, bus, dir string) {
+	t.Helper()
 	const polkitd = "/usr/lib/polkit-1/polkitd"
 	if _, err := os.Stat(polkitd); err != nil {
 		t.Fatalf("make setup installs it: %v", err)
-	}
-	bus := privateBus(t)
-	dir := openDir(t)
-	rule := `polkit.addRule(function(action, subject) {
-	if (action.id != "` + Action + `") return polkit.Result.NOT_HANDLED;
-	if (subject.user == "daemon") return polkit.Result.YES;
-	if (subject.user == "bin") return polkit.Result.NO;
-});`
-	if err := errors.Join(os.Mkdir(dir+"/actions", 0o755), os.Mkdir(dir+"/rules", 0o755),
-		os.WriteFile(dir+"/actions/dev.paddock.policy", []byte(PolkitPolicy), 0o644), os.WriteFile(dir+"/rules/1.rules", []byte(rule), 0o644)); err != nil {
-		t.Fatal(err)
 	}
 	var said bytes.Buffer
 	cmd := exec.Command("/bin/sh", "-c", "mount --bind "+dir+"/actions /usr/share/polkit-1/actions && mount --bind "+dir+"/rules /etc/polkit-1/rules.d && exec "+polkitd)
@@ -217,6 +210,23 @@ func TestPresenceByPolkit(t *testing.T) {
 			t.Fatal("polkitd does not come up")
 		}
 	}
+}
+
+// The real polkit, on a bus of its own, knows the action, understands what it is asked,
+// and answers by its rules.
+func TestPresenceByPolkit(t *testing.T) {
+	bus := privateBus(t)
+	dir := openDir(t)
+	rule := `polkit.addRule(function(action, subject) {
+	if (action.id != "` + Action + `") return polkit.Result.NOT_HANDLED;
+	if (subject.user == "daemon") return polkit.Result.YES;
+	if (subject.user == "bin") return polkit.Result.NO;
+});`
+	if err := errors.Join(os.Mkdir(dir+"/actions", 0o755), os.Mkdir(dir+"/rules", 0o755),
+		os.WriteFile(dir+"/actions/dev.paddock.policy", []byte(PolkitPolicy), 0o644), os.WriteFile(dir+"/rules/1.rules", []byte(rule), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	startPolkit(t, bus, dir)
 	people := &People{Bus: bus}
 	for _, test := range []struct {
 		name     string
@@ -242,4 +252,109 @@ func TestPresenceByPolkit(t *testing.T) {
 		_ = sleeper.Process.Kill()
 		_ = sleeper.Wait()
 	}
+}
+
+// polkit's own agent, on a terminal of the user's: whoever knows the password is the
+// user, and nobody else is.
+func TestPasswordIsAskedFor(t *testing.T) {
+	bus := privateBus(t)
+	dir := openDir(t)
+	hash, err := exec.Command("perl", "-e", `print crypt("correct horse", "\$6\$saltsalt")`).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const user, uid = "games", 5
+	if err := errors.Join(os.Mkdir(dir+"/actions", 0o755), os.Mkdir(dir+"/rules", 0o755),
+		os.WriteFile(dir+"/actions/dev.paddock.policy", []byte(PolkitPolicy), 0o644),
+		os.WriteFile(dir+"/shadow", fmt.Appendf(nil, "root:*:19000:0:99999:7:::\n%s:%s:19000:0:99999:7:::\n", user, hash), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	startPolkit(t, bus, dir)
+	for _, test := range []struct {
+		name, types, want string
+	}{
+		{"the password", "correct horse\n", "polkit"},
+		{"another one", "correct horst\n", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			answers := exec.Command("sleep", "60") // the process that answers the question
+			answers.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+			if err := answers.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = answers.Process.Kill(); _ = answers.Wait() }()
+			says, typing := passwordAgent(t, bus, dir, user, answers.Process.Pid)
+			a := &Approval{ID: "01ARZ3NDEKTSV4RRFFQ69G5FAV", Kind: Command, Agent: "codex", Risk: "privilege", Subject: Subject{Argv: []string{"sudo", "reboot"}}}
+			typed := make(chan error, 1)
+			go func() {
+				err := says("Password:")
+				if err == nil {
+					_, err = typing.WriteString(test.types)
+				}
+				typed <- err
+			}()
+			proof, err := (&People{Bus: bus}).Prove(t.Context(), Process{PID: answers.Process.Pid, UID: uid}, a, "")
+			if proof != test.want || (err == nil) != (test.want != "") {
+				t.Errorf("%q, %v", proof, err)
+			}
+			if err := <-typed; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// passwordAgent starts pkttyagent for a process, on a terminal of a user whose password
+// dir's shadow has, and waits until polkit knows it. says waits for text on the terminal.
+func passwordAgent(t *testing.T, bus, dir, user string, pid int) (says func(string) error, typing *os.File) {
+	t.Helper()
+	master, slave, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready, registered, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// polkit's helper is setuid and takes nothing from the environment: it finds the
+	// test's bus and password where the machine's would be.
+	cmd := exec.Command("/bin/sh", "-ec", fmt.Sprintf(`mount --bind %[1]s/shadow /etc/shadow
+mount -t tmpfs tmpfs /run
+mkdir /run/dbus
+ln -s %[2]s /run/dbus/system_bus_socket
+exec setpriv --reuid %[3]s --regid %[3]s --clear-groups env DBUS_SYSTEM_BUS_ADDRESS=%[4]s pkttyagent --process %[5]d --notify-fd 3`,
+		dir, strings.TrimPrefix(strings.SplitN(bus, ",", 2)[0], "unix:path="), user, bus, pid))
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	cmd.ExtraFiles = []*os.File{registered}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	slave.Close()
+	registered.Close()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		master.Close()
+		ready.Close()
+	})
+	if _, err := io.ReadAll(ready); err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	return func(text string) error {
+		buf := make([]byte, 4096)
+		for !strings.Contains(all.String(), text) {
+			n, err := master.Read(buf)
+			all.Write(buf[:n])
+			if err != nil {
+				return fmt.Errorf("the terminal never said %q but %q: %w", text, all.String(), err)
+			}
+		}
+		if !strings.Contains(all.String(), "sudo reboot") {
+			return fmt.Errorf("it is not said what the password is for: %q", all.String())
+		}
+		return nil
+	}, master
 }
