@@ -3,12 +3,10 @@
 package installer
 
 import (
-	"bytes"
 	_ "embed" // the template below
 	"fmt"
 	"path"
 	"strings"
-	"text/template"
 
 	"howett.net/plist"
 )
@@ -23,19 +21,7 @@ var companionUnit string
 // /usr/lib/systemd/user/paddock-companion.service. program is its file, an absolute
 // path.
 func CompanionUnit(program string) ([]byte, error) {
-	if err := checkProgram(program); err != nil {
-		return nil, err
-	}
-	t, err := template.New("companion.service").Parse(companionUnit)
-	if err != nil {
-		return nil, fmt.Errorf("writing the companion's unit: %w", err)
-	}
-	var out bytes.Buffer
-	// A percent sign begins a specifier of systemd's.
-	if err := t.Execute(&out, strings.ReplaceAll(program, "%", "%%")); err != nil {
-		return nil, fmt.Errorf("writing the companion's unit: %w", err)
-	}
-	return out.Bytes(), nil
+	return unit("companion.service", companionUnit, program)
 }
 
 // launchAgent has the keys of launchd.plist(5).
@@ -68,7 +54,7 @@ func CompanionAgent(program string) ([]byte, error) {
 
 func checkProgram(program string) error {
 	if !path.IsAbs(program) || strings.ContainsAny(program, " \t\r\n\"'\\$;") {
-		return fmt.Errorf("the companion's program %q: must be an absolute path without spaces and quotes", program)
+		return fmt.Errorf("the program %q: must be an absolute path without spaces and quotes", program)
 	}
 	return nil
 }

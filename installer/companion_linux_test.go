@@ -69,5 +69,8 @@ func TestProgramThatWouldBeSomethingElse(t *testing.T) {
 		if text, err := CompanionAgent(program); err == nil {
 			t.Errorf("%q: %s", program, text)
 		}
+		if text, err := DaemonUnit(program); err == nil {
+			t.Errorf("%q: %s", program, text)
+		}
 	}
 }

@@ -4,7 +4,6 @@ package approval
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 	"os"
 	"strconv"
@@ -13,14 +12,6 @@ import (
 
 	"github.com/godbus/dbus/v5"
 )
-
-// Action is the polkit action that an answer to a high-risk question needs.
-const Action = "dev.paddock.approve"
-
-// PolkitPolicy declares Action, for /usr/share/polkit-1/actions/dev.paddock.policy.
-//
-//go:embed dev.paddock.policy
-var PolkitPolicy string
 
 // presenceTime bounds how long somebody may take to enter a password.
 const presenceTime = 2 * time.Minute

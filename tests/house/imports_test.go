@@ -42,7 +42,7 @@ var may = map[string][]string{
 	"daemon/hook":             {},
 	"daemon/cli":              {"daemon", "daemon/api", "daemon/approval", "daemon/approval/show", "daemon/companion", "daemon/hook", "daemon/policy", "daemon/policy/*", "daemon/sandbox", "daemon/session", "daemon/telemetry", "daemon/telemetry/*", "mdm"},
 	"ebpf":                    {},
-	"installer":               {},
+	"installer":               {"daemon/approval"},
 	"mdm":                     {"daemon/policy", "daemon/policy/codex", "daemon/policy/rulesfile"},
 
 	"daemon/telemetry/join":     {"daemon/telemetry"},
