@@ -27,6 +27,11 @@ var startupPaths = []string{
 	"~/.xprofile", "~/.xinitrc", "~/.xsession", "~/.xsessionrc", "~/.Xresources", "~/.config/autostart",
 	"~/.config/systemd", "~/.config/environment.d", "~/.local/share/systemd", "~/.local/share/applications",
 	"~/.local/share/dbus-1", "~/.local/bin", "~/bin", "~/.cargo/bin", "~/go/bin",
+	// desktops: window managers, notification servers, terminals, and what is loaded into programs with windows
+	"~/.config/dunst", "~/.config/mako", "~/.config/swaync", "~/.config/i3", "~/.i3", "~/.config/sway", "~/.config/hypr", "~/.config/niri",
+	"~/.config/sxhkd", "~/.config/polybar", "~/.config/waybar", "~/.config/rofi", "~/.config/xfce4", "~/.config/dconf", "~/.config/gtk-3.0",
+	"~/.config/gtk-4.0", "~/.local/share/gnome-shell", "~/.local/share/plasma", "~/.local/share/kio", "~/.config/kitty", "~/.config/alacritty",
+	"~/.config/wezterm", "~/.wezterm.lua", "~/.config/ghostty", "~/.config/foot", "~/.config/zellij",
 	// editors
 	"~/.vimrc", "~/.vim", "~/.config/nvim", "~/.emacs", "~/.emacs.d", "~/.config/emacs", "~/.nanorc",
 	"~/.config/Code/User", "~/.vscode", "~/.vscode-server", "~/.config/JetBrains", "~/.config/zed",
@@ -61,6 +66,9 @@ var secretPaths = []string{
 	"~/.netrc", "~/.git-credentials", "~/.config/gh/hosts.yml", "~/.config/glab-cli", "~/.docker/config.json",
 	"~/.cargo/credentials.toml", "~/.cargo/credentials", "~/.pgpass", "~/.my.cnf", "~/.Xauthority",
 	"~/.bash_history", "~/.zsh_history", "~/.local/share/fish/fish_history", "~/.python_history", "~/.psql_history",
+	// what opens the user's screen and bus where they listen on TCP; what is typed, and what types
+	"~/.serverauth.*", "~/.dbus-keyrings", "/run/user/*/gdm/Xauthority", "/run/user/*/.mutter-Xwaylandauth.*", "/run/user/*/xauth_*",
+	"/run/lightdm", "/dev/input", "/dev/uinput",
 	// browsers: cookies and saved passwords
 	"~/.mozilla", "~/.config/google-chrome", "~/.config/chromium", "~/.config/BraveSoftware", "~/.config/microsoft-edge",
 	"~/.config/vivaldi", "~/.config/opera", "~/.thunderbird", "~/snap/firefox", "~/snap/chromium",
@@ -90,26 +98,36 @@ var agentSecrets = map[string][]string{
 	"qwen":        {"~/.qwen/oauth_creds.json"},
 }
 
-// brokerPaths are sockets of services that start programs, or act otherwise, for
-// whoever asks: what they do belongs to no session. Nor may the agent's own program
-// reach them: a command can start it with code of its choice (NODE_OPTIONS,
-// LD_PRELOAD), and the user's bus starts services. A service that resolves names asks
-// in its own name, whatever the names say and wherever they lead: clients that cannot
-// reach it ask a DNS server, which is judged.
+// brokerPaths are sockets of services that start programs, type, press buttons, or act
+// otherwise, for whoever asks: what they do belongs to no session. Nor may the agent's
+// own program reach them: a command can start it with code of its choice
+// (NODE_OPTIONS, LD_PRELOAD), and the user's bus starts services.
 var brokerPaths = []string{
 	"/run/docker.sock", "/run/containerd", "/run/podman", "/run/crio", "/run/buildkit", "/run/user/*/podman",
 	"/run/user/*/docker.sock", "/run/user/*/containerd-rootless", "/run/user/*/buildkit", "/run/snapd.socket", "/run/snapd-snap.socket",
 	"/run/libvirt", "/run/user/*/libvirt", "/var/lib/lxd/unix.socket", "/var/snap/lxd/common/lxd/unix.socket", "/var/lib/incus/unix.socket",
 	"/run/systemd/private", "/run/systemd/io.system.ManagedOOM", "/run/systemd/machine", "/run/user/*/systemd/private",
-	"/run/dbus/system_bus_socket", "/run/user/*/bus", "/run/user/*/at-spi", "/run/pcscd",
+	"/run/dbus/system_bus_socket", "/run/user/*/bus", "/tmp/dbus-*", "/run/user/*/at-spi",
 	"/tmp/.X11-unix", "/run/user/*/wayland-*", "/tmp/.ICE-unix", "/run/user/*/gnome-shell",
-	"/run/user/*/keyring", "/run/user/*/gnupg", "/run/user/*/gcr", "/run/user/*/openssh_agent", "/run/user/*/ssh-agent.socket", "/tmp/ssh-*",
-	"/tmp/tmux-*", "/run/user/*/tmux-*", "/run/screen", "/run/user/*/screen", "/tmp/emacs*", "/run/user/*/emacs",
+	"/run/user/*/sway-ipc.*", "/run/user/*/i3", "/run/user/*/hypr", "/run/user/*/niri.*",
+	"/run/user/*/.ydotool_socket", "/tmp/.ydotool_socket",
+	// terminals and editors
+	"/tmp/tmux-*", "/run/user/*/tmux-*", "/run/screen", "/run/user/*/screen", "/run/user/*/zellij", "/tmp/zellij-*",
+	"/run/user/*/wezterm", "/run/user/*/kitty*", "/tmp/kitty*", "/run/user/*/Alacritty-*", "/run/user/*/foot*",
+	"/tmp/emacs*", "/run/user/*/emacs", "/run/user/*/nvim.*", "/tmp/nvim.*",
 	"/run/user/*/vscode-*", "/tmp/vscode-*", "/run/user/*/snapd-session-agent.socket", "/run/cups/cups.sock",
-	"/run/systemd/resolve", "/run/nscd", "/run/avahi-daemon", "/run/systemd/io.systemd.*", "/run/tailscale", "/run/user/*/gvfsd",
-	// what runs commands for whoever asks: window managers, editors, terminals
-	"/run/user/*/sway-ipc.*", "/run/user/*/i3", "/run/user/*/hypr", "/run/user/*/nvim.*", "/tmp/nvim.*", "/run/user/*/wezterm",
-	"/run/user/*/zellij", "/tmp/zellij-*", "/tmp/kitty*",
+	"/run/systemd/io.systemd.*", "/run/tailscale", "/run/user/*/gvfsd",
+}
+
+// namePaths are sockets of services that resolve names: they ask in their own name,
+// whatever the names say and wherever they lead. Clients that cannot reach them ask a
+// DNS server, which is judged.
+var namePaths = []string{"/run/systemd/resolve", "/run/nscd", "/run/avahi-daemon"}
+
+// keyPaths are sockets of services that use the user's keys for whoever asks.
+var keyPaths = []string{
+	"/run/pcscd", "/run/user/*/keyring", "/run/user/*/gnupg", "/run/user/*/gcr", "/run/user/*/openssh_agent",
+	"/run/user/*/ssh-agent.socket", "/tmp/ssh-*",
 }
 
 // What may not be a project: directories of the system, and below them.
@@ -138,5 +156,7 @@ func builtIn() []PathRule {
 		add(Unreadable, agent, agentSecrets[agent])
 	}
 	add(Broker, "", brokerPaths)
+	add(Broker, "", keyPaths)
+	add(Broker, "", namePaths)
 	return out
 }
