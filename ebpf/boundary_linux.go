@@ -196,7 +196,17 @@ func removeOthers[K comparable](m *ebpf.Map, session uint64, keep map[K]kernelBo
 type boundHook struct {
 	hook, first, second string // names of the hook, and of the programs without their mechanism
 	newer               bool   // not on every kernel
+	guard               bool   // of GuardOnly too
 }
+
+// Part is how much of the boundary is put into force.
+type Part int
+
+// The parts.
+const (
+	Whole     Part = iota
+	GuardOnly      // sockets, other processes and terminals; no files
+)
 
 var boundHooks = []boundHook{
 	{hook: "file_open", first: "open"},
@@ -214,8 +224,8 @@ var boundHooks = []boundHook{
 	{hook: "inode_removexattr", first: "rmxattr", second: "rmxattr2"},
 	{hook: "inode_set_acl", second: "setacl2", newer: true},
 	{hook: "inode_remove_acl", second: "rmacl2", newer: true},
-	{hook: "file_ioctl", first: "ioctl"},
-	{hook: "file_ioctl_compat", first: "ioctl32", newer: true},
+	{hook: "file_ioctl", first: "ioctl", guard: true},
+	{hook: "file_ioctl_compat", first: "ioctl32", newer: true, guard: true},
 	{hook: "sb_mount", first: "mount"},
 	{hook: "sb_remount", first: "remount"},
 	{hook: "move_mount", first: "move"},
@@ -223,13 +233,13 @@ var boundHooks = []boundHook{
 	{hook: "bpf", first: "bpf"},
 	{hook: "kernel_read_file", first: "readfile"},
 	{hook: "kernel_load_data", first: "loaddata"},
-	{hook: "ptrace_access_check", first: "attach"},
-	{hook: "unix_stream_connect", first: "peer"},
-	{hook: "unix_may_send", first: "send"},
+	{hook: "ptrace_access_check", first: "attach", guard: true},
+	{hook: "unix_stream_connect", first: "peer", guard: true},
+	{hook: "unix_may_send", first: "send", guard: true},
 }
 
 // boundPrograms picks the programs that fit the running kernel.
-func (k *Kernel) boundPrograms(m Mechanism) ([]string, error) {
+func (k *Kernel) boundPrograms(m Mechanism, part Part) ([]string, error) {
 	types, err := k.types.Kernel()
 	if err != nil {
 		return nil, fmt.Errorf("reading the kernel's types: %w", err)
@@ -240,6 +250,9 @@ func (k *Kernel) boundPrograms(m Mechanism) ([]string, error) {
 	}
 	var names []string
 	for _, h := range boundHooks {
+		if part == GuardOnly && !h.guard {
+			continue
+		}
 		var f *btf.Func
 		err := types.TypeByName(place+h.hook, &f)
 		if errors.Is(err, btf.ErrNotFound) && h.newer {
@@ -272,14 +285,17 @@ func takesDentry(f *btf.Func) bool {
 	return ok && s.Name == "dentry"
 }
 
-// AttachBoundary puts the programs of the boundary into force, under one
-// mechanism. As with AttachRefuse, no error proves nothing.
-func (k *Kernel) AttachBoundary(m Mechanism) error {
+// AttachBoundary puts the programs of the boundary, or only a part of them, into
+// force, under one mechanism. As with AttachRefuse, no error proves nothing.
+func (k *Kernel) AttachBoundary(m Mechanism, part Part) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	names, err := k.boundPrograms(m)
+	names, err := k.boundPrograms(m, part)
 	if err != nil {
 		return err
+	}
+	if part == GuardOnly {
+		k.drop(boundNames(func(h boundHook) bool { return !h.guard }))
 	}
 	if err := k.loadAll(names); err != nil {
 		return fmt.Errorf("loading the %s programs of the boundary: %w", m, err)
@@ -346,13 +362,21 @@ func (k *Kernel) attachAll(names []string) error {
 func (k *Kernel) DetachBoundary() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.drop(boundNames(func(boundHook) bool { return true }))
+}
+
+// boundNames are the programs of some hooks, for every kernel and mechanism.
+func boundNames(of func(boundHook) bool) []string {
 	var names []string
 	for _, h := range boundHooks {
+		if !of(h) {
+			continue
+		}
 		for _, name := range slices.DeleteFunc([]string{h.first, h.second}, func(s string) bool { return s == "" }) {
 			names = append(names, "lsm_bound_"+name, "mod_bound_"+name)
 		}
 	}
-	k.drop(names)
+	return names
 }
 
 // drop detaches programs and forgets them: 5.10 attaches a program only once.

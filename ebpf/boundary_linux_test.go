@@ -48,7 +48,7 @@ func TestBoundaryHooks(t *testing.T) {
 
 	worked := 0
 	for _, m := range []Mechanism{LSM, ModReturn} {
-		err := k.AttachBoundary(m)
+		err := k.AttachBoundary(m, Whole)
 		if os.Getenv("PADDOCK_VM") == "" && err != nil {
 			t.Logf("%s: this kernel refuses such programs: %v", m, err)
 			continue

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -275,6 +276,59 @@ func TestBoundary(t *testing.T) {
 	})
 	t.Run("handed over", b.handed)
 	t.Run("modes", b.modes)
+	t.Run("guard", b.guarded)
+}
+
+// guarded: where people are asked, and requirements have no boundary, a session is kept
+// from those who could answer for them, and from no file.
+func (b *boundedMachine) guarded(t *testing.T) {
+	const asks = "[rules]\nprefix_rules = [{ pattern = [{ token = \"pdk-asked\" }], decision = \"prompt\" }]\n[paddock]\nmode = \"enforce\"\n"
+	listen(t, "@"+b.dir+"-guard")
+	stranger := exec.Command("sleep", "infinity")
+	must(t, stranger.Start())
+	defer func() { _ = stranger.Process.Kill(); _ = stranger.Wait() }()
+	all := strangerAttacks(b, stranger.Process.Pid, tmuxSocket(t))
+	all["A7 an abstract socket"] = strings.ReplaceAll(all["A7 an abstract socket"], b.dir, b.dir+"-guard")
+	kept := attempts{}
+	for _, name := range []string{"A5 the socket of a broker", "A7 an abstract socket", "A9 ptrace", "A9 the memory of another", "A14 input to the terminal"} {
+		kept[name] = all[name]
+	}
+	free := attempts{"a file": `echo x >>$AROUND/file && echo done`, "a secret": `cat $AROUND/secret/key >/dev/null && echo done`}
+	works := func(a attempts) {
+		t.Helper()
+		out := b.all(true, a)
+		for name := range a {
+			if !strings.Contains(out[name], "done") {
+				t.Errorf("%s: %.500q", name, out[name])
+			}
+		}
+	}
+
+	b.apply(asks)
+	must(t, b.Prove(t.Context()))
+	var gates []string
+	for _, g := range b.Gates() {
+		if slices.Contains([]string{"boundary", "unix", "ptrace", "machine"}, g.Gate) {
+			gates = append(gates, fmt.Sprint(g.Gate, " ", g.Proven))
+		}
+	}
+	if got := strings.Join(gates, ", "); got != "unix true, ptrace true" {
+		t.Errorf("gates: %s", got)
+	}
+	b.fail(t, kept)
+	works(free)
+	b.apply(asks + "[paddock.approvals]\nguard = false\n")
+	must(t, b.Prove(t.Context()))
+	works(attempts{"a broker": kept["A5 the socket of a broker"], "an abstract socket": kept["A7 an abstract socket"]})
+}
+
+// tmuxSocket is one where tmux has those of a user.
+func tmuxSocket(t *testing.T) string {
+	dir := fmt.Sprintf("/tmp/tmux-pdk-%d", os.Getpid())
+	must(t, os.Mkdir(dir, 0o700))
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	listen(t, filepath.Join(dir, "default"))
+	return filepath.Join(dir, "default")
 }
 
 // modes: the three mean what they do for Codex, and without a boundary in

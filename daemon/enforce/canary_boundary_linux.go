@@ -95,8 +95,8 @@ func (e *Enforcer) unbindCanary() {
 	}
 }
 
-// proveBoundary puts the boundary into force if requirements have one, and sends
-// the canary to try it.
+// proveBoundary puts the boundary into force if requirements have one, or what is left
+// of it while people are asked, and sends the canary to try it.
 func (e *Enforcer) proveBoundary(ctx context.Context, m ebpf.Mechanism, why string) []Gate {
 	g := e.now.Load()
 	if g == nil || g.boundary.policy.Mode == policy.NoBoundary {
@@ -104,20 +104,27 @@ func (e *Enforcer) proveBoundary(ctx context.Context, m ebpf.Mechanism, why stri
 		e.opens.end()
 		return nil
 	}
-	if m == ebpf.None {
+	part := ebpf.Whole
+	if g.boundary.policy.Guard {
+		part = ebpf.GuardOnly
+	}
+	if m == ebpf.None && part == ebpf.Whole {
 		return e.proveWithout(ctx, g, why)
 	}
 	e.opens.end()
-	tried, err := e.tryBoundary(ctx, m)
+	if m == ebpf.None {
+		return judgeBounds(nil, m, part, why, time.Now())
+	}
+	tried, err := e.tryBoundary(ctx, m, part)
 	if err != nil {
 		why = firstLine(err)
 		e.Log.Error("the boundary is not proven", "mechanism", string(m), "error", err)
 	}
-	return judgeBounds(tried, m, why, time.Now())
+	return judgeBounds(tried, m, part, why, time.Now())
 }
 
-func (e *Enforcer) tryBoundary(ctx context.Context, m ebpf.Mechanism) (map[string]string, error) {
-	if err := e.Kernel.AttachBoundary(m); err != nil {
+func (e *Enforcer) tryBoundary(ctx context.Context, m ebpf.Mechanism, part ebpf.Part) (map[string]string, error) {
+	if err := e.Kernel.AttachBoundary(m, part); err != nil {
 		return nil, err
 	}
 	place, err := e.newCanaryPlace()
@@ -134,8 +141,9 @@ func (e *Enforcer) tryBoundary(ctx context.Context, m ebpf.Mechanism) (map[strin
 
 // proof is the answers that prove a gate, by attempt.
 type proof struct {
-	gate string
-	want map[string]string
+	gate  string
+	want  map[string]string
+	guard bool // of ebpf.GuardOnly too
 }
 
 // judge compares. Without any answers, why says why there are none.
@@ -158,20 +166,22 @@ func (p proof) judge(tried map[string]string, tier, why string, now time.Time) G
 
 // The answers that prove a gate of the boundary, by attempt.
 var boundaryProofs = []proof{
-	{"boundary", map[string]string{
+	{gate: "boundary", want: map[string]string{
 		"write inside": "done", "create inside": "done", "write": "EROFS", "create": "EROFS", "remove": "EROFS", "rename away": "EROFS",
 		"rename in": "EROFS", "link": "EROFS", "truncate": "EROFS", "mode": "EROFS", "attribute": "EROFS", "directory": "EROFS",
 		"symlink": "EROFS", "read": "done", "read secret": "EACCES", "list secret": "EACCES",
 	}},
-	{"unix", map[string]string{"socket of a path": "EACCES", "abstract socket": "EACCES"}},
-	{"ptrace", map[string]string{"memory of init": saidEPERM}},
-	{"machine", map[string]string{"bpf": saidEPERM, "mount": saidEPERM}},
+	{gate: "unix", guard: true, want: map[string]string{"socket of a path": "EACCES", "abstract socket": "EACCES"}},
+	{gate: "ptrace", guard: true, want: map[string]string{"memory of init": saidEPERM}},
+	{gate: "machine", want: map[string]string{"bpf": saidEPERM, "mount": saidEPERM}},
 }
 
-func judgeBounds(tried map[string]string, m ebpf.Mechanism, why string, now time.Time) []Gate {
+func judgeBounds(tried map[string]string, m ebpf.Mechanism, part ebpf.Part, why string, now time.Time) []Gate {
 	var out []Gate
 	for _, p := range boundaryProofs {
-		out = append(out, p.judge(tried, string(m), why, now))
+		if part == ebpf.Whole || p.guard {
+			out = append(out, p.judge(tried, string(m), why, now))
+		}
 	}
 	return out
 }

@@ -35,10 +35,10 @@ func withoutProofs(version int) (landlock []proof, fanotify proof) {
 		files["truncate"] = saidEACCES
 	}
 	landlock = []proof{
-		{"boundary", files},
-		{"ptrace", map[string]string{"memory of init": saidEPERM}},
+		{gate: "boundary", want: files},
+		{gate: "ptrace", want: map[string]string{"memory of init": saidEPERM}},
 	}
-	return landlock, proof{gateRead, map[string]string{"read": saidDone, "read secret": saidEPERM, "list secret": saidEPERM}}
+	return landlock, proof{gate: gateRead, want: map[string]string{"read": saidDone, "read secret": saidEPERM, "list secret": saidEPERM}}
 }
 
 // proveWithout sends the canary where neither kind of security hook can be had: to

@@ -166,7 +166,7 @@ func (e *Enforcer) Apply(r *policy.Requirements) (uint32, error) {
 	}
 	g := &generation{
 		mode: r.Mode, rules: policy.Compile(r.Rules, r.Unmatched), network: r.Network, profiles: profiles,
-		managed: e.Managed != nil && e.Managed(r), limits: r.Boundary, launch: r.Launch,
+		managed: e.Managed != nil && e.Managed(r), limits: r.Limits(), launch: r.Launch,
 	}
 	if err := e.install(g); err != nil {
 		return 0, err

@@ -30,9 +30,10 @@ var harmlessDevices = []string{
 	"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/dev/pts", "/dev/console",
 }
 
-// landlocked says whether a session can have its boundary by Landlock alone.
+// landlocked says whether a session can have its boundary by Landlock alone. A guard is
+// none that Landlock knows: what it would add is that no program gains rights.
 func (e *Enforcer) landlocked(g *generation) bool {
-	return e.canary.mechanism() == ebpf.None && g.limits.Mode != policy.NoBoundary && !g.limits.NoLandlock && sandbox.Version() > 0
+	return e.canary.mechanism() == ebpf.None && g.limits.Mode != policy.NoBoundary && !g.limits.Guard && !g.limits.NoLandlock && sandbox.Version() > 0
 }
 
 // Sandbox returns what a session's first process must enter before it becomes what it

@@ -113,7 +113,7 @@ func (o *opens) again(unreadable []wanted) error {
 // watchOpens asks about the opens of a boundary's secrets, unless requirements do
 // without.
 func (e *Enforcer) watchOpens(b *boundary) error {
-	if b.policy.NoFanotify || b.policy.Mode == policy.NoBoundary {
+	if b.policy.NoFanotify || b.policy.Mode == policy.NoBoundary || b.policy.Guard {
 		e.opens.end()
 		return nil
 	}

@@ -18,6 +18,9 @@ type Approvals struct {
 	Scopes []string
 	// RootMayAnswer lets root answer for the user who is asked, if RootSet.
 	RootMayAnswer, RootSet bool
+	// Unguarded lets sessions reach where people answer, if GuardSet, and otherwise they
+	// are kept from it whether or not anything is asked; see Requirements.Limits.
+	Unguarded, GuardSet bool
 	// HighRisk are classes of commands that need proof of who allows them. nil: not
 	// written.
 	HighRisk []string
@@ -55,6 +58,10 @@ func mergeApprovals(layers []*Requirements) Approvals {
 		if a.RootSet {
 			out.RootMayAnswer = a.RootMayAnswer && (!out.RootSet || out.RootMayAnswer)
 			out.RootSet = true
+		}
+		if a.GuardSet {
+			out.Unguarded = a.Unguarded && (!out.GuardSet || out.Unguarded)
+			out.GuardSet = true
 		}
 		out.Scopes = narrowed(out.Scopes, a.Scopes)
 		out.AutoReview = narrowed(out.AutoReview, a.AutoReview)

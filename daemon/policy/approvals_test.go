@@ -66,6 +66,7 @@ func TestApprovalsErrors(t *testing.T) {
 		"high_risk = [\"x\"]":       "one of credentials, destroy, privilege, publish, remote",
 		"auto_review = [\"all\"]":   "one of read-only, registries, project",
 		"root_may_answer = \"yes\"": "expected true or false",
+		"guard = \"no\"":            "expected true or false",
 		"time = 3":                  "unknown key \"time\"",
 	} {
 		_, err := Parse("f", []byte("[paddock.approvals]\n"+text+"\n"))

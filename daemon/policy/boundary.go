@@ -74,7 +74,9 @@ func (p ProjectRule) String() string {
 type Boundary struct {
 	// Table says that there is a table for it. Without one, Codex's keys put the
 	// boundary into force, and nothing is said about exceptions.
-	Table   bool
+	Table bool
+	// Guard says that only sockets are judged: see Requirements.Limits.
+	Guard   bool
 	Mode    SandboxMode
 	Project ProjectRule
 	// Projects are lists of directories, one of each layer that has one: a project
@@ -139,6 +141,12 @@ func (b Boundary) Rules() []PathRule {
 		return nil
 	}
 	var out []PathRule
+	if b.Guard {
+		for _, text := range brokerPaths {
+			out = append(out, PathRule{Pattern: Pattern{Text: text, Source: byDefault}, Kind: Broker})
+		}
+		return out
+	}
 	add := func(kind PathKind, patterns []Pattern) {
 		for _, p := range patterns {
 			out = append(out, PathRule{Pattern: p, Kind: kind})

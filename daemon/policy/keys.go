@@ -31,6 +31,7 @@ var (
 	}}
 	approvalsShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: []codex.Field{
 		{Name: "auto_review", Shape: someShape(reviewClasses...), Meaning: "Questions that the built-in reviewer answers in the person's place; never those of a rule \"prompt-user\", never of high risk. Left out: none."},
+		{Name: "guard", Shape: &codex.Shape{Form: codex.Bool}, Meaning: "Where there is no boundary: whether agents are kept from where a person answers (displays, buses, terminals, and what starts programs for others). Left out: as long as anything is asked about."},
 		{Name: "high_risk", Shape: someShape(RiskClasses()...), Meaning: "Classes of commands that need proof of who allows them. Left out: \"credentials\" and \"privilege\"."},
 		{Name: "root_may_answer", Shape: &codex.Shape{Form: codex.Bool}, Meaning: "Whether root may answer for the user who is asked. Left out: false."},
 		{Name: "scopes", Shape: &codex.Shape{Form: codex.List, Item: wordsShape(approvalScopes...), MinItems: 1}, Meaning: "What a person may allow: this once, for the agent session, or always. Left out: \"once\" and \"session\"."},

@@ -41,6 +41,9 @@ func Merge(layers ...*Requirements) *Requirements {
 	if !out.AutoReview() { // Codex's own key says no
 		out.Approvals.AutoReview = nil
 	}
+	if without != nil && without.Limits().Guard { // also where a cohort of people forbids what was asked about
+		out.Approvals.GuardSet, out.Approvals.Unguarded = true, false
+	}
 	return out
 }
 

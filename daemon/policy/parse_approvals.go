@@ -18,6 +18,7 @@ const (
 
 func (f *file) approvals(key string, v *document.Value) (Approvals, error) {
 	var out Approvals
+	guard := true
 	t, err := document.TableOf(key, v, keysOf(approvalsShape)...)
 	if err != nil {
 		return out, err
@@ -32,12 +33,23 @@ func (f *file) approvals(key string, v *document.Value) (Approvals, error) {
 		}
 		out.Timeout = int(n)
 	}
-	if v := t.Get("root_may_answer"); v != nil {
-		if v.Kind != document.KindBool {
-			return out, document.Fail(v, key+".root_may_answer", "expected true or false, found %s", v.Kind)
+	for _, yes := range []struct {
+		name      string
+		into, set *bool
+	}{
+		{"root_may_answer", &out.RootMayAnswer, &out.RootSet},
+		{"guard", &guard, &out.GuardSet},
+	} {
+		v := t.Get(yes.name)
+		if v == nil {
+			continue
 		}
-		out.RootMayAnswer, out.RootSet = v.Text == "true", true
+		if v.Kind != document.KindBool {
+			return out, document.Fail(v, key+"."+yes.name, "expected true or false, found %s", v.Kind)
+		}
+		*yes.into, *yes.set = v.Text == "true", true
 	}
+	out.Unguarded = out.GuardSet && !guard
 	for _, list := range []struct {
 		name string
 		of   []string

@@ -24,12 +24,16 @@ func withPeople(layers []*Requirements) (all []*Requirements, without *Requireme
 		files, people = append(files, &file), append(people, l.People...)
 	}
 	without = Merge(files...)
+	guarded := without.Limits().Guard
 	opens := !slices.ContainsFunc(slices.Concat(files, people), boundsAlone)
 	for i, l := range layers {
 		for _, p := range l.People {
 			said := p.stricter(without)
 			if !opens {
 				said.Boundary.Writable, said.Boundary.Readable, said.Boundary.Reachable = nil, nil, nil
+			}
+			if guarded {
+				said.Boundary.Reachable = nil
 			}
 			all = append(all, said)
 		}
@@ -77,6 +81,8 @@ func (a Approvals) stricter(than Approvals) Approvals {
 	a.Timeout = min(a.Timeout, than.Timeout)
 	a.RootSet = a.RootSet && (!a.RootMayAnswer || than.RootMayAnswer)
 	a.RootMayAnswer = a.RootMayAnswer && a.RootSet
+	a.GuardSet = a.GuardSet && (!a.Unguarded || than.Unguarded)
+	a.Unguarded = a.Unguarded && a.GuardSet
 	if a.Scopes != nil {
 		a.Scopes = narrowed(a.Scopes, than.Scopes)
 	}

@@ -197,6 +197,7 @@ func TestCohortsOfPeopleNeverLoosen(t *testing.T) {
 		}
 		asksMore(t, without.Approvals, with.Approvals)
 		opensLess(t, without.Boundary, with.Boundary)
+		opensLess(t, without.Limits(), with.Limits())
 		if t.Failed() {
 			t.Fatalf("\n%s\n%s", low, text)
 		}
@@ -250,7 +251,7 @@ func opensLess(t *rapid.T, without, with Boundary) {
 		return slices.ContainsFunc(list, func(o string) bool { return within(p, o) })
 	}
 	for _, p := range list(with, Writable) {
-		if !in(p, list(without, Writable)) {
+		if !without.Guard && !in(p, list(without, Writable)) {
 			t.Errorf("%s is writable only with the cohort", p)
 		}
 	}
@@ -301,7 +302,7 @@ func drawOwn(t *rapid.T, name string) string {
 	}
 	if rapid.Bool().Draw(t, name+" approvals") {
 		b.WriteString("[paddock.approvals]\n" + maybe("timeout", "60", "600") + maybe("scopes", "['once']", "['once', 'session', 'always']") +
-			maybe("root_may_answer", "true", "false") + maybe("high_risk", "[]", "['destroy']") + maybe("auto_review", "['project']", "['read-only', 'project']"))
+			maybe("root_may_answer", "true", "false") + maybe("guard", "true", "false") + maybe("high_risk", "[]", "['destroy']") + maybe("auto_review", "['project']", "['read-only', 'project']"))
 	}
 	if rapid.Bool().Draw(t, name+" boundary") {
 		b.WriteString("[paddock.boundary]\n" + maybe("mode", "'read-only'", "'workspace-write'", "'danger-full-access'") +

@@ -5,6 +5,7 @@ package bypass
 const (
 	itself = "tests/e2e TestAgentCannotApproveItself/"
 	others = "tests/e2e TestOtherProgramsCannotApprove"
+	guard  = "daemon/enforce TestBoundary/"
 )
 
 // Ways to a yes that no person has given.
@@ -28,9 +29,9 @@ var approvalRows = []Row{
 		Tests: []string{others},
 	},
 	{
-		ID: "Q5", Attack: "type into the terminal somebody answers on", Hook: "an answer from a terminal that a session has open does not count", Core: "the same", Verdict: Partly,
-		Why:   "what makes the user's own tmux or terminal program type is not seen: the boundary keeps sessions from their sockets",
-		Tests: []string{"tests/e2e TestAgentCannotApproveItself", "tests/e2e TestAgentsTerminalIsTold"},
+		ID: "Q5", Attack: "type into the terminal somebody answers on, or have tmux type", Hook: "an answer from a terminal that a session has open does not count; the sockets of terminals are closed to sessions, and TIOCSTI", Core: "an answer from a terminal that a session has open does not count", Verdict: Stopped,
+		Why:   "of terminals whose sockets are in the list",
+		Tests: []string{itself + "the-command", "tests/e2e TestAgentsTerminalIsTold", guard + "A14 input to the terminal"},
 	},
 	{
 		ID: "Q6", Attack: "trace, or write into, the process that answers", Hook: "it is not dumpable; a traced one is refused", Core: "the same", Verdict: Stopped,
@@ -77,8 +78,11 @@ var approvalRows = []Row{
 		},
 	},
 	{
-		ID: "Q16", Attack: "press the button: `xdotool`, `dunstctl action`", Verdict: NotCovered,
-		Why: "every client of the display or the bus can; the boundary keeps sessions from their sockets where it is in force, and what is of high risk wants polkit",
+		ID: "Q16", Attack: "press the button: `xdotool`, `dunstctl`, a call to the notification server; by the sockets of the display and the bus, also abstract ones", Hook: "unix_stream_connect, unix_may_send: by inode and name, as long as people are asked", Verdict: Stopped,
+		Why: "without LSM and fmod_ret every client of the display or the bus can; what is of high risk wants polkit",
+		Tests: []string{
+			guard + "A5 the socket of a broker", guard + "A7 an abstract socket",
+		},
 	},
 	{
 		ID: "Q17", Attack: "show something else than what runs: invisible characters, letters that look alike, right to left, markup, padding", Hook: "written as numbers; what was not shown whole cannot be allowed by a click", Core: "the same", Verdict: Stopped,
@@ -103,5 +107,35 @@ var approvalRows = []Row{
 		ID: "Q21", Attack: "call the hook with a prompt of its own, to be shown with a question", Hook: "what a tool call's process tells is marked, and not shown", Core: "the same", Verdict: Partly,
 		Why:   "an agent whose tool calls cannot be told apart (no id in their environment) can",
 		Tests: []string{"tests/e2e TestHookTells"},
+	},
+	{
+		ID: "Q24", Attack: "have something run outside of the session that answers: `systemd-run --user`, tmux, D-Bus activation, docker", Hook: "the sockets of all that start programs are closed to sessions as long as people are asked", Verdict: Stopped,
+		Why:   "`guard = false` opens them",
+		Tests: []string{guard + "A5 the socket of a broker", "daemon/policy TestGuardWherePeopleAreAsked"},
+	},
+	{
+		ID: "Q25", Attack: "leave something for the user's shell, desktop or cron to run: `~/.bashrc`, another `paddock` in the search path, `GTK_MODULES`, `at`", Hook: "the boundary: outside of the project, and protected where the project is the home directory", Verdict: Partly,
+		Why:   "where requirements have a boundary; without one, an agent that may write anywhere can",
+		Tests: []string{"daemon/enforce TestBoundary/F1 write outside", "daemon/policy TestWhatTheUserRunsLaterIsProtected"},
+	},
+	{
+		ID: "Q26", Attack: "be polkit's password agent, or answer the one that is there", Hook: "the password; the system bus is closed to sessions as long as people are asked", Core: "the password", Verdict: Stopped,
+		Why:   "who can show the user a window can ask for the password under a pretext",
+		Tests: []string{"daemon/approval TestPasswordIsAskedFor/another one", "daemon/approval TestPresenceByPolkit"},
+	},
+	{
+		ID: "Q27", Attack: "persuade a model that reviews, or outlast it", Hook: "it answers only what requirements let be reviewed, never what is for people or of high risk, and for once; without an answer the person is asked", Core: "the same", Verdict: Partly,
+		Why:   "what a model takes for routine is its own judgement; none is built in",
+		Tests: []string{"daemon/approval TestModelThatDoesNotAllow", "daemon/approval TestModelIsNotAsked"},
+	},
+	{
+		ID: "Q28", Attack: "leave a typed answer behind for the shell (TIOCSTI), and be gone before it is read", Hook: "file_ioctl, as long as people are asked", Verdict: Stopped,
+		Why:   "without, it needs `dev.tty.legacy_tiocsti = 0` (Linux 6.2 and newer)",
+		Tests: []string{guard + "A14 input to the terminal"},
+	},
+	{
+		ID: "Q29", Attack: "ssh to this machine, and press the button from there", Hook: "keys, and who may log in (`~/.ssh`), are kept by the boundary; near addresses by the managed network", Core: "near addresses by the managed network", Verdict: Partly,
+		Why:   "with neither, nothing keeps a session from sshd: deny port 22 of this machine by address",
+		Tests: []string{"tests/e2e TestManagedNetwork/a name that leads home", "daemon/enforce TestBoundary/F1 read what is unreadable"},
 	},
 }
