@@ -133,6 +133,18 @@ func TestSecretsWithoutHooks(t *testing.T) {
 	if ev.Attrs[telemetry.AttrTier] != api.TierFanotify || ev.Attrs[telemetry.AttrDecision] != "deny" || ev.Session == "" {
 		t.Errorf("%v", ev.Attrs)
 	}
+	// Who reached for it, and what of, whoever asks later.
+	if _, err := m.run("PDK_TOOL_CALL=call_9 sh -c 'cat " + m.path("around/secret/sub/key") + "; true'"); err != nil {
+		t.Error(err)
+	}
+	m.events.wait("the refusal in a tool call", func(e telemetry.Event) bool {
+		return e.Name == telemetry.NameFileDecision && e.Attrs[telemetry.AttrToolCallID] == "call_9"
+	})
+	story := m.explain(m.path("around/secret/sub/key"))
+	if c := story.Call; c == nil || c.ID != "call_9" || len(c.Files) == 0 || c.Files[0].Decision.What != "deny" || c.Stopped() == 0 ||
+		story.Process == nil || strings.Join(story.Process.Args, " ") != "cat "+m.path("around/secret/sub/key") {
+		t.Errorf("explained: %+v, process %+v", c, story.Process)
+	}
 	for name, said := range m.each(tries{
 		"another file": `cat $AROUND/file $AROUND/deep/er/open >/dev/null && ls $AROUND $AROUND/deep/er >/dev/null && echo done`,
 	}, m.agent, "-c") {

@@ -31,13 +31,20 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{Collector: rig.New(t), t: t, failures: &failures{failed: make(chan struct{})}}
+	return newBenchOf(t, rig.New(t), telemetry.SinkConfig{})
+}
+
+// newBenchOf exports to this Collector, by this way.
+func newBenchOf(t *testing.T, c *rig.Collector, sink telemetry.SinkConfig) *bench {
+	t.Helper()
+	b := &bench{Collector: c, t: t, failures: &failures{failed: make(chan struct{})}}
+	sink.Endpoint = c.Endpoint()
 	var err error
 	if b.store, err = telemetry.Open(t.Context(), t.TempDir(), telemetry.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	b.exporter = telemetry.NewExporter(b.store, telemetry.ExporterOptions{
-		Sink:       telemetry.SinkConfig{Endpoint: b.Endpoint()},
+		Sink:       sink,
 		Resource:   map[string]string{"service.name": "paddock", "service.version": "1.2.3", "host.name": "test-host"},
 		FirstRetry: 10 * time.Millisecond, LastRetry: 100 * time.Millisecond, Linger: -1,
 		Log: slog.New(b.failures),

@@ -200,6 +200,11 @@ func TestManagedAndApproved(t *testing.T) {
 	for _, d := range c.Decisions {
 		decisions = append(decisions, d.By+" "+d.What+" "+d.About+" "+d.Who)
 	}
+	for _, d := range c.Decisions {
+		if d.Stopped() != (d.What == "forbidden") {
+			t.Errorf("%s %s: stopped %v", d.By, d.What, d.Stopped())
+		}
+	}
 	if want := []string{"user allow  ", "paddock forbidden rm -rf / ", "paddock asked git push ", "person allowed git push dev"}; !slices.Equal(decisions, want) {
 		t.Errorf("decisions %q, want %q", decisions, want)
 	}

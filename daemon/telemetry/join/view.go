@@ -69,7 +69,13 @@ func (v view) decision() *Decision {
 }
 
 // allowed is a decision that let something happen.
-func (d *Decision) allowed() bool { return d.What == "allow" || d.What == asked || !d.Held || d.Passed }
+func (d *Decision) allowed() bool {
+	switch d.What {
+	case "allow", "allowed", asked: // "allowed" is what became of a question
+		return true
+	}
+	return !d.Held || d.Passed
+}
 
 // asked is a decision that leaves it to somebody else.
 const asked = "asked"

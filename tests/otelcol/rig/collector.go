@@ -33,6 +33,9 @@ const Binary = "../../.cache/otelcol/otelcol"
 // Collector is one that can be started and stopped again and again; it listens
 // on the same port each time and appends to the same file.
 type Collector struct {
+	// TLS is what its receiver does of it, as YAML on one line ("tls: {...}"); empty: nothing. Set it before Start.
+	TLS string
+
 	t       *testing.T
 	address string
 	file    string
@@ -70,7 +73,12 @@ func FreeAddress(t *testing.T) string {
 }
 
 // Endpoint is where its OTLP receiver listens.
-func (c *Collector) Endpoint() string { return "http://" + c.address }
+func (c *Collector) Endpoint() string {
+	if c.TLS != "" {
+		return "https://" + c.address
+	}
+	return "http://" + c.address
+}
 
 const configuration = `
 receivers:
@@ -79,6 +87,7 @@ receivers:
       http:
         endpoint: %s
         max_request_body_size: %d
+        %s
 processors:
   memory_limiter: # refuses everything when it has 1 MiB: more than that it always uses
     check_interval: 10ms
@@ -123,7 +132,7 @@ const MaxRequest = 256 << 10
 func (c *Collector) Start(memory int) {
 	c.t.Helper()
 	path := filepath.Join(c.t.TempDir(), "collector.yaml")
-	text := fmt.Sprintf(configuration, c.address, MaxRequest, memory, c.file, c.file)
+	text := fmt.Sprintf(configuration, c.address, MaxRequest, c.TLS, memory, c.file, c.file)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
