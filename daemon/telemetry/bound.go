@@ -93,11 +93,18 @@ func (s *Store) remove(tx *sql.Tx, l *ledger, seq int64, cause string) error {
 }
 
 func (s *Store) removalGap(tx *sql.Tx, cause, sink string, first, last, count int64) (row, error) {
+	// Gaps among them told the sink of more, which it would never hear of.
+	var told sql.NullInt64
+	err := tx.QueryRow(`SELECT sum(attributes ->> ?) FROM events WHERE name = ? AND seq BETWEEN ? AND ? AND coalesce(attributes ->> ?, ?) = ?`,
+		`$."`+AttrGapCount+`"`, NameTelemetryGap, first, last, `$."`+AttrGapSink+`"`, sink, sink).Scan(&told)
+	if err != nil {
+		return row{}, err
+	}
 	attrs := map[string]any{
-		AttrGapCause: cause, AttrGapCount: count, AttrGapSink: sink, AttrGapFirstSeq: first, AttrGapLastSeq: last,
+		AttrGapCause: cause, AttrGapCount: count + told.Int64, AttrGapSink: sink, AttrGapFirstSeq: first, AttrGapLastSeq: last,
 	}
 	var from, to sql.NullInt64
-	err := tx.QueryRow(`SELECT min(time), max(time) FROM events WHERE seq IN (?, ?)`, first, last).Scan(&from, &to)
+	err = tx.QueryRow(`SELECT min(time), max(time) FROM events WHERE seq IN (?, ?)`, first, last).Scan(&from, &to)
 	if err != nil {
 		return row{}, err
 	}
