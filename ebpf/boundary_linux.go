@@ -5,6 +5,7 @@ package ebpf
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -138,6 +139,11 @@ func (b *Bounds) entries(session uint64) (map[kernelBoundKey]kernelBound, map[ke
 func (k *Kernel) SetBoundary(session uint64, mode BoundaryMode, agent uint32, own *Bounds) error {
 	files, names, err := own.entries(session)
 	if err != nil {
+		return fmt.Errorf("the boundary of session %d: %w", session, err)
+	}
+	k.filter.Lock()
+	defer k.filter.Unlock()
+	if err := k.setFilter(filterOf(maps.Keys(files), maps.Keys(names))); err != nil {
 		return fmt.Errorf("the boundary of session %d: %w", session, err)
 	}
 	// First what it may not, then the places where it may write, then itself: at no

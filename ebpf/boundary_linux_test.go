@@ -5,9 +5,11 @@ package ebpf
 import (
 	"bufio"
 	"io"
+	"math/bits"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -43,8 +45,34 @@ func TestBoundaryHooks(t *testing.T) {
 	own.Add(at("in"), Bound{Flags: BoundWrite})
 	own.Add(at("in/kept"), Bound{Flags: BoundProtected})
 	own.AddName(BoundName{at("in/git"), "hooks"}, Bound{Flags: BoundProtected})
-	must(t, k.SetPolicy(Generation{Number: 2, Enforce: true, Net: openNet, Boundary: BoundaryWorkspace, Bounds: bounds}))
+	// As long as the filter's eight bytes, around them, and too long to be kept with the entry.
+	var long []string
+	for _, n := range []int{1, 7, 8, 9, 40, MaxBoundName} {
+		long = append(long, strings.Repeat("n", n))
+		own.AddName(BoundName{at("in/git"), long[len(long)-1]}, Bound{Flags: BoundProtected})
+	}
+	policy := Generation{Number: 2, Enforce: true, Net: openNet, Boundary: BoundaryWorkspace, Bounds: bounds}
+	must(t, k.SetPolicy(policy))
 	must(t, k.SetBoundary(7, BoundaryFull, 0, &own))
+	// What the filter has too much of is taken away with a later policy, and nothing else.
+	full := filterBits{}
+	for word := range uint32(kernelLimitFILTER_WORDS) {
+		full[word] = ^uint64(0)
+	}
+	must(t, k.setFilter(full))
+	for range 2 {
+		policy.Number++
+		must(t, k.SetPolicy(policy))
+	}
+	set := 0
+	for word := range uint32(kernelLimitFILTER_WORDS) {
+		var now uint64
+		must(t, k.maps[kernelMapBoundFilter].Lookup(word, &now))
+		set += bits.OnesCount64(now)
+	}
+	if most := len(bounds.Files) + len(own.Files) + len(own.Names); set == 0 || set > most {
+		t.Errorf("the filter has %d bits for %d entries", set, most)
+	}
 
 	worked := 0
 	for _, m := range []Mechanism{LSM, ModReturn} {
@@ -56,12 +84,13 @@ func TestBoundaryHooks(t *testing.T) {
 		must(t, err)
 		out, err := governedShellOutput(t, k, dir, `try() { if (eval "$2") 2>/dev/null; then echo "$1 yes"; else echo "$1 no"; fi; }
 			try write 'true >in/new'; try outside 'true >out/new'; try append 'echo y >>out/file'; try read 'read x <out/file'
-			try secret 'read x <secret/file'; try kept 'true >in/kept/new'; try hooks 'true >in/git/hooks'; try other 'true >in/git/other'; try null 'true >/dev/null'`)
+			try secret 'read x <secret/file'; try kept 'true >in/kept/new'; try hooks 'true >in/git/hooks'; try other 'true >in/git/other'; try null 'true >/dev/null'
+			for n in `+strings.Join(long, " ")+`; do try long "true >in/git/$n"; done; try longer 'true >in/git/`+long[len(long)-1]+`n'`)
 		must(t, err)
 		t.Logf("%s: %q", m, out)
 		if strings.Contains(out, "outside no") {
 			worked++
-			want := "write yes outside no append no read yes secret no kept no hooks no other yes null yes"
+			want := "write yes outside no append no read yes secret no kept no hooks no other yes null yes" + strings.Repeat(" long no", len(long)) + " longer yes"
 			if got := strings.Join(strings.Fields(out), " "); got != want {
 				t.Errorf("%s: %s\nwant %s", m, got, want)
 			}
@@ -70,6 +99,36 @@ func TestBoundaryHooks(t *testing.T) {
 	}
 	if os.Getenv("PADDOCK_VM") != "" && worked == 0 {
 		t.Error("no mechanism refused anything")
+	}
+}
+
+// Two subvolumes of btrfs have inodes of the same number on the same device: what
+// holds for one must not hold for the other. Machines are installed with one for the
+// system and one for the home directories.
+func TestSubvolumesAreToldApart(t *testing.T) {
+	if os.Getenv("PADDOCK_VM") != "" {
+		return // not a skip: the guest mounts no such file system, and the kernel is asked the same way everywhere
+	}
+	dir := t.TempDir()
+	runtime.LockOSThread() // and never unlocked: its view of the mounts ends with it
+	must(t, unix.Unshare(unix.CLONE_NEWNS))
+	must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	script := exec.Command("sh", "-ec", `truncate -s 128M image && mkfs.btrfs -q image >/dev/null && mkdir top && mount -o loop image top || exit 3
+		cd top; for s in system home; do btrfs -q subvolume create $s; mkdir $s/dir; sync; done; stat -c %i */dir`)
+	script.Dir = dir
+	out, err := script.Output()
+	if script.ProcessState.ExitCode() == 3 {
+		t.Skip("this kernel mounts no btrfs")
+	}
+	must(t, err)
+	defer func() { must(t, unix.Unmount(filepath.Join(dir, "top"), unix.MNT_DETACH)) }()
+	if numbers := strings.Fields(string(out)); len(numbers) != 2 || numbers[0] != numbers[1] {
+		t.Fatalf("their inodes have the numbers %q: nothing is tried", numbers)
+	}
+	k := enforcing(t)
+	system, home := inode(t, k, filepath.Join(dir, "top/system/dir")), inode(t, k, filepath.Join(dir, "top/home/dir"))
+	if system == home || system.Dev != home.Dev || system.Ino == 0 {
+		t.Errorf("they are %+v and %+v to the kernel side", system, home)
 	}
 }
 

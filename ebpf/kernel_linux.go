@@ -48,6 +48,8 @@ type Kernel struct {
 	readers  []*ringbuf.Reader
 	probe    *ebpf.Program
 	home     uint64 // cookie of our network namespace; 0: not asked yet
+
+	filter filterState // taken after mu
 }
 
 // Open loads the kernel side, or takes over the one an earlier daemon with the

@@ -327,12 +327,13 @@ type kernelKilledRecord struct {
 type kernelLimit uint32
 
 const (
-	kernelLimitPATH_LEN  kernelLimit = 256
-	kernelLimitARGV_LEN  kernelLimit = 4096
-	kernelLimitNAME_LEN  kernelLimit = 64
-	kernelLimitNET_SPANS kernelLimit = 32
-	kernelLimitSLOTS     kernelLimit = 4
-	kernelLimitMAX_PROCS kernelLimit = 65536
+	kernelLimitPATH_LEN     kernelLimit = 256
+	kernelLimitARGV_LEN     kernelLimit = 4096
+	kernelLimitNAME_LEN     kernelLimit = 64
+	kernelLimitNET_SPANS    kernelLimit = 32
+	kernelLimitSLOTS        kernelLimit = 4
+	kernelLimitMAX_PROCS    kernelLimit = 65536
+	kernelLimitFILTER_WORDS kernelLimit = 2048
 )
 
 type kernelListener uint32
@@ -528,6 +529,7 @@ type kernelState struct {
 const (
 	kernelMapActive              = "active"
 	kernelMapArgvCache           = "argv_cache"
+	kernelMapBoundFilter         = "bound_filter"
 	kernelMapBoundSessions       = "bound_sessions"
 	kernelMapBridges             = "bridges"
 	kernelMapExeCache            = "exe_cache"
@@ -827,6 +829,7 @@ type kernelProgramSpecs struct {
 type kernelMapSpecs struct {
 	Active            *ebpf.MapSpec `ebpf:"active"`
 	ArgvCache         *ebpf.MapSpec `ebpf:"argv_cache"`
+	BoundFilter       *ebpf.MapSpec `ebpf:"bound_filter"`
 	BoundSessions     *ebpf.MapSpec `ebpf:"bound_sessions"`
 	Bridges           *ebpf.MapSpec `ebpf:"bridges"`
 	ExeCache          *ebpf.MapSpec `ebpf:"exe_cache"`
@@ -922,6 +925,7 @@ func (o *kernelObjects) Close() error {
 type kernelMaps struct {
 	Active            *ebpf.Map `ebpf:"active"`
 	ArgvCache         *ebpf.Map `ebpf:"argv_cache"`
+	BoundFilter       *ebpf.Map `ebpf:"bound_filter"`
 	BoundSessions     *ebpf.Map `ebpf:"bound_sessions"`
 	Bridges           *ebpf.Map `ebpf:"bridges"`
 	ExeCache          *ebpf.Map `ebpf:"exe_cache"`
@@ -957,6 +961,7 @@ func (m *kernelMaps) Close() error {
 	return _KernelClose(
 		m.Active,
 		m.ArgvCache,
+		m.BoundFilter,
 		m.BoundSessions,
 		m.Bridges,
 		m.ExeCache,

@@ -5,6 +5,7 @@ package ebpf
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 
 	"github.com/cilium/ebpf"
@@ -86,6 +87,12 @@ func (k *Kernel) SetPolicy(g Generation) error {
 			policyMap{kernelMapPolicyBounds, func(m *ebpf.Map) error { return putAll(m, files) }},
 			policyMap{kernelMapPolicyBoundNames, func(m *ebpf.Map) error { return putAll(m, names) }})
 	}
+	k.filter.Lock()
+	defer k.filter.Unlock()
+	said := filterOf(maps.Keys(files), maps.Keys(names))
+	if err := k.setFilter(said); err != nil {
+		return fmt.Errorf("building policy generation %d: %w", g.Number, err)
+	}
 	for _, step := range steps {
 		if err := k.setInner(step.outer, slot, step.fill); err != nil {
 			return fmt.Errorf("building policy generation %d: %w", g.Number, err)
@@ -93,6 +100,9 @@ func (k *Kernel) SetPolicy(g Generation) error {
 	}
 	if err := k.maps[kernelMapActive].Put(uint32(0), slot); err != nil {
 		return fmt.Errorf("swapping in policy generation %d: %w", g.Number, err)
+	}
+	if err := k.sweepFilter(said); err != nil {
+		return fmt.Errorf("after policy generation %d: %w", g.Number, err)
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ INLINE void record_file(const struct walk *w, struct dentry *d, __u32 op, __u32 
 		return;
 	struct inode *inode = BPF_CORE_READ(d, d_inode);
 	if (inode) {
-		r->ino = BPF_CORE_READ(inode, i_ino);
+		r->ino = inode_number(inode);
 		r->dev = BPF_CORE_READ(inode, i_sb, s_dev);
 	} else {
 		r->dev = BPF_CORE_READ(d, d_sb, s_dev);
@@ -108,11 +108,32 @@ INLINE bool users_overlay(struct super_block *sb)
 
 #define DEVICE(major, minor) ((major) << 20 | (minor))
 
-INLINE bool harmless_device(__u32 dev)
+INLINE bool pseudo_terminal(__u32 dev)
 {
 	__u32 major = dev >> 20;
-	if (major >= 136 && major <= 143)
-		return true; /* pseudo-terminals */
+	return major >= 136 && major <= 143;
+}
+
+/* A terminal in which somebody works whom nobody governs. Who opened it would read
+ * what is typed there, and could write to it what looks like a shell's. That which
+ * the process itself is attached to it may open, and one that nobody has yet. */
+INLINE bool others_terminal(struct dentry *d)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct tty_struct *tty = BPF_CORE_READ(d, d_fsdata);
+
+	if (!tty || BPF_CORE_READ(d, d_sb, s_magic) != DEVPTS_SUPER_MAGIC)
+		return true; /* nor is it one */
+	if (BPF_CORE_READ(task, signal, tty) == tty)
+		return false;
+	struct tty_struct___session *old = (void *)tty;
+	struct pid *session = bpf_core_field_exists(tty->ctrl.session) ? BPF_CORE_READ(tty, ctrl.session)
+									: BPF_CORE_READ(old, session);
+	return session && !governed(BPF_CORE_READ(session, numbers[0].nr));
+}
+
+INLINE bool harmless_device(__u32 dev)
+{
 	return dev == DEVICE(1, 3) || dev == DEVICE(1, 5) || dev == DEVICE(1, 7) || dev == DEVICE(1, 8) ||
 	       dev == DEVICE(1, 9) || dev == DEVICE(5, 0) || dev == DEVICE(5, 2);
 }
@@ -151,6 +172,12 @@ INLINE int judge_open(struct file *file)
 
 	if (kind == S_IFCHR || kind == S_IFBLK) {
 		__u32 dev = inode->i_rdev;
+		if (kind == S_IFCHR && pseudo_terminal(dev)) {
+			if (!others_terminal(d))
+				return 0;
+			record_file(&w, d, write ? FILE_WRITE : FILE_READ, WHY_STRANGER);
+			return w.enforced ? -EACCES : 0;
+		}
 		if (kind == S_IFCHR && harmless_device(dev))
 			return 0;
 		bool raw = kind == S_IFBLK || dev == DEVICE(1, 1) || dev == DEVICE(1, 2) || dev == DEVICE(1, 4);
@@ -161,7 +188,7 @@ INLINE int judge_open(struct file *file)
 	}
 	/* What lies below an overlay has an inode of its own. */
 	if (inode != d->d_inode && !private_memory(d->d_sb) &&
-	    (bound_inode(&w, inode->i_ino, inode->i_sb->s_dev) & BOUND_UNREADABLE)) {
+	    (bound_inode(&w, inode_number(inode), inode->i_sb->s_dev) & BOUND_UNREADABLE)) {
 		record_file(&w, d, FILE_READ, WHY_UNREADABLE);
 		return w.enforced ? -EACCES : 0;
 	}
@@ -265,7 +292,7 @@ INLINE int refuse_peer(struct sock *other)
 		return w.enforced ? -EACCES : 0;
 	}
 	struct inode *inode = BPF_CORE_READ(d, d_inode);
-	__u64 flags = bound_inode(&w, BPF_CORE_READ(inode, i_ino), BPF_CORE_READ(inode, i_sb, s_dev));
+	__u64 flags = bound_inode(&w, inode_number(inode), BPF_CORE_READ(inode, i_sb, s_dev));
 	__u64 all = flags_of(w.zero);
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < SOCKET_DEPTH; i++) {
@@ -275,11 +302,11 @@ INLINE int refuse_peer(struct sock *other)
 			break;
 		}
 		inode = BPF_CORE_READ(up, d_inode);
-		__u64 ino = BPF_CORE_READ(inode, i_ino);
+		__u64 ino = inode_number(inode);
 		__u32 dev = BPF_CORE_READ(inode, i_sb, s_dev);
 		__u64 above = bound_inode(&w, ino, dev);
 		if (above & BOUND_NAMES)
-			flags = flags_of(flags) | bound_name(&w, ino, dev, BPF_CORE_READ(at, d_name.name));
+			flags = flags_of(flags) | bound_name(&w, ino, dev, BPF_CORE_READ(at, d_name.name), BPF_CORE_READ(at, d_name.len));
 		all = flags_of(all | flags);
 		at = up;
 		flags = above;

@@ -143,6 +143,18 @@ struct {
 	__type(value, struct bound);
 } session_bound_names SEC(".maps");
 
+/*
+ * A Bloom filter of everything above: of an inode, or a name in a directory, whose
+ * bit is not set nothing is said by any policy or session. Nearly all are such, and
+ * asking costs a tenth of looking in the maps. A bit is set before there is an entry.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FILTER_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} bound_filter SEC(".maps");
+
 /* A session the boundary holds for. One that is not recognised yet has no entry:
  * it may be no agent's, and no child of it runs before the daemon has answered. */
 struct bound_session {
@@ -253,10 +265,35 @@ INLINE __u64 means(const struct walk *w, const struct bound *b)
 	return flags_of(f | (BOUND_WRITE & own));
 }
 
+/* 1 if something may be said of an inode, or of a name in it: of that its length
+ * and first bytes count. filter_linux.go computes the same. */
+INLINE __u64 maybe_bound(__u64 ino, __u32 dev, __u64 name)
+{
+	__u64 h = (ino ^ (__u64)dev << 32 ^ name) * 0x9e3779b97f4a7c15ULL;
+	__u32 word = h >> 53;
+	__u64 *bits = bpf_map_lookup_elem(&bound_filter, &word);
+
+	return bits ? *bits >> (h >> 47 & 63) & 1 : 1;
+}
+
+INLINE __u64 name_bits(const unsigned char *name, __u32 len)
+{
+	__u64 first = 0;
+
+	/* Eight bytes are there however short the name: it is kept in multiples of them. */
+	bpf_probe_read_kernel(&first, sizeof(first), name);
+	if (len < 8)
+		first &= (1ULL << (len & 7) * 8) - 1;
+	return (first ^ len) * 0xd6e8feb86659fd93ULL | 1;
+}
+
 INLINE __u64 bound_inode(const struct walk *w, __u64 ino, __u32 dev)
 {
-	struct bound_key key = { .ino = ino, .dev = dev };
 	__u64 flags = flags_of(w->zero);
+
+	if (!maybe_bound(ino, dev, 0))
+		return flags;
+	struct bound_key key = { .ino = ino, .dev = dev };
 	struct bound *b = bpf_map_lookup_elem(w->bounds, &key);
 	if (b)
 		flags = means(w, b);
@@ -268,10 +305,13 @@ INLINE __u64 bound_inode(const struct walk *w, __u64 ino, __u32 dev)
 }
 
 /* The name of a file, in a directory where some are bound. */
-INLINE __u64 bound_name(const struct walk *w, __u64 ino, __u32 dev, const unsigned char *name)
+INLINE __u64 bound_name(const struct walk *w, __u64 ino, __u32 dev, const unsigned char *name, __u32 len)
 {
-	struct bound_name_key key = { .ino = ino, .dev = dev };
 	__u64 flags = flags_of(w->zero);
+
+	if (!maybe_bound(ino, dev, name_bits(name, len)))
+		return flags;
+	struct bound_name_key key = { .ino = ino, .dev = dev };
 
 	bpf_probe_read_kernel_str(key.name, NAME_LEN, name);
 	struct bound *b = bpf_map_lookup_elem(w->names, &key);
@@ -308,6 +348,23 @@ INLINE void find(struct found *f, __u64 flags)
 	f->all = flags_of(f->all | flags);
 }
 
+/* Whether a directory of /proc is that of a process of the session: its out-of-memory
+ * score and the like are the user's to write, and those of others none of its. */
+INLINE bool sessions_own(const struct walk *w, struct dentry *d)
+{
+	__u8 first = 0;
+	bpf_probe_read_kernel(&first, 1, BPF_CORE_READ(d, d_name.name));
+	if (first < '0' || first > '9')
+		return false;
+	void *inode = BPF_CORE_READ(d, d_inode);
+	struct proc_inode *p = inode - bpf_core_field_offset(struct proc_inode, vfs_inode);
+	__u32 tgid = BPF_CORE_READ(p, pid, numbers[0].nr);
+	if (tgid == w->tgid)
+		return true;
+	struct proc *other = governed(tgid);
+	return other && other->session == w->session;
+}
+
 /*
  * Why the file may not be had, or WHY_NONE. For writing, what is nearest to the
  * file decides; for reading, every directory above it may forbid.
@@ -318,9 +375,12 @@ INLINE __u32 walk_up(const struct walk *w, struct dentry *d, __u32 want)
 	__u64 flags = flags_of(w->zero);
 	struct dentry *child = d;
 	struct inode *inode = d->d_inode;
+	struct super_block *sb = d->d_sb;
+	__u32 dev = sb->s_dev;
+	__u64 subvolumes = mask_of(is_zero(sb->s_magic ^ BTRFS_SUPER_MAGIC)); /* see inode_number */
 
 	if (inode)
-		flags = bound_inode(w, inode->i_ino, inode->i_sb->s_dev);
+		flags = bound_inode(w, inode->i_ino ^ ((__u64)inode->i_generation << 40 & subvolumes), dev);
 	if ((want & WANT_STAY) && (flags & BOUND_PINNED))
 		return WHY_PINNED;
 	if (want & WANT_PLACE)
@@ -334,11 +394,10 @@ INLINE __u32 walk_up(const struct walk *w, struct dentry *d, __u32 want)
 		inode = up->d_inode;
 		if (!inode)
 			return WHY_UNKNOWN;
-		__u64 ino = inode->i_ino;
-		__u32 dev = inode->i_sb->s_dev;
+		__u64 ino = inode->i_ino ^ ((__u64)inode->i_generation << 40 & subvolumes);
 		__u64 above = bound_inode(w, ino, dev);
 		if (above & BOUND_NAMES) {
-			__u64 named = bound_name(w, ino, dev, d->d_name.name);
+			__u64 named = bound_name(w, ino, dev, d->d_name.name, d->d_name.len);
 			if (!(want & WANT_EMPTY) || i > 0 || (named & BOUND_OURS))
 				flags = flags_of(flags | named);
 		}
@@ -347,7 +406,7 @@ INLINE __u32 walk_up(const struct walk *w, struct dentry *d, __u32 want)
 		child = d;
 		d = up;
 	}
-	if (d != d->d_sb->s_root)
+	if (d != sb->s_root)
 		return WHY_UNKNOWN; /* or too deep */
 	find(&f, flags);
 	if (f.all & BOUND_UNREADABLE)
@@ -358,10 +417,8 @@ INLINE __u32 walk_up(const struct walk *w, struct dentry *d, __u32 want)
 		return WHY_PROTECTED;
 	if ((f.near & BOUND_WRITE) || w->mode == BOUNDARY_FULL)
 		return WHY_NONE;
-	if (d->d_sb->s_magic != PROC_SUPER_MAGIC)
+	if (sb->s_magic != PROC_SUPER_MAGIC)
 		return WHY_OUTSIDE;
-	/* what is a process's own in /proc, the kernel guards */
-	__u8 first = 0;
-	bpf_probe_read_kernel(&first, 1, child->d_name.name);
-	return first >= '0' && first <= '9' ? WHY_NONE : WHY_OUTSIDE;
+	/* What is a process's own in /proc, the kernel guards against other users. */
+	return sessions_own(w, child) ? WHY_NONE : WHY_OUTSIDE;
 }

@@ -169,6 +169,7 @@ struct inode {
 	struct super_block *i_sb;
 	unsigned long i_ino;
 	unsigned int i_nlink;
+	__u32 i_generation;
 	__u32 i_rdev;
 	long long i_size;
 	/* 6.11 split the change time into two scalars */
@@ -187,6 +188,7 @@ struct inode___hidden_ctime {
 };
 
 struct qstr {
+	__u32 len;
 	const unsigned char *name;
 };
 
@@ -195,6 +197,7 @@ struct dentry {
 	struct qstr d_name;
 	struct inode *d_inode;
 	struct super_block *d_sb;
+	void *d_fsdata; /* of a pseudo-terminal: its tty_struct */
 };
 
 struct path {
@@ -216,9 +219,28 @@ struct mm_struct {
 	unsigned long arg_end;
 };
 
+struct pid;
+
+struct tty_struct {
+	struct {
+		struct pid *session;
+	} ctrl;
+};
+
+/* up to 5.15 */
+struct tty_struct___session {
+	struct pid *session;
+};
+
 struct signal_struct {
 	atomic_t live;
 	int group_exit_code;
+	struct tty_struct *tty;
+};
+
+struct proc_inode {
+	struct pid *pid;
+	struct inode vfs_inode;
 };
 
 struct task_struct {

@@ -13,6 +13,7 @@ enum limit {
 	NET_SPANS = 32,  /* ranges of ports one prefix may have */
 	SLOTS = 4,       /* policy generations kept side by side */
 	MAX_PROCS = 65536,
+	FILTER_WORDS = 2048, /* of 64 bits each, of the boundary's filter */
 };
 #define PROC_SLACK 1024
 #define MAX_SESSIONS 8192

@@ -21,7 +21,7 @@ INLINE int refuse_file(struct file *file, __u32 hook, const char *called)
 		return 0;
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
 	struct inode_id id = {};
-	id.ino = BPF_CORE_READ(inode, i_ino);
+	id.ino = inode_number(inode);
 	id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
 	if (!bpf_map_lookup_elem(deny, &id))
 		return 0;

@@ -24,6 +24,7 @@
 #define DEVPTS_SUPER_MAGIC 0x1cd1
 #define MQUEUE_MAGIC 0x19800202
 #define PROC_SUPER_MAGIC 0x9fa0
+#define BTRFS_SUPER_MAGIC 0x9123683E
 #define SOL_IP 0
 #define SOL_IPV6 41
 #define IP_OPTIONS 4
@@ -141,10 +142,25 @@ INLINE void read_ctime(struct inode *inode, __s64 *sec, __u32 *nsec)
 	*nsec = BPF_CORE_READ(old, i_ctime.tv_nsec);
 }
 
+/*
+ * The number of an inode within its file system. Subvolumes of btrfs have one device
+ * and number their inodes each for itself: the generation, which is the transaction
+ * that made the inode, tells them apart: all but a snapshot from what it is of, and
+ * what was made at the same moment (the kernel writes every 30 s).
+ */
+INLINE __u64 inode_number(struct inode *inode)
+{
+	__u64 ino = BPF_CORE_READ(inode, i_ino);
+
+	if (BPF_CORE_READ(inode, i_sb, s_magic) == BTRFS_SUPER_MAGIC)
+		ino ^= (__u64)BPF_CORE_READ(inode, i_generation) << 40;
+	return ino;
+}
+
 INLINE void read_file_id(struct file *file, struct file_id *id)
 {
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
-	id->ino = BPF_CORE_READ(inode, i_ino);
+	id->ino = inode_number(inode);
 	id->size = BPF_CORE_READ(inode, i_size);
 	id->dev = BPF_CORE_READ(inode, i_sb, s_dev);
 	read_ctime(inode, &id->ctime_sec, &id->ctime_nsec);
