@@ -141,8 +141,10 @@ func (e *Enforcer) ofSession(b policy.Boundary, p project) *resolver {
 	}
 	if p.shared != "" {
 		r.files = append(r.files, wanted{path: p.shared, bound: ebpf.Bound{Flags: ebpf.BoundWrite}})
-		for _, name := range []string{"hooks", "config", "config.worktree"} {
-			r.exact(filepath.Join(p.shared, name), ebpf.Bound{Flags: ebpf.BoundProtected})
+		for _, rule := range b.Rules() {
+			if name, ok := strings.CutPrefix(rule.Text, ".git/"); ok && rule.Kind == policy.Protected {
+				r.add(filepath.Join(p.shared, name), ebpf.Bound{Flags: ebpf.BoundProtected})
+			}
 		}
 		r.exact(filepath.Join(p.dir, ".git"), ebpf.Bound{Flags: ebpf.BoundProtected})
 	}

@@ -130,6 +130,9 @@ func (r *resolver) exact(path string, bound ebpf.Bound) {
 	if name == "/" || len(name) > ebpf.MaxBoundName {
 		return
 	}
+	if cut && bound.Flags&ebpf.BoundWrite != 0 && strings.Contains(path, "/.config/") {
+		return // a directory of configuration is not made on the way to a cache: all in it could be written until it is known
+	}
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil || real != dir && bound.Flags&ebpf.BoundWrite != 0 {
 		return

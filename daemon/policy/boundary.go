@@ -93,6 +93,8 @@ type Boundary struct {
 	// Protected and Unreadable are added to what is built in. A relative pattern is
 	// below every project.
 	Protected, Unreadable []Pattern
+	// Unprotected are patterns of the built-in protected ones that may be written.
+	Unprotected []Pattern
 	// Readable are patterns of the built-in unreadable ones that may be read.
 	Readable []Pattern
 	// Sockets are added to those of services that would act for a session outside of
@@ -161,6 +163,7 @@ func (b Boundary) Rules() []PathRule {
 	}
 	for _, r := range builtIn() {
 		switch {
+		case r.Kind == Protected && has(b.Unprotected, r.Text):
 		case r.Kind == Unreadable && has(b.Readable, r.Text), r.Kind == Broker && has(b.Reachable, r.Text):
 		case r.Kind == Writable && b.NoCaches && slices.Contains(cachePaths, r.Text):
 		case r.Kind == Writable && b.NoTemporary && slices.Contains(temporaryPaths, r.Text):
@@ -240,12 +243,13 @@ func mergeBoundaries(layers []*Requirements) Boundary {
 		switch {
 		case !b.Table:
 		case !out.Table:
-			out.Table, out.Writable, out.Readable, out.Reachable = true, b.Writable, b.Readable, b.Reachable
+			out.Table, out.Writable, out.Unprotected, out.Readable, out.Reachable = true, b.Writable, b.Unprotected, b.Readable, b.Reachable
 			out.NoLandlock, out.NoFanotify = b.NoLandlock, b.NoFanotify
 		default:
 			out.NoLandlock, out.NoFanotify = out.NoLandlock && b.NoLandlock, out.NoFanotify && b.NoFanotify
 			same := func(a, b string) bool { return a == b }
 			out.Writable = bothHave(out.Writable, b.Writable, within)
+			out.Unprotected = bothHave(out.Unprotected, b.Unprotected, same)
 			out.Readable = bothHave(out.Readable, b.Readable, same)
 			out.Reachable = bothHave(out.Reachable, b.Reachable, same)
 		}

@@ -13,9 +13,9 @@ var temporaryPaths = []string{"/tmp", "/var/tmp", "/dev/shm"}
 // one by one and never as a whole ~/.cargo or ~/.local.
 var cachePaths = []string{
 	"~/.cache", "~/.npm", "~/go/pkg", "~/.cargo/registry", "~/.cargo/git", "~/.cargo/.package-cache", "~/.cargo/.package-cache-mutate",
-	"~/.cargo/.global-cache", "~/.gradle/caches", "~/.gradle/daemon", "~/.gradle/native", "~/.gradle/notifications", "~/.gradle/workers",
+	"~/.cargo/.global-cache", "~/.cargo/.global-cache-journal", "~/.gradle/caches", "~/.gradle/daemon", "~/.gradle/native", "~/.gradle/notifications", "~/.gradle/workers",
 	"~/.gradle/wrapper", "~/.gradle/.tmp", "~/.m2/repository", "~/.m2/wrapper", "~/.nuget/packages", "~/.local/share/pnpm/store",
-	"~/.yarn/berry/cache", "~/.bun/install/cache", "~/.ivy2/cache",
+	"~/.yarn/berry/cache", "~/.bun/install/cache", "~/.ivy2/cache", "~/.config/go/telemetry",
 }
 
 // What another program runs or obeys later, outside of the session: in a home
@@ -40,7 +40,7 @@ var startupPaths = []string{
 	"~/.config/pip", "~/.pip", "~/.pypirc", "~/.cargo/config.toml", "~/.cargo/config", "~/.gradle/init.gradle",
 	"~/.gradle/init.d", "~/.gradle/gradle.properties", "~/.m2/settings.xml", "~/.condarc", "~/.config/direnv",
 	"~/.tmux.conf", "~/.config/tmux", "~/.screenrc", "~/.gdbinit", "~/.config/gdb", "~/.lldbinit", "~/.psqlrc",
-	"~/.config/containers", "~/.docker", "~/.config/mise", "~/.asdfrc", "~/.pythonrc",
+	"~/.config/containers", "~/.docker", "~/.config/mise", "~/.asdfrc", "~/.pythonrc", "~/.config/go/env",
 }
 
 // The same for the whole machine; only an agent that runs as root could write there
@@ -73,6 +73,8 @@ var secretPaths = []string{
 	"~/.mozilla", "~/.config/google-chrome", "~/.config/chromium", "~/.config/BraveSoftware", "~/.config/microsoft-edge",
 	"~/.config/vivaldi", "~/.config/opera", "~/.thunderbird", "~/snap/firefox", "~/snap/chromium",
 	"~/.var/app/org.mozilla.firefox", "~/.var/app/com.google.Chrome", "~/.var/app/org.chromium.Chromium",
+	// tickets, and what is typed and shown on this machine
+	"/tmp/krb5cc_*", "/run/user/*/krb5cc*", "/dev/input", "/dev/hidraw*", "/dev/vcs*", "/dev/uinput",
 	"/etc/shadow", "/etc/gshadow", "/etc/ssh/ssh_host_*_key", "/etc/sudoers.d", "/proc/kcore",
 }
 
@@ -117,6 +119,9 @@ var brokerPaths = []string{
 	"/tmp/emacs*", "/run/user/*/emacs", "/run/user/*/nvim.*", "/tmp/nvim.*",
 	"/run/user/*/vscode-*", "/tmp/vscode-*", "/run/user/*/snapd-session-agent.socket", "/run/cups/cups.sock",
 	"/run/systemd/io.systemd.*", "/run/tailscale", "/run/user/*/gvfsd",
+	// Docker and containers in virtual machines of the user's
+	"~/.docker/run", "~/.docker/desktop", "~/.colima", "~/.lima", "~/.rd",
+	"/run/user/*/dbus-*", "/tmp/i3-*", "/tmp/hypr",
 }
 
 // namePaths are sockets of services that resolve names: they ask in their own name,

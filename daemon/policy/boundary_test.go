@@ -67,6 +67,7 @@ func TestBoundaryErrors(t *testing.T) {
 		"unreadable = ['/a/[b']":      `bad pattern "/a/[b": a [ without its ]`,
 		"unreadable = ['~bob/x']":     `bad path "~bob/x"`,
 		"readable = ['~/.sshh']":      `paddock.boundary.readable[0]: "~/.sshh" is no path of the built-in list; did you mean "~/.ssh"?`,
+		"unprotected = ['.git']":      `paddock.boundary.unprotected[0]: ".git" is no path of the built-in list`,
 		"reachable = ['/run/x.sock']": `paddock.boundary.reachable[0]: "/run/x.sock" is no path of the built-in list`,
 		"caches = 'no'":               `paddock.boundary.caches: expected true or false`,
 		"project = 'git'":             `paddock.boundary.project: unknown project "git"`,
@@ -116,6 +117,7 @@ func TestMergeBoundaries(t *testing.T) {
 mode = "danger-full-access"
 writable = ["/srv/a", "/srv/b/deep", "/srv/c"]
 readable = ["~/.aws", "~/.kube"]
+unprotected = [".git/config", ".git/hooks"]
 reachable = ["/run/docker.sock"]
 unreadable = ["/x"]
 projects = ["/srv"]`)
@@ -123,6 +125,7 @@ projects = ["/srv"]`)
 project = "directory"
 writable = ["/srv/b", "/srv/c"]
 readable = ["~/.kube"]
+unprotected = [".git/config"]
 unreadable = ["/y"]
 caches = false
 projects = ["/srv/a", "/home"]`)
@@ -136,10 +139,11 @@ projects = ["/srv/a", "/home"]`)
 		t.Errorf("%+v", b)
 	}
 	for what, got := range map[string][2]string{
-		"writable":   {texts(b.Writable), "/srv/c /srv/b/deep"},
-		"readable":   {texts(b.Readable), "~/.kube"},
-		"reachable":  {texts(b.Reachable), ""},
-		"unreadable": {texts(b.Unreadable), "/y /x"},
+		"writable":    {texts(b.Writable), "/srv/c /srv/b/deep"},
+		"readable":    {texts(b.Readable), "~/.kube"},
+		"unprotected": {texts(b.Unprotected), ".git/config"},
+		"reachable":   {texts(b.Reachable), ""},
+		"unreadable":  {texts(b.Unreadable), "/y /x"},
 	} {
 		if got[0] != got[1] {
 			t.Errorf("%s: %q, want %q", what, got[0], got[1])
@@ -148,7 +152,7 @@ projects = ["/srv/a", "/home"]`)
 	has := func(kind PathKind, text string) bool {
 		return slices.ContainsFunc(b.Rules(), func(r PathRule) bool { return r.Kind == kind && r.Text == text })
 	}
-	if has(Unreadable, "~/.kube") || !has(Unreadable, "~/.aws") || !has(Broker, "/run/docker.sock") || has(Writable, "~/.cache") || !has(Writable, "/tmp") {
+	if has(Protected, ".git/config") || !has(Protected, ".git/hooks") || has(Unreadable, "~/.kube") || !has(Unreadable, "~/.aws") || !has(Broker, "/run/docker.sock") || has(Writable, "~/.cache") || !has(Writable, "/tmp") {
 		t.Error("the built-in rules are not as the layers say")
 	}
 	for dir, want := range map[string]bool{"/srv/a/x": true, "/srv/b": false, "/home/u/src": false, "/srv/ab": false, "/srv": false} {

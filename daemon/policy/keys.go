@@ -71,6 +71,7 @@ var (
 		{Name: "landlock", Shape: &codex.Shape{Form: codex.Bool}, Meaning: "Whether paddock run uses Landlock where the kernel has no better boundary. In it, nothing can be mounted: sandboxes of agents that stand on bubblewrap do not start. Left out: true."},
 		{Name: "fanotify", Shape: &codex.Shape{Form: codex.Bool}, Meaning: "Whether Paddock is asked about opens of unreadable paths where the kernel has no better boundary. Left out: true."},
 		{Name: "protected", Shape: pathsShape, Meaning: "Further paths that stay as they are. One that begins with neither / nor ~/ is below every project."},
+		{Name: "unprotected", Shape: pathsShape, Meaning: "Paths of the built-in list of protected ones that may be written after all."},
 		{Name: "unreadable", Shape: pathsShape, Meaning: "Further paths that may not be read."},
 		{Name: "readable", Shape: pathsShape, Meaning: "Paths of the built-in list of unreadable ones that may be read after all."},
 		{Name: "sockets", Shape: pathsShape, Meaning: "Further unix sockets, or directories of them, that may not be reached."},

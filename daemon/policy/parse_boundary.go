@@ -53,6 +53,7 @@ func (f *file) boundary(key string, v *document.Value) (Boundary, error) {
 		{"readable", &b.Readable, builtInAs(Unreadable)},
 		{"sockets", &b.Sockets, absolute},
 		{"reachable", &b.Reachable, builtInAs(Broker)},
+		{"unprotected", &b.Unprotected, builtInAs(Protected)},
 	} {
 		if v := t.Get(list.name); v != nil {
 			if *list.into, err = f.patterns(key+"."+list.name, v, list.check); err != nil {
@@ -251,6 +252,7 @@ func boundaryValues(merged *Requirements,
 		{"projects", slices.Concat(b.Projects...)},
 		{"writable", b.Writable},
 		{"protected", b.Protected},
+		{"unprotected", b.Unprotected},
 		{"unreadable", b.Unreadable},
 		{"readable", b.Readable},
 		{"sockets", b.Sockets},
