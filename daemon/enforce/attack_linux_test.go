@@ -48,10 +48,12 @@ func TestHoldCannotBeEscaped(t *testing.T) {
 	m := newMachine(t, "")
 	// About its arguments, so that it comes to a hold also where a program that is
 	// forbidden whatever its arguments would be refused before.
-	m.apply(fmt.Sprintf(`rules = { prefix_rules = [{ pattern = [{ token = "ls" }, { any_of = ["box", %q] }], decision = "forbidden" }] }
-paddock = { mode = "enforce" }`, m.dir+"/box"))
+	m.apply(fmt.Sprintf(`rules = { prefix_rules = [{ pattern = [{ token = "ls" }, { any_of = ["box", %q, %q] }], decision = "forbidden" }] }
+paddock = { mode = "enforce" }`, m.dir+"/box", m.dir+"/handled"))
 	must(t, m.Prove(t.Context())) // with every mechanism the kernel has
 	m.box()
+	must(t, os.WriteFile(filepath.Join(m.dir, "code"), listsBox(), 0o644))
+	must(t, os.WriteFile(filepath.Join(m.dir, "evil.so"), library(listsBox()), 0o755))
 	self, err := os.Executable()
 	must(t, err)
 	for name, script := range map[string]string{
@@ -73,7 +75,16 @@ paddock = { mode = "enforce" }`, m.dir+"/box"))
 		"a pid namespace":                    "unshare -p -f ls box",
 		"a new session and cgroup namespace": "setsid -w unshare -C ls box",
 		"another root":                       "chroot / /bin/ls " + m.dir + "/box",
-		"another user":                       "perl -e '$) = $( = 65534; $> = $< = 65534; exec \"/bin/ls\", \"box\"'",
+		"by the root of a process":           "/proc/self/root/bin/../bin//ls box",
+		"another program's place":            "unshare -Urm sh -c 'mount --bind /bin/ls /bin/true && /bin/true box'",
+		"a false name for itself":            `perl -e '$n = $0 = "harmless"; syscall(157, 15, $n); exec {"/bin/ls"} "harmless", "box"'`,
+		"a library put before another":       "LD_PRELOAD=./evil.so /bin/true",
+		"code without a file": `python3 -c 'import ctypes, mmap
+m = mmap.mmap(-1, 4096, prot=7); m.write(open("code", "rb").read())
+ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(m)))()'`,
+		"a handler of a format": handledFormat,
+		"a set-user-id program": `cp -f /bin/dash su && chmod 4755 su && perl -e '$) = $( = 65534; $> = $< = 65534; exec "./su", "-p", "-c", "ls box"'`,
+		"another user":          "perl -e '$) = $( = 65534; $> = $< = 65534; exec \"/bin/ls\", \"box\"'",
 	} {
 		script = strings.ReplaceAll(script, "TRIES", strconv.Itoa(tries()))
 		t.Run(name, func(t *testing.T) {
@@ -209,6 +220,10 @@ func attack(name string, args []string) int {
 		argv := []*byte{nil}
 		_, _, e := unix.Syscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&argv[0])), 0)
 		err = e
+	case "attack-uring":
+		if err = uringFile(args[0], strings.Join(args[1:], "")); err == nil {
+			fmt.Println("done")
+		}
 	case "attack-net":
 		err = attackNet(args[0], args[1])
 	default:

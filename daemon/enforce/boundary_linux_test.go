@@ -11,10 +11,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 	"github.com/seed-649e9bbc/paddock/ebpf"
+	"github.com/seed-649e9bbc/paddock/tests/pty"
 )
 
 // boundedMachine is a machine with a boundary, the agent's project, and what lies
@@ -96,8 +98,11 @@ func (b *boundedMachine) all(governed bool, a attempts) map[string]string {
 	}
 	cmd := exec.Command(shell, "-c", script.String())
 	cmd.Dir = b.project
+	self, err := os.Executable()
+	must(b.t, err)
+	cmd.Env = append(os.Environ(), "SELF="+self)
 	if governed {
-		cmd.Env = append(os.Environ(), "GOVERNED=1")
+		cmd.Env = append(cmd.Env, "GOVERNED=1")
 	}
 	said, err := cmd.CombinedOutput()
 	if err != nil {
@@ -147,31 +152,35 @@ var fileAttacks = attempts{
 	"F1 by dots":                    `echo x >>src/deep/../../../around/file && echo done`,
 	"F1 by the root of a process":   `echo x >>/proc/$$/root$AROUND/file && echo done`,
 	"F1 by a descriptor of its own": `exec 7<$AROUND && echo x >>/proc/self/fd/7/file && echo done`,
-	"F1 a file without a name":      `perl -e '$d = $ENV{AROUND}; $f = syscall(257, -100, $d, 0x410001, 0600); print "done\n" if $f >= 0'`,
-	"F2 truncate":                   `perl -e 'truncate("$ENV{AROUND}/file", 0) and print "done\n"'`,
-	"F3 rename over":                `mv -f file $AROUND/file && echo done`,
-	"F3 rename away":                `perl -e 'rename("$ENV{AROUND}/file", "taken") and print "done\n"'`,
-	"F3 exchange":                   `perl -e '$a = "$ENV{AROUND}/file"; $b = "src/deep/file"; syscall(316, -100, $a, -100, $b, 2) == 0 and print "done\n"'`,
-	"F4 hard link":                  `ln $AROUND/file hard && echo x >>hard && echo done`,
-	"F4 hard link to a secret":      `ln $AROUND/secret/key hard2 && cat hard2 && echo done`,
-	"F5 remove":                     `rm -f $AROUND/file && echo done`,
-	"F5 the directory of hooks":     `mv .git/hooks .git/h && mkdir .git/hooks && echo done`,
-	"F5 the parent of hooks":        `mv .git g && cp -r g .git && echo evil >.git/hooks/pre-commit && echo done`,
-	"F5 a hook":                     `echo evil >.git/hooks/pre-commit && echo done`,
-	"F5 an old hook":                `echo evil >>.git/hooks/old && echo done`,
-	"F5 git configuration":          `echo x >c && mv c .git/config && echo done`,
-	"F5 another common directory":   `echo ../evil >.git/commondir && echo done`,
-	"F5 a directory agents obey":    `mkdir .agents; echo evil >.agents/x && echo done`,
-	"F5 what is yet to come":        `mkdir -p vendor/locked; echo x >vendor/locked/x && echo done`,
-	"F5 a protected directory":      `mv $AROUND/kept $AROUND/k && echo done`,
-	"F8 mode":                       `chmod 777 $AROUND/file && echo done`,
-	"F8 owner":                      `chown 65534 $AROUND/file && echo done`,
-	"F8 times":                      `touch $AROUND/file && echo done`,
-	"F8 flags":                      `perl -e 'open(F, "<", "$ENV{AROUND}/file"); $n = pack("L!", 0x40); (ioctl(F, 0x40086602, $n) || $! == 25) and print "done\n"'`,
-	"F8 attributes":                 `perl -e '$p = "$ENV{AROUND}/file"; $n = "trusted.x"; $v = "x"; syscall(188, $p, $n, $v, 1, 0) == 0 and print "done\n"'`,
-	"F9 bind over it":               `mount --bind src $AROUND && umount $AROUND && echo done`,
-	"F9 in a namespace of its own":  `unshare -Urm sh -c 'mkdir -p b && mount --bind $AROUND b && echo x >>b/file && echo done'`,
-	"F9 a secret in a namespace":    `unshare -Urm sh -c 'mkdir -p b && mount --rbind $AROUND b && cat b/secret/key && echo done'`,
+	"F1 by a handle": `perl -e '$h = pack("Ii", 120, 0) . "\0" x 120; $m = pack("i", 0); $p = "$ENV{AROUND}/file"; open(D, "<", $ENV{AROUND});
+		syscall(303, -100, $p, $h, $m, 0) == 0 and syscall(304, fileno(D), $h, 1) >= 0 and print "done\n"'`,
+	"F1 by io_uring":               `$SELF attack-uring $AROUND/file`,
+	"F3 by io_uring":               `$SELF attack-uring $AROUND/file taken`,
+	"F1 a file without a name":     `perl -e '$d = $ENV{AROUND}; $f = syscall(257, -100, $d, 0x410001, 0600); print "done\n" if $f >= 0'`,
+	"F2 truncate":                  `perl -e 'truncate("$ENV{AROUND}/file", 0) and print "done\n"'`,
+	"F3 rename over":               `mv -f file $AROUND/file && echo done`,
+	"F3 rename away":               `perl -e 'rename("$ENV{AROUND}/file", "taken") and print "done\n"'`,
+	"F3 exchange":                  `perl -e '$a = "$ENV{AROUND}/file"; $b = "src/deep/file"; syscall(316, -100, $a, -100, $b, 2) == 0 and print "done\n"'`,
+	"F4 hard link":                 `ln $AROUND/file hard && echo x >>hard && echo done`,
+	"F4 hard link to a secret":     `ln $AROUND/secret/key hard2 && cat hard2 && echo done`,
+	"F5 remove":                    `rm -f $AROUND/file && echo done`,
+	"F5 the directory of hooks":    `mv .git/hooks .git/h && mkdir .git/hooks && echo done`,
+	"F5 the parent of hooks":       `mv .git g && cp -r g .git && echo evil >.git/hooks/pre-commit && echo done`,
+	"F5 a hook":                    `echo evil >.git/hooks/pre-commit && echo done`,
+	"F5 an old hook":               `echo evil >>.git/hooks/old && echo done`,
+	"F5 git configuration":         `echo x >c && mv c .git/config && echo done`,
+	"F5 another common directory":  `echo ../evil >.git/commondir && echo done`,
+	"F5 a directory agents obey":   `mkdir .agents; echo evil >.agents/x && echo done`,
+	"F5 what is yet to come":       `mkdir -p vendor/locked; echo x >vendor/locked/x && echo done`,
+	"F5 a protected directory":     `mv $AROUND/kept $AROUND/k && echo done`,
+	"F8 mode":                      `chmod 777 $AROUND/file && echo done`,
+	"F8 owner":                     `chown 65534 $AROUND/file && echo done`,
+	"F8 times":                     `touch $AROUND/file && echo done`,
+	"F8 flags":                     `perl -e 'open(F, "<", "$ENV{AROUND}/file"); $n = pack("L!", 0x40); (ioctl(F, 0x40086602, $n) || $! == 25) and print "done\n"'`,
+	"F8 attributes":                `perl -e '$p = "$ENV{AROUND}/file"; $n = "trusted.x"; $v = "x"; syscall(188, $p, $n, $v, 1, 0) == 0 and print "done\n"'`,
+	"F9 bind over it":              `mount --bind src $AROUND && umount $AROUND && echo done`,
+	"F9 in a namespace of its own": `unshare -Urm sh -c 'mkdir -p b && mount --bind $AROUND b && echo x >>b/file && echo done'`,
+	"F9 a secret in a namespace":   `unshare -Urm sh -c 'mkdir -p b && mount --rbind $AROUND b && cat b/secret/key && echo done'`,
 	"F9 an overlay of its own": `unshare -Urm sh -c 'mkdir -p u w m && mount -t overlay -o lowerdir=$AROUND,upperdir=u,workdir=w o m && cat m/secret/key && echo done' ||
 		{ [ "$GOVERNED" ] || echo done; }`, // a user's overlay needs Linux 5.11
 	"F11 mkdir, mkfifo, symlink": `mkdir $AROUND/d || mkfifo $AROUND/p || ln -s x $AROUND/s && echo done`,
@@ -184,16 +193,19 @@ var fileAttacks = attempts{
 }
 
 // Ways to have others act, and to act on others.
-func strangerAttacks(b *boundedMachine, pid int, socket string) attempts {
-	replace := strings.NewReplacer("PID", fmt.Sprint(pid), "NAME", b.dir, "SOCKET", socket)
+func strangerAttacks(b *boundedMachine, pid int, socket, terminal string) attempts {
+	replace := strings.NewReplacer("PID", fmt.Sprint(pid), "NAME", b.dir, "SOCKET", socket, "TERMINAL", terminal)
 	a := attempts{
-		"A5 the socket of a broker":     `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("SOCKET")) and print "done\n"'`,
-		"A5 a resolver of the machine":  `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("/run/nscd/socket")) and print "done\n"'`,
-		"A7 an abstract socket":         `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("\0NAME")) and print "done\n"'`,
-		"A9 ptrace":                     `perl -e 'syscall(101, 0x4206, PID, 0, 0) == 0 and print "done\n"'`,
-		"A9 the memory of another":      `exec 7<>/proc/PID/mem && echo done`,
-		"A10 a descriptor of another":   `perl -e '$p = syscall(434, PID, 0); syscall(438, $p, 0, 0) >= 0 and print "done\n"'`,
-		"A9 the environment of another": `head -c1 /proc/PID/environ >/dev/null && echo done`,
+		"A17 what is typed elsewhere":    `: <TERMINAL && echo done`,
+		"A17 what is shown elsewhere":    `: >TERMINAL && echo done`,
+		"P16 whom the kernel ends first": `echo 500 >/proc/PID/oom_score_adj && echo done`,
+		"A5 the socket of a broker":      `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("SOCKET")) and print "done\n"'`,
+		"A5 a resolver of the machine":   `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("/run/nscd/socket")) and print "done\n"'`,
+		"A7 an abstract socket":          `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("\0NAME")) and print "done\n"'`,
+		"A9 ptrace":                      `perl -e 'syscall(101, 0x4206, PID, 0, 0) == 0 and print "done\n"'`,
+		"A9 the memory of another":       `exec 7<>/proc/PID/mem && echo done`,
+		"A10 a descriptor of another":    `perl -e '$p = syscall(434, PID, 0); syscall(438, $p, 0, 0) >= 0 and print "done\n"'`,
+		"A9 the environment of another":  `head -c1 /proc/PID/environ >/dev/null && echo done`,
 		"A14 input to the terminal": `perl -e 'use POSIX; open(M, "+<", "/dev/ptmx"); $z = pack("i", 0); ioctl(M, 0x40045431, $z); $n = pack("i", 0); ioctl(M, 0x80045430, $n);
 			$s = "/dev/pts/" . unpack("i", $n); if (!($p = fork)) { POSIX::setsid(); open(S, "+<", $s) or exit 1; $x = "x"; exit(ioctl(S, 0x5412, $x) ? 0 : 1) }
 			waitpid $p, 0; print "done\n" if $? == 0'
@@ -222,7 +234,8 @@ var honestWork = attempts{
 	"git": `export HOME=$PWD/home GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b; mkdir home && git init -q -b main repo && cd repo &&
 		echo 1 >f && git add f && git commit -qm 1 && git checkout -qb two && echo 2 >g && git add g && git commit -qm 2 && git checkout -q main && echo 3 >h && git add h &&
 		git commit -qm 3 && git rebase -q two && cd .. && git clone -q repo copy && git -C copy log --oneline | grep -c . | grep -q 3 && echo done`,
-	"debugging its own": `perl -e 'if (!($p = fork)) { sleep 1000 } $r = syscall(101, 0x4206, $p, 0, 0); kill 9, $p; waitpid $p, 0; print "done\n" if $r == 0'`,
+	"a terminal of its own": `script -qec 'exec 3<>$(tty) && echo done' /dev/null </dev/null`,
+	"debugging its own":     `perl -e 'if (!($p = fork)) { sleep 1000 } $r = syscall(101, 0x4206, $p, 0, 0); kill 9, $p; waitpid $p, 0; print "done\n" if $r == 0'`,
 	"its own services": `perl -MSocket -e 'for $n ("$ENV{PROJECT}/own", "\0pdk-own-$$") { socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, pack_sockaddr_un($n)); listen(S, 1);
 		socket(C, AF_UNIX, SOCK_STREAM, 0); connect(C, pack_sockaddr_un($n)) or exit 1 } print "done\n"'`,
 }
@@ -266,10 +279,17 @@ func TestBoundary(t *testing.T) {
 		listen(t, socket)
 		listen(t, "@"+b.dir)
 		nameService(t)
+		// Somebody at a terminal of their own.
+		master, slave, err := pty.Open()
+		must(t, err)
+		defer master.Close()
+		defer slave.Close()
 		stranger := exec.Command("sleep", "infinity")
+		stranger.Stdin = slave
+		stranger.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 		must(t, stranger.Start())
 		defer func() { _ = stranger.Process.Kill(); _ = stranger.Wait() }()
-		b.fail(t, strangerAttacks(b, stranger.Process.Pid, socket))
+		b.fail(t, strangerAttacks(b, stranger.Process.Pid, socket, slave.Name()))
 		b.wait("the refusal to trace", func(e telemetry.Event) bool {
 			return e.Name == telemetry.NameTamper && e.Attrs[telemetry.AttrTamperOperation] == "ptrace" && e.Attrs[telemetry.AttrTamperTarget] == int64(stranger.Process.Pid)
 		})

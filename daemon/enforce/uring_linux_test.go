@@ -5,6 +5,7 @@ package enforce
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -28,9 +29,45 @@ type uringParams struct {
 	cq                                                   uringCompletions
 }
 
-// uringConnect connects without connect(2): opcode IORING_OP_CONNECT, with the
-// entry's flags.
+// uringConnect connects without connect(2), with the entry's flags.
 func uringConnect(fd int, addr [4]byte, port int, flags byte) error {
+	to := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: addr}
+	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&to.Port))[:], uint16(port))
+	err := uring(func(entry []byte) {
+		entry[0] = 16 // IORING_OP_CONNECT
+		entry[1] = flags
+		binary.NativeEndian.PutUint32(entry[4:], uint32(fd))
+		binary.NativeEndian.PutUint64(entry[8:], uint64(unix.SizeofSockaddrInet4)) // off: length of the address
+		binary.NativeEndian.PutUint64(entry[16:], uint64(uintptr(unsafe.Pointer(&to))))
+	})
+	runtime.KeepAlive(&to)
+	return err
+}
+
+// uringFile opens a file for writing, without open(2), or renames it to another path.
+// The flags are IOSQE_ASYNC: in a thread of the kernel's own.
+func uringFile(path, to string) error {
+	from, into := bytePtr(path), bytePtr(to)
+	here := int32(unix.AT_FDCWD)
+	err := uring(func(entry []byte) {
+		entry[0], entry[1] = 18, 1<<4 // IORING_OP_OPENAT
+		binary.NativeEndian.PutUint32(entry[4:], uint32(here))
+		binary.NativeEndian.PutUint64(entry[16:], uint64(uintptr(unsafe.Pointer(from))))
+		binary.NativeEndian.PutUint32(entry[28:], unix.O_WRONLY)
+		if to != "" {
+			entry[0] = 35 // IORING_OP_RENAMEAT
+			binary.NativeEndian.PutUint64(entry[8:], uint64(uintptr(unsafe.Pointer(into))))
+			binary.NativeEndian.PutUint32(entry[24:], uint32(here))
+			binary.NativeEndian.PutUint32(entry[28:], 0)
+		}
+	})
+	runtime.KeepAlive(from)
+	runtime.KeepAlive(into)
+	return err
+}
+
+// uring hands one entry to the kernel, and returns what came of it.
+func uring(fill func(entry []byte)) error {
 	var p uringParams
 	ring, _, e := unix.Syscall(unix.SYS_IO_URING_SETUP, 4, uintptr(unsafe.Pointer(&p)), 0)
 	if e != 0 {
@@ -48,13 +85,7 @@ func uringConnect(fd int, addr [4]byte, port int, flags byte) error {
 	if err != nil {
 		return err
 	}
-	to := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: addr}
-	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&to.Port))[:], uint16(port))
-	entries[0] = 16 // IORING_OP_CONNECT
-	entries[1] = flags
-	binary.NativeEndian.PutUint32(entries[4:], uint32(fd))
-	binary.NativeEndian.PutUint64(entries[8:], uint64(unix.SizeofSockaddrInet4)) // off: length of the address
-	binary.NativeEndian.PutUint64(entries[16:], uint64(uintptr(unsafe.Pointer(&to))))
+	fill(entries[:64])
 	binary.NativeEndian.PutUint32(sq[p.sq.array:], 0)
 	binary.NativeEndian.PutUint32(sq[p.sq.tail:], 1)
 	if _, _, e := unix.Syscall6(unix.SYS_IO_URING_ENTER, ring, 1, 1, 1, 0, 0); e != 0 { // IORING_ENTER_GETEVENTS

@@ -36,12 +36,26 @@ var execRows = []Row{
 		Tests: []string{"daemon/enforce TestProgramsOfManyNames/the loader under another name"},
 	},
 	{
+		ID: "E8", Attack: "a library of its own in an allowed program (`LD_PRELOAD`)", Hook: "what it executes, opens and reaches; mmap_file refuses what is forbidden whatever its arguments", Core: "its execs are held", Verdict: Partly,
+		Why:   "a library as such is not judged: its effects are those of the process it is in, which is governed",
+		Tests: []string{"daemon/enforce TestHoldCannotBeEscaped/a library put before another"},
+	},
+	{
+		ID: "E9", Attack: "code without a file: memory that is written and run", Hook: "as E8", Core: "its execs are held", Verdict: Partly,
+		Why:   "as E8: every JIT does it",
+		Tests: []string{"daemon/enforce TestHoldCannotBeEscaped/code without a file"},
+	},
+	{
 		ID: "E10", Attack: "a symbolic link to the program", Hook: "inode and content", Core: "the same", Verdict: Stopped,
 		Tests: []string{"tests/codex TestUnderPaddock"},
 	},
 	{
 		ID: "E11", Attack: "a hard link under a harmless name", Hook: "inode and content", Core: "the same", Verdict: Stopped,
 		Tests: []string{"tests/codex TestUnderPaddock"},
+	},
+	{
+		ID: "E12", Attack: "`/proc/self/root/bin/x`, dots, slashes", Hook: "inode and content", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestHoldCannotBeEscaped/by the root of a process"},
 	},
 	{
 		ID: "E13", Attack: "a copy under another name", Hook: "content hash in the hold", Core: "the same", Verdict: Stopped,
@@ -52,13 +66,34 @@ var execRows = []Row{
 		Why: "it is another program; rules name programs and do not recognise behaviour. `unmatched = \"forbidden\"` is the answer",
 	},
 	{
+		ID: "E15", Attack: "a static program, without the C library", Hook: "nothing hangs on a library in the process", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestProgramsOfManyNames/busybox under another name"},
+	},
+	{
 		ID: "E16", Attack: "a path longer than any buffer", Hook: "identity by inode, not by path", Core: "the same", Verdict: Stopped,
 		Tests: []string{"tests/e2e TestLongPaths"},
+	},
+	{
+		ID: "E17", Attack: "bind the program over an allowed one, in a namespace of its own", Hook: "inode and content", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestHoldCannotBeEscaped/another program's place"},
 	},
 	{
 		ID: "E18", Attack: "an overlay or FUSE file that changes between check and use", Hook: "never remembered; judged each time", Core: "the same", Verdict: Partly,
 		Why:   "a FUSE server may give the loader other bytes than it gave the daemon",
 		Tests: []string{"daemon/enforce TestOwnFileSystemIsNotRemembered"},
+	},
+	{
+		ID: "E19", Attack: "what others run or obey when they start: `.bashrc`, the search path, `site-packages`, git's configuration, plugins of editors", Hook: "the boundary, by inode and name", Verdict: Stopped,
+		Why:   "outside of the project; what runs whoever works in the project (a Makefile, `package.json`, `.envrc`) is its subject",
+		Tests: []string{"daemon/enforce TestWork/E19 a shell's start-up file", "daemon/enforce TestWork/E19 the search path", "daemon/enforce TestWork/E19 python's packages", "daemon/enforce TestWork/E19 git's configuration", "daemon/enforce TestWork/E19 an editor's plugin"},
+	},
+	{
+		ID: "E20", Attack: "another name for itself: `argv[0]`, `prctl(PR_SET_NAME)`", Hook: "neither is asked", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestHoldCannotBeEscaped/a false name for itself"},
+	},
+	{
+		ID: "E21", Attack: "a handler of a format of its own (`binfmt_misc`)", Hook: "the hold judges what runs in the end", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestHoldCannotBeEscaped/a handler of a format"},
 	},
 	{
 		ID: "E22", Attack: "another thread edits argv during exec", Hook: "argv is read after the point of no return", Core: "the same", Verdict: Stopped,
@@ -73,12 +108,34 @@ var attributionRows = []Row{
 		Tests: []string{"tests/e2e TestDescendantsStay"},
 	},
 	{
+		ID: "A2", Attack: "a process ID that somebody else had", Hook: "the mark goes with the process; a process is its ID and its start", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestNumberUsedAgain", "daemon/enforce TestKilledWhileJudgedLeavesNoMark"},
+	},
+	{
 		ID: "A3", Attack: "an agent that ran before the daemon did", Hook: "a walk over all processes at the start", Core: "the same", Verdict: Stopped,
 		Tests: []string{"tests/e2e TestYoungSessionSurvives"},
 	},
 	{
+		ID: "A4", Attack: "`systemd-run`, `at`, cron, a unit, autostart, D-Bus activation", Hook: "sockets by inode and name; the boundary keeps what would start it", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestWork/A4 systemd", "daemon/enforce TestWork/A4 the system's bus", "daemon/enforce TestWork/A4 the user's bus", "daemon/enforce TestWork/A4 a unit", "daemon/enforce TestWork/A4 what starts with the desktop", "daemon/enforce TestWork/A4 a crontab"},
+	},
+	{
+		ID: "A6", Attack: "`su`, `sudo`, other set-user-id programs; `ssh localhost`", Hook: "the mark stays, whoever the process becomes; keys and agents of ssh are kept from it", Core: "the mark stays", Verdict: Partly,
+		Why:   "what a service on this machine does for a connection is no session's: a managed network refuses near addresses, rules by address do if they say so",
+		Tests: []string{"daemon/enforce TestHoldCannotBeEscaped/a set-user-id program", "tests/e2e TestManagedNetwork/an address instead of a name"},
+	},
+	{
 		ID: "A8", Attack: "another cgroup, another namespace", Hook: "the mark is the process's; programs are attached at the root", Core: "the same", Verdict: Stopped,
 		Tests: []string{"daemon/enforce TestHoldCannotBeEscaped/a new session and cgroup namespace"},
+	},
+	{
+		ID: "A11", Attack: "an agent that is a part of another program's process (an editor's extension)", Verdict: NotCovered,
+		Why: "nobody can tell it from the editor; what it starts as a program of its own is recognised. `paddock run -- code` governs the whole editor",
+	},
+	{
+		ID: "A12", Attack: "forged marks: the environment of another session, agent or container", Hook: "a session is the kernel's mark", Core: "the same", Verdict: Partly,
+		Why:   "within a session, a command can name another tool call of the same session as its own",
+		Tests: []string{"daemon/enforce TestForgedEnvironment"},
 	},
 	{
 		ID: "A13", Attack: "a flood of events to hide one", Hook: "three rings; what does not fit kills or is counted", Core: "the same", Verdict: Stopped,

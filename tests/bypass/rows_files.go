@@ -12,8 +12,9 @@ const (
 // Ways to files that requirements keep from a session.
 var fileRows = []Row{
 	{
-		ID: "F1", Attack: "open by links, dots, `/proc/PID/root`, another descriptor, openat2, io_uring", Hook: boundary + ": file_open", Core: landlock + "; secrets: " + fanotify, Verdict: Stopped,
-		Tests: []string{"daemon/enforce TestBoundary/F1 by a symbolic link", "daemon/enforce TestBoundary/F1 by the root of a process", "daemon/enforce TestBoundary/F1 by a descriptor of its own", "tests/e2e TestRunWithoutHooks/write outside", "tests/e2e TestRunWithoutHooks/through a link", "tests/e2e TestRunWithoutHooks/by another root", "tests/e2e TestSecretsWithoutHooks/read", "tests/e2e TestSecretsWithoutHooks/by a link", "tests/e2e TestSecretsWithoutHooks/list"},
+		ID: "F1", Attack: "open by links, dots, `/proc/PID/root`, another descriptor, handles, io_uring", Hook: boundary + ": file_open", Core: landlock + "; secrets: " + fanotify, Verdict: Stopped,
+		Why:   "before Linux 5.12, whose io_uring has workers that are no threads of the process, not in these",
+		Tests: []string{"daemon/enforce TestBoundary/F1 by io_uring", "daemon/enforce TestBoundary/F1 by a handle", "daemon/enforce TestBoundary/F1 by a symbolic link", "daemon/enforce TestBoundary/F1 by the root of a process", "daemon/enforce TestBoundary/F1 by a descriptor of its own", "tests/e2e TestRunWithoutHooks/write outside", "tests/e2e TestRunWithoutHooks/through a link", "tests/e2e TestRunWithoutHooks/by another root", "tests/e2e TestSecretsWithoutHooks/read", "tests/e2e TestSecretsWithoutHooks/by a link", "tests/e2e TestSecretsWithoutHooks/list"},
 	},
 	{
 		ID: "F2", Attack: "truncate(2)", Hook: boundary + ": inode_setattr", Core: landlock + ", from 6.2", Verdict: Stopped,
@@ -21,7 +22,7 @@ var fileRows = []Row{
 	},
 	{
 		ID: "F3", Attack: "rename over, away, RENAME_EXCHANGE", Hook: boundary + ": inode_rename, both ends", Core: landlock, Verdict: Stopped,
-		Tests: []string{"daemon/enforce TestBoundary/F3 rename over", "daemon/enforce TestBoundary/F3 rename away", "daemon/enforce TestBoundary/F3 exchange", "tests/e2e TestRunWithoutHooks/rename over", "tests/e2e TestRunWithoutHooks/rename away"},
+		Tests: []string{"daemon/enforce TestBoundary/F3 by io_uring", "daemon/enforce TestBoundary/F3 rename over", "daemon/enforce TestBoundary/F3 rename away", "daemon/enforce TestBoundary/F3 exchange", "tests/e2e TestRunWithoutHooks/rename over", "tests/e2e TestRunWithoutHooks/rename away"},
 	},
 	{
 		ID: "F4", Attack: "a hard link in a writable place", Hook: boundary + ": inode_link", Core: landlock + "; of a secret: " + fanotify, Verdict: Stopped,
@@ -58,16 +59,33 @@ var fileRows = []Row{
 		Tests: []string{"daemon/enforce TestBoundary/F12 a disk", "daemon/enforce TestBoundary/F12 settings of the kernel", "tests/e2e TestRunWithoutHooks/settings of the kernel"},
 	},
 	{
-		ID: "F13", Attack: "poison a cache that others run from (`~/.cache`, Go's module cache)", Verdict: NotCovered,
-		Why: "tools need their caches; `caches = false` takes them away",
+		ID: "F13", Attack: "poison a cache that others run from (`~/.cache`, Go's module cache), or what they keep in `/tmp` and `/dev/shm`", Verdict: NotCovered,
+		Why: "tools need both; `caches = false` and `temporary = false` take them away",
 	},
 	{
 		ID: "F15", Attack: "a repository of its own below the project, whose configuration git runs for whoever goes there", Verdict: NotCovered,
-		Why: "without this nobody could clone; what lies in a project may be run by who works in it anyway",
+		Why: "without this nobody could clone; what lies in a project may be run by who works in it anyway. Entered in the index as a submodule, its configuration is run by `git status` at the top, too, and that of another work tree's repository by a changed `commondir`",
 	},
 	{
 		ID: "F16", Attack: "names, sizes and times of what it may not read (stat, inotify)", Verdict: NotCovered,
 		Why: "only the content is kept, and lists of directories",
+	},
+	{
+		ID: "F17", Attack: "camera, microphone without a sound server, screen of a graphics card", Verdict: NotCovered,
+		Why: "whoever may read the device may look; `unreadable = [\"/dev/video*\", \"/dev/snd\"]`. Keyboards, keys by USB and consoles are unreadable",
+	},
+	{
+		ID: "F18", Attack: "write down instructions for the agents to come (`AGENTS.md`, `CLAUDE.md`)", Verdict: NotCovered,
+		Why: "that is work: they belong to the project, and are reviewed with it; `protected = [\"AGENTS.md\"]`",
+	},
+	{
+		ID: "F20", Attack: "make the directory above a cache, where there is none (`~/go`, `~/.gradle`, `~/.m2`), and more in it", Verdict: NotCovered,
+		Why: "until the daemon has seen the directory, for 10 s at most, all in it may be written: in a home that never used that tool",
+	},
+	{
+		ID: "F19", Attack: "a file with the number of another one: in another subvolume of btrfs, or after that is gone", Hook: "on btrfs, number and generation; of what is protected the name is bound as well", Verdict: Partly,
+		Why:   "what two subvolumes made within the same transaction (30 s) may be one to the boundary; a snapshot is what it is of",
+		Tests: []string{"ebpf TestSubvolumesAreToldApart"},
 	},
 	{
 		ID: "F14", Attack: "write in the agent's first milliseconds, before it is recognised", Verdict: NotCovered,
@@ -109,6 +127,11 @@ var strangerRows = []Row{
 		ID: "A16", Attack: "kernel keyrings, shared memory, message queues of the same user", Verdict: NotCovered,
 		Why: "no hook of the boundary asks about them",
 	},
+	{
+		ID: "A17", Attack: "open another terminal of the user: read what is typed, show what is false", Hook: "file_open: one in which somebody works whom nobody governs", Verdict: Stopped,
+		Why:   "the agent's own terminal is what it is attached to: a command that it leaves there can read what is typed to the agent",
+		Tests: []string{"daemon/enforce TestBoundary/A17 what is typed elsewhere", "daemon/enforce TestBoundary/A17 what is shown elsewhere"},
+	},
 }
 
 // Ways against Paddock itself. Those by files need a boundary in requirements.
@@ -144,5 +167,13 @@ var paddockRows = []Row{
 	{
 		ID: "P15", Attack: "squat the socket during a restart", Hook: "the directory is root's", Core: "the same", Verdict: Stopped,
 		Tests: []string{"tests/e2e TestBadDirectories"},
+	},
+	{
+		ID: "P16", Attack: "have the kernel end others first (`oom_score_adj`)", Hook: "file_open: /proc of processes of the session only", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/P16 whom the kernel ends first"},
+	},
+	{
+		ID: "P17", Attack: "end or starve the companion, which is a process of the user's", Verdict: NotCovered,
+		Why: "then nobody is asked by it: `paddock approvals` on a terminal still does, and without an answer a question is refused",
 	},
 }

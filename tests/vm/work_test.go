@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vm
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestWork does a developer's whole day under a boundary on every kernel, if
+// PADDOCK_LONG=1: compilers take minutes where processors are emulated.
+func TestWork(t *testing.T) {
+	if os.Getenv("PADDOCK_LONG") == "" {
+		return // not a skip: TestEveryKernel does the short part of it
+	}
+	root, err := repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache := filepath.Join(root, ".cache", "work-go")
+	fill := exec.Command("sh", "-ec", `
+		printf 'module example.com/m\ngo 1.24\nrequire github.com/google/go-cmp v0.7.0\n' >go.mod
+		printf 'package m\nimport "github.com/google/go-cmp/cmp"\nfunc Same(a, b int) bool { return cmp.Equal(a, b) }\n' >m.go
+		printf 'package m\nimport "testing"\nfunc TestSame(t *testing.T) { if !Same(2, 2) { t.Fail() } }\n' >m_test.go
+		go mod tidy && go build ./... && go vet ./... && go test ./...`)
+	fill.Dir = t.TempDir()
+	fill.Env = append(os.Environ(), "GOCACHE="+cache, "GOFLAGS=-mod=mod -trimpath", "CGO_ENABLED=0")
+	if out, err := fill.CombinedOutput(); err != nil {
+		t.Fatalf("compiling once for all machines: %v: %s", err, out)
+	}
+	for _, cfg := range Kernels(t) {
+		t.Run(cfg.Name(), func(t *testing.T) {
+			cfg.Timeout = 25 * time.Minute
+			cfg.Env = []string{"PADDOCK_LONG=1", "PADDOCK_GOCACHE=" + cache}
+			RunTests(t, cfg, "./daemon/enforce", "^TestWork$")
+		})
+	}
+}
