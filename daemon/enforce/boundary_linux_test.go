@@ -307,7 +307,7 @@ func (b *boundedMachine) guarded(t *testing.T) {
 	stranger := exec.Command("sleep", "infinity")
 	must(t, stranger.Start())
 	defer func() { _ = stranger.Process.Kill(); _ = stranger.Wait() }()
-	all := strangerAttacks(b, stranger.Process.Pid, tmuxSocket(t))
+	all := strangerAttacks(b, stranger.Process.Pid, tmuxSocket(t), "")
 	all["A7 an abstract socket"] = strings.ReplaceAll(all["A7 an abstract socket"], b.dir, b.dir+"-guard")
 	kept := attempts{}
 	for _, name := range []string{"A5 the socket of a broker", "A7 an abstract socket", "A9 ptrace", "A9 the memory of another", "A14 input to the terminal"} {

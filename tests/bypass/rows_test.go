@@ -27,15 +27,19 @@ func TestDocsAreTheTable(t *testing.T) {
 	}
 	is := string(data)
 	want := is
-	for _, s := range Subjects() {
-		begin, end := "<!-- "+s.Name+" -->\n", "<!-- /"+s.Name+" -->"
+	put := func(name, text string) {
+		begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->"
 		before, rest, ok := strings.Cut(want, begin)
 		_, after, closed := strings.Cut(rest, end)
 		if !ok || !closed {
-			t.Fatalf("%s has no place for %s", path, s.Name)
+			t.Fatalf("%s has no place for %s", path, name)
 		}
-		want = before + begin + table(s.Rows) + end + after
+		want = before + begin + text + end + after
 	}
+	for _, s := range Subjects() {
+		put(s.Name, table(s.Rows))
+	}
+	put("codex", codexTable())
 	if *update {
 		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -76,6 +80,15 @@ func table(rows []Row) string {
 	return b.String()
 }
 
+func codexTable() string {
+	var b strings.Builder
+	b.WriteString("| | attack | Codex's sandbox, without Paddock | Paddock, without Codex's sandbox |\n|---|---|---|---|\n")
+	for _, a := range InCodex() {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", a.ID, a.Attack, a.Alone, a.Paddock)
+	}
+	return b.String()
+}
+
 // TestEveryRowHasItsTest fails when a row names a test that is not there: what is
 // said to be stopped is tried on every run.
 func TestEveryRowHasItsTest(t *testing.T) {
@@ -104,6 +117,11 @@ func TestEveryRowHasItsTest(t *testing.T) {
 					t.Errorf("row %s: %v", r.ID, err)
 				}
 			}
+		}
+	}
+	for _, a := range InCodex() {
+		if !seen[a.ID] {
+			t.Errorf("%q is tried from Codex, and there is no row %s", a.Attack, a.ID)
 		}
 	}
 }
