@@ -42,6 +42,8 @@ func TestMain(m *testing.M) {
 			os.Exit(measureProxied(os.Args[2]))
 		case roleTelemetry:
 			os.Exit(telemetryMain(os.Args[2:]))
+		case roleFiles:
+			os.Exit(filesMain(os.Args[2]))
 		case roleProfiled, roleHelper:
 			os.Exit(profiled(os.Args[1:]))
 		}
@@ -56,6 +58,7 @@ func TestBench(t *testing.T) {
 	}
 	t.Run("telemetry", testTelemetry)
 	t.Run("cost", func(t *testing.T) { testCost(t, binary) })
+	t.Run("files", func(t *testing.T) { testFiles(t, binary) })
 	t.Run("approval", func(t *testing.T) { testApproval(t, binary) })
 	t.Run("hook", func(t *testing.T) { testHook(t, binary) })
 	t.Run("visible", testVisible)

@@ -31,12 +31,17 @@ func (m *machine) arguments() []string {
 		// Read by systemd: the host's disks and mounts are not the guest's.
 		"fstab=no", "systemd.unified_cgroup_hierarchy=1", "systemd.show_status=no", "cgroup_no_v1=all",
 	}
-	return []string{
+	processors, count := "2", []string{}
+	if m.cfg.Instructions {
+		kernel = append(kernel, CountsInstructions)
+		processors, count = "1", []string{"-icount", "shift=0"}
+	}
+	return append([]string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot",
 		// KVM may be there and hang. Emulated, every machine gives the same result. One host thread emulates both
 		// processors by turns: side by side they now and then locked up for ever while the kernel patched its own code,
 		// and took longer (enforce on 6.1: 134 s against 110 s).
-		"-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "2048",
+		"-accel", "tcg,thread=single", "-cpu", "max", "-smp", processors, "-m", "2048",
 		"-nic", "none",
 		"-kernel", filepath.Join(m.kernel, "vmlinuz"),
 		"-initrd", filepath.Join(m.work, "initramfs.cpio"),
@@ -45,7 +50,7 @@ func (m *machine) arguments() []string {
 		"-device", "virtio-9p-pci,fsdev=host,mount_tag=" + job.HostTag,
 		"-fsdev", "local,id=share,path=" + strings.ReplaceAll(m.cfg.OutputDir, ",", ",,") + ",security_model=none,multidevs=remap",
 		"-device", "virtio-9p-pci,fsdev=share,mount_tag=" + job.ShareTag,
-	}
+	}, count...)
 }
 
 // boot runs QEMU until the guest powers off, fills in what it told, and kills it when it does not come as far as the
@@ -70,7 +75,7 @@ func (m *machine) boot(ctx context.Context, result *Result) error {
 	}()
 
 	deadline := bootDeadline
-	if m.cfg.Systemd {
+	if m.cfg.Systemd || m.cfg.Instructions { // counting takes twice as long
 		deadline = systemdDeadline
 	}
 	lockedUp := time.NewTimer(deadline)

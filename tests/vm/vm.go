@@ -27,6 +27,9 @@ const (
 	// EnvKernel is set in the guest, to Config.Name: a test can tell by it that it runs in one.
 	EnvKernel = "PADDOCK_VM"
 
+	// CountsInstructions is on the kernel's command line with Config.Instructions.
+	CountsInstructions = "paddock.instructions"
+
 	defaultTimeout = 5 * time.Minute
 
 	// Measured on two cores that did other work as well: 4 to 12 s, with systemd 17 s (6.1) to 40 s (5.10). A boot may
@@ -57,6 +60,10 @@ type Config struct {
 	// Systemd boots systemd as PID 1, with D-Bus and logind, and runs the command as a unit. Otherwise the command's
 	// parent is an init that reaps and does nothing else.
 	Systemd bool
+
+	// Instructions has the machine's clock go forward by one nanosecond for each instruction of its one processor: what
+	// something that does not wait takes by CLOCK_MONOTONIC_RAW is then how many it executed.
+	Instructions bool
 
 	// Timeout is for one boot and the command together; 0 is five minutes.
 	Timeout time.Duration
