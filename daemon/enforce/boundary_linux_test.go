@@ -234,8 +234,10 @@ var honestWork = attempts{
 	"git": `export HOME=$PWD/home GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b; mkdir home && git init -q -b main repo && cd repo &&
 		echo 1 >f && git add f && git commit -qm 1 && git checkout -qb two && echo 2 >g && git add g && git commit -qm 2 && git checkout -q main && echo 3 >h && git add h &&
 		git commit -qm 3 && git rebase -q two && cd .. && git clone -q repo copy && git -C copy log --oneline | grep -c . | grep -q 3 && echo done`,
-	"a terminal of its own": `script -qec 'exec 3<>$(tty) && echo done' /dev/null </dev/null`,
-	"debugging its own":     `perl -e 'if (!($p = fork)) { sleep 1000 } $r = syscall(101, 0x4206, $p, 0, 0); kill 9, $p; waitpid $p, 0; print "done\n" if $r == 0'`,
+	"a terminal of its own": `perl -e 'use POSIX; open(M, "+<", "/dev/ptmx"); $z = pack("i", 0); ioctl(M, 0x40045431, $z); $n = pack("i", 0); ioctl(M, 0x80045430, $n);
+		$s = "/dev/pts/" . unpack("i", $n); if (!($p = fork)) { POSIX::setsid(); open(S, "+<", $s) && open(T, "+<", $s) or exit 1; exit 0 }
+		waitpid $p, 0; print "done\n" if $? == 0'`,
+	"debugging its own": `perl -e 'if (!($p = fork)) { sleep 1000 } $r = syscall(101, 0x4206, $p, 0, 0); kill 9, $p; waitpid $p, 0; print "done\n" if $r == 0'`,
 	"its own services": `perl -MSocket -e 'for $n ("$ENV{PROJECT}/own", "\0pdk-own-$$") { socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, pack_sockaddr_un($n)); listen(S, 1);
 		socket(C, AF_UNIX, SOCK_STREAM, 0); connect(C, pack_sockaddr_un($n)) or exit 1 } print "done\n"'`,
 }
