@@ -153,6 +153,8 @@ func TestLinksLeadNowhere(t *testing.T) {
 	must(t, os.MkdirAll(filepath.Join(top, "private"), 0o755))
 	must(t, os.Symlink(filepath.Join(top, "private"), filepath.Join(top, "home/.cache")))
 	must(t, os.Symlink(filepath.Join(top, "private"), filepath.Join(top, "home/.npm")))
+	l := &lookups{}
+	l.init()
 	for path, want := range map[string]string{
 		"home/.cache":          "[] []",
 		"home/.npm/_cacache":   "[] []",
@@ -160,7 +162,7 @@ func TestLinksLeadNowhere(t *testing.T) {
 		"home/.cargo":          "[home/.cargo] []",
 		"home/.m2/repository":  "[] [home .m2]",
 	} {
-		r := &resolver{}
+		r := &resolver{lookups: l}
 		r.add(filepath.Join(top, path), ebpf.Bound{Flags: ebpf.BoundWrite})
 		var files, names []string
 		for _, w := range r.files {
@@ -173,7 +175,7 @@ func TestLinksLeadNowhere(t *testing.T) {
 			t.Errorf("%s: %s, want %s", path, got, want)
 		}
 	}
-	r := &resolver{}
+	r := &resolver{lookups: l}
 	r.add(filepath.Join(top, "home/.cache"), ebpf.Bound{Flags: ebpf.BoundUnreadable})
 	if len(r.files) == 0 || r.files[0].path != filepath.Join(top, "private") {
 		t.Errorf("what is unreadable is not followed: %+v", r.files)
