@@ -5,6 +5,7 @@ package bypass
 const (
 	itself = "tests/e2e TestAgentCannotApproveItself/"
 	others = "tests/e2e TestOtherProgramsCannotApprove"
+	desk   = "tests/codex TestGovernedDesktop/"
 	guard  = "daemon/enforce TestBoundary/"
 )
 
@@ -31,7 +32,7 @@ var approvalRows = []Row{
 	{
 		ID: "Q5", Attack: "type into the terminal somebody answers on, or have tmux type", Hook: "an answer from a terminal that a session has open does not count; the sockets of terminals are closed to sessions, and TIOCSTI", Core: "an answer from a terminal that a session has open does not count", Verdict: Stopped,
 		Why:   "of terminals whose sockets are in the list",
-		Tests: []string{itself + "the-command", "tests/e2e TestAgentsTerminalIsTold", guard + "A14 input to the terminal"},
+		Tests: []string{itself + "the-command", "tests/e2e TestAgentsTerminalIsTold", desk + "typing into tmux", desk + "a program started by tmux", guard + "A14 input to the terminal"},
 	},
 	{
 		ID: "Q6", Attack: "trace, or write into, the process that answers", Hook: "it is not dumpable; a traced one is refused", Core: "the same", Verdict: Stopped,
@@ -78,10 +79,11 @@ var approvalRows = []Row{
 		},
 	},
 	{
-		ID: "Q16", Attack: "press the button: `xdotool`, `dunstctl`, a call to the notification server; by the sockets of the display and the bus, also abstract ones", Hook: "unix_stream_connect, unix_may_send: by inode and name, as long as people are asked", Verdict: Stopped,
+		ID: "Q16", Attack: "press the button: `xdotool`, `dunstctl`, a call to the notification server; by the sockets of the display and the bus, also abstract ones, or over TCP", Hook: "unix_stream_connect, unix_may_send: by inode and name, as long as people are asked; what opens them over TCP is unreadable under a boundary", Verdict: Stopped,
 		Why: "without LSM and fmod_ret every client of the display or the bus can; what is of high risk wants polkit",
 		Tests: []string{
-			guard + "A5 the socket of a broker", guard + "A7 an abstract socket",
+			desk + "the mouse", desk + "the mouse over TCP", desk + "the display by its abstract name", desk + "the notification server",
+			desk + "the bus by its abstract name", desk + "the bus over TCP", guard + "A5 the socket of a broker", guard + "A7 an abstract socket",
 		},
 	},
 	{
@@ -137,5 +139,10 @@ var approvalRows = []Row{
 		ID: "Q29", Attack: "ssh to this machine, and press the button from there", Hook: "keys, and who may log in (`~/.ssh`), are kept by the boundary; near addresses by the managed network", Core: "near addresses by the managed network", Verdict: Partly,
 		Why:   "with neither, nothing keeps a session from sshd: deny port 22 of this machine by address",
 		Tests: []string{"tests/e2e TestManagedNetwork/a name that leads home", "daemon/enforce TestBoundary/F1 read what is unreadable"},
+	},
+	{
+		ID: "Q22", Attack: "a keyboard of its own (`/dev/uinput`), or reading what is typed (a password for polkit)", Hook: "the boundary: both are unreadable", Verdict: Stopped,
+		Why:   "where requirements have a boundary",
+		Tests: []string{desk + "a keyboard of its own", desk + "the keys that are typed"},
 	},
 }

@@ -29,7 +29,7 @@ func TestUnderPaddock(t *testing.T) {
 	// One kernel: what differs between them is tried by the attacks of tests/vm.
 	cfg := vm.Kernels(t)[0]
 	cfg.Timeout = 12 * time.Minute // three tests, on a machine that may do other work
-	vm.RunTests(t, cfg, "./tests/codex", "^TestGoverned(Attacks|Boundary|Story)?$")
+	vm.RunTests(t, cfg, "./tests/codex", "^TestGoverned(Attacks|Boundary|Story|Desktop)?$")
 }
 
 // binary is where TestUnderPaddock leaves the program for the guest.
