@@ -4,13 +4,10 @@ package mdm
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 	"path"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
+	"github.com/seed-649e9bbc/paddock/daemon/watch"
 )
 
 const (
@@ -27,59 +24,24 @@ const (
 // Reload included; without either, at once. Calls do not overlap. It returns nil when ctx ends, or an error when the file system cannot be
 // watched.
 func (l *Loader) Watch(ctx context.Context, changed func(Result)) error {
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("watching the sources of requirements: %w", err)
-	}
-	defer watcher.Close()
-
 	var names map[string]bool // those that matter
-	look := func() {
-		// First watch, then read: what happens in between is read or notified.
-		names = l.watchParents(watcher)
-		if result, differs := l.Reload(); differs {
-			changed(result)
-		}
-	}
-	look()
-
-	tick := time.NewTicker(rescan)
-	defer tick.Stop()
-	settled := time.NewTimer(quiet)
-	settled.Stop()
-	defer settled.Stop()
-	var since time.Time // of the first event not yet looked at
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case event, ok := <-watcher.Events:
-			if !ok {
-				return errors.New("watching the sources of requirements: the watch ended")
-			}
-			name := path.Clean(event.Name)
+	w := watch.Watch{
+		What: "the sources of requirements", Quiet: quiet, Longest: longest, Rescan: rescan, Log: l.log,
+		Directories: func() (dirs []string) {
+			names, dirs = l.toWatch()
+			return dirs
+		},
+		Matters: func(name string) bool {
 			dir := path.Dir(name) // in these two, a user or a file of rules may be new
-			if !names[name] && dir != under(l.root, managed) && dir != under(l.root, ruleFiles) {
-				continue
+			return names[name] || dir == under(l.root, managed) || dir == under(l.root, ruleFiles)
+		},
+		Look: func() {
+			if result, differs := l.Reload(); differs {
+				changed(result)
 			}
-			if since.IsZero() {
-				since = time.Now()
-			}
-			settled.Reset(min(quiet, time.Until(since.Add(longest))))
-		case err, ok := <-watcher.Errors:
-			if !ok {
-				return errors.New("watching the sources of requirements: the watch ended")
-			}
-			// Mostly an overflow: something was missed, so look at everything.
-			l.log.Warn("watching the sources of requirements", "error", err)
-			settled.Reset(quiet)
-		case <-settled.C:
-			since = time.Time{}
-			look()
-		case <-tick.C:
-			look()
-		}
+		},
 	}
+	return w.Run(ctx, false)
 }
 
 // watched lists the files of the sources and every directory on the way to them:
@@ -101,28 +63,19 @@ func (l *Loader) watched() []string {
 	return names
 }
 
-// watchParents watches the directories there are now. A watch follows a directory
-// and not its name, hence all are taken anew. It returns all names of which an event
-// matters.
-func (l *Loader) watchParents(watcher *fsnotify.Watcher) map[string]bool {
-	names := map[string]bool{}
-	files := map[string]bool{}
+// toWatch returns all names of which it matters what happens to them, and the
+// directories among them.
+func (l *Loader) toWatch() (names map[string]bool, dirs []string) {
+	names = map[string]bool{}
+	files := map[string]bool{under(l.root, path.Join(ruleFiles, "any"+ruleSuffix)): true}
 	for _, s := range l.sources() {
 		files[s.file(l.root)] = true
 	}
-	files[under(l.root, path.Join(ruleFiles, "any"+ruleSuffix))] = true
 	for _, name := range l.watched() {
-		if names[name] {
-			continue
+		if !names[name] && !files[name] {
+			dirs = append(dirs, name)
 		}
 		names[name] = true
-		if files[name] {
-			continue
-		}
-		_ = watcher.Remove(name) // fails when it was not watched
-		if err := watcher.Add(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			l.log.Warn("watching the sources of requirements", "directory", name, "error", err)
-		}
 	}
-	return names
+	return names, dirs
 }

@@ -3,14 +3,12 @@
 package enforce
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
+	"github.com/seed-649e9bbc/paddock/daemon/watch"
 )
 
 // The catalog is made when a policy is applied. A program that is installed, upgraded
@@ -33,50 +31,21 @@ const (
 
 // watchPrograms runs until the enforcer stops.
 func (e *Enforcer) watchPrograms() {
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		e.Log.Error("watching the directories of programs; they are looked at once a minute", "error", err)
-		watcher = &fsnotify.Watcher{} // whose channels never deliver
-	} else {
-		defer watcher.Close()
+	w := watch.Watch{
+		What: "the directories of programs", Quiet: quiet, Between: between, Rescan: rescan, Log: e.Log, Directories: e.programDirectories,
+		Look: func() {
+			if err := e.refresh(); err != nil {
+				e.Log.Error("looking at the programs that rules name", "error", err)
+			}
+		},
 	}
-	look := func() {
-		if err == nil {
-			e.watchDirectories(watcher) // first watch, then look
-		}
-		if err := e.refresh(); err != nil {
-			e.Log.Error("looking at the programs that rules name", "error", err)
-		}
-	}
-	look()
-	last := time.Now()
-	tick := time.NewTicker(rescan)
-	defer tick.Stop()
-	settled := time.NewTimer(rescan)
-	settled.Stop()
-	defer settled.Stop()
-	for {
-		select {
-		case <-e.ctx.Done():
-			return
-		case <-watcher.Events:
-			settled.Reset(max(quiet, time.Until(last.Add(between))))
-		case err := <-watcher.Errors: // mostly an overflow: something was missed
-			e.Log.Warn("watching the directories of programs", "error", err)
-			settled.Reset(between)
-		case <-settled.C:
-			look()
-			last = time.Now()
-		case <-tick.C:
-			look()
-			last = time.Now()
-		}
+	if err := w.Run(e.ctx, true); err != nil {
+		e.Log.Error("programs that change are not noticed any more", "error", err)
 	}
 }
 
-// watchDirectories watches where the programs are and where links to them lead. A watch
-// follows a directory and not its name, hence all are taken anew.
-func (e *Enforcer) watchDirectories(watcher *fsnotify.Watcher) {
+// programDirectories are where the programs are and where links to them lead.
+func (e *Enforcer) programDirectories() []string {
 	dirs := slices.Clone(e.directories())
 	for _, path := range programPaths(e.now.Load().rules, dirs) {
 		dirs = append(dirs, filepath.Dir(path))
@@ -89,12 +58,7 @@ func (e *Enforcer) watchDirectories(watcher *fsnotify.Watcher) {
 	}
 	slices.Sort(dirs)
 	dirs = slices.Compact(dirs)
-	for _, dir := range dirs[:min(len(dirs), maxWatched)] {
-		_ = watcher.Remove(dir) // fails when it was not watched
-		if err := watcher.Add(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			e.Log.Warn("watching a directory of programs", "directory", dir, "error", err)
-		}
-	}
+	return dirs[:min(len(dirs), maxWatched)]
 }
 
 // refresh puts the policy in force into force once more, if a program that it names is
