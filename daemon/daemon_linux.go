@@ -40,6 +40,7 @@ type Daemon struct {
 	prompts   prompts
 	enforcer  *enforce.Enforcer
 	network   *network
+	files     files
 	server    *api.Server
 	receiver  *receiver.Receiver
 
@@ -146,6 +147,7 @@ func (d *Daemon) up(ctx context.Context) error {
 	if err := d.enforcer.Start(ctx); err != nil {
 		return err
 	}
+	d.beginFiles()
 	if err := d.enforcer.Prove(ctx); err != nil {
 		return err
 	}
@@ -158,6 +160,7 @@ func (d *Daemon) up(ctx context.Context) error {
 	}
 	d.startExporters(ctx)
 	d.startReceiver(ctx)
+	<-d.files.begun
 	d.server = api.NewServer(c.socket(), d, c.Log)
 	return d.server.Start(ctx)
 }
@@ -179,6 +182,7 @@ func (d *Daemon) down(ctx context.Context) error {
 		errs = append(errs, d.receiver.Shutdown(short))
 		cancel()
 	}
+	errs = append(errs, d.files.close())
 	if d.network != nil {
 		errs = append(errs, d.network.shutdown(ctx))
 	}
@@ -221,6 +225,10 @@ func (d *Daemon) serve(ctx context.Context) error {
 			d.config.Log.Error("watching the requirements", "error", err)
 		}
 	})
+	work.Go(func() { d.watchFiles(ctx) })
+	work.Go(func() { d.watchKernel(ctx) })
+	beat := time.NewTimer(d.heartbeatEvery())
+	defer beat.Stop()
 	prove, save := time.NewTicker(proveEvery), time.NewTicker(saveEvery)
 	defer prove.Stop()
 	defer save.Stop()
@@ -238,6 +246,9 @@ func (d *Daemon) serve(ctx context.Context) error {
 			if err := d.enforcer.Prove(ctx); err != nil && ctx.Err() == nil {
 				d.config.Log.Error("a gate is not proven any more", "error", err)
 			}
+		case <-beat.C:
+			d.record(d.heartbeat())
+			beat.Reset(d.heartbeatEvery())
 		case <-save.C:
 			if err := d.saveSessions(); err != nil {
 				d.config.Log.Error("saving the sessions", "error", err)

@@ -135,7 +135,14 @@ func (v view) what(name string) string {
 		return v.text(telemetry.AttrAgent) + " starts with " + v.text(telemetry.AttrLaunchFindings)
 	case telemetry.NameHoldKilled:
 		return v.command() + " killed"
+	case telemetry.NameDaemonHeartbeat:
+		return "Paddock lives: " + v.count(telemetry.AttrSessionsLive) + " sessions"
+	case telemetry.NameFileChanged:
+		return v.fileChanged()
 	case telemetry.NameTamper:
+		if object := v.text(telemetry.AttrTamperObject); object != "" {
+			return "the kernel side was changed: " + v.text(telemetry.AttrTamperOperation) + " of " + object
+		}
 		if op := v.text(telemetry.AttrTamperOperation); op != "" {
 			return v.program() + ": " + strings.TrimSpace(op+" "+v.text(telemetry.AttrTamperTarget))
 		}
@@ -156,6 +163,21 @@ func (v view) what(name string) string {
 		return "approval revoked: " + v.text(telemetry.AttrApprovalRule)
 	}
 	return name
+}
+
+// fileChanged says what became of a file that is watched.
+func (v view) fileChanged() string {
+	path := word(v.text(telemetry.AttrFilePath))
+	if restored, ok := v[telemetry.AttrFileRestored].(bool); ok && restored {
+		return path + " is put back"
+	} else if ok {
+		return path + " is not put back"
+	}
+	who := v.text(telemetry.AttrFileBy)
+	if pid := v.text(telemetry.AttrProcessPID); pid != "" {
+		who += ", " + v.program() + " (" + pid + ")"
+	}
+	return v.text(telemetry.AttrFileOperation) + " of " + path + ", by " + who
 }
 
 // subject is what an approval is about.

@@ -91,6 +91,7 @@ type Enforcer struct {
 	asks     asks
 	vouchers vouchers
 	prompts  *memo[string, string] // by session: what its user asked last
+	bygone   *memo[int, bygone]    // governed processes that ended
 	// projects are what sessions began in, and what must stay open for them.
 	projects struct {
 		sync.Mutex
@@ -138,6 +139,7 @@ func New(c Config) (*Enforcer, error) {
 		hashes:  newMemo[ebpf.FileID, digest](8192),
 		paths:   newMemo[ebpf.InodeID, string](8192),
 		prompts: newMemo[string, string](1024),
+		bygone:  newMemo[int, bygone](8192),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.causes.init()

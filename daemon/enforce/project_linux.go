@@ -58,6 +58,9 @@ func findProject(b policy.Boundary, cwd string, uid uint32) project {
 	return project{}
 }
 
+// HomeOf is a user's home directory as this machine knows it; empty if it does not.
+func HomeOf(uid uint32) string { return homeOf(uid) }
+
 // homeOf is a user's home directory as this machine knows it; what the process has
 // in its environment proves nothing.
 func homeOf(uid uint32) string {

@@ -169,6 +169,7 @@ func (e *Enforcer) report(ring ebpf.Ring) func(ebpf.Record) {
 			ev = e.execRan(s, r)
 		case *ebpf.Exit:
 			ev = e.exitEvent(s, r)
+			e.bygone.put(r.PID, bygone{s, time.Now()})
 			e.exited(r.PID)
 			if r.Remaining == 0 { // else the sweep finds out
 				defer e.marks.look(r.Session)

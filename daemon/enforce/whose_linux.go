@@ -3,6 +3,7 @@
 package enforce
 
 import (
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/daemon/session"
 	"github.com/seed-649e9bbc/paddock/ebpf"
 )
@@ -38,4 +39,17 @@ func (e *Enforcer) Member(pid int) (uint64, *session.Session, session.Why, bool)
 		}
 	}
 	return p.Session, s, why, true
+}
+
+// Bounded says whether the boundary keeps sessions from files they may not change.
+func (e *Enforcer) Bounded() bool {
+	g := e.now.Load()
+	return g != nil && g.mode == policy.Enforce && g.boundary.policy.Mode != policy.NoBoundary && e.canary.mechanism() != ebpf.None
+}
+
+// Inspect looks whether the kernel side is as this daemon left it: see Kernel.Inspect.
+func (e *Enforcer) Inspect() []ebpf.Damage {
+	e.apply.Lock()
+	defer e.apply.Unlock()
+	return e.Kernel.Inspect(e.now.Load().number)
 }

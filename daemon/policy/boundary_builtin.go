@@ -2,6 +2,8 @@
 
 package policy
 
+import "strings"
+
 // What is built into every boundary. Each list says why its paths are in it;
 // docs/requirements.md shows them all.
 
@@ -41,6 +43,16 @@ var startupPaths = []string{
 	"~/.gradle/init.d", "~/.gradle/gradle.properties", "~/.m2/settings.xml", "~/.condarc", "~/.config/direnv",
 	"~/.tmux.conf", "~/.config/tmux", "~/.screenrc", "~/.gdbinit", "~/.config/gdb", "~/.lldbinit", "~/.psqlrc",
 	"~/.config/containers", "~/.docker", "~/.config/mise", "~/.asdfrc", "~/.pythonrc", "~/.config/go/env",
+}
+
+// AtHome returns what of a home directory every boundary protects since others run or
+// obey it, relative to the home directory. There are no patterns among them.
+func AtHome() []string {
+	out := make([]string, len(startupPaths))
+	for i, p := range startupPaths {
+		out[i] = strings.TrimPrefix(p, "~/")
+	}
+	return out
 }
 
 // The same for the whole machine; only an agent that runs as root could write there

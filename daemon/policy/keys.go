@@ -39,6 +39,7 @@ var (
 	}}
 	telemetryShape = &codex.Shape{Form: codex.Table, Closed: true, Fields: append([]codex.Field{
 		{Name: "sinks", Shape: &codex.Shape{Form: codex.List, Item: sinkShape}, Meaning: "Further receivers, each with a cursor of its own."},
+		{Name: "heartbeat", Shape: &codex.Shape{Form: codex.Integer, Max: maxHeartbeat}, Meaning: "Seconds between two events that say that the machine lives, from 1. Left out: 300."},
 		{Name: "prompts", Shape: keepShape, Meaning: "What people ask: \"record\" or \"omit\". Left out: what Codex's otel.log_user_prompt says, and without that \"omit\"."},
 		{Name: "outputs", Shape: keepShape, Meaning: "What tools and models answer. Left out: \"record\"."},
 		{Name: "arguments", Shape: keepShape, Meaning: "What tools are called with. Left out: \"record\"."},

@@ -66,6 +66,9 @@ func mergeOwn(layers []*Requirements) *Requirements {
 		if len(out.Sinks) == 0 {
 			out.Sinks = l.Sinks
 		}
+		if l.Beat > 0 && (out.Beat == 0 || l.Beat < out.Beat) {
+			out.Beat = l.Beat
+		}
 		if out.Secrets != secretsRedact && l.Secrets != "" {
 			out.Secrets = l.Secrets
 		}

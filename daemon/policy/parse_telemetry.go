@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"path"
@@ -11,6 +12,15 @@ import (
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy/document"
 )
+
+// Seconds between two heartbeats: at most, and if nothing is said.
+const (
+	maxHeartbeat     = 86400
+	defaultHeartbeat = 300
+)
+
+// Heartbeat is after how many seconds an event says again that the machine lives.
+func (r *Requirements) Heartbeat() int { return cmp.Or(r.Beat, defaultHeartbeat) }
 
 // What is done with a kind of text, and with secrets.
 const (
@@ -59,6 +69,16 @@ func telemetry(req *Requirements, key string, v *document.Value) error {
 			}
 			req.Contents[name] = said == contentRecord
 		}
+	}
+	if v := t.Get("heartbeat"); v != nil {
+		n := int64(0)
+		if v.Kind == document.KindInteger {
+			n, err = v.Integer()
+		}
+		if err != nil || n < 1 || n > maxHeartbeat {
+			return document.Fail(v, key+".heartbeat", "expected a number of seconds from 1 to %d", maxHeartbeat)
+		}
+		req.Beat = int(n)
 	}
 	if v := t.Get("secrets"); v != nil {
 		secrets, err := document.Enum[word](key+".secrets", v, "setting", secretsRedact, secretsKeep)

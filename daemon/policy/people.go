@@ -60,7 +60,7 @@ func (r *Requirements) stricter(than *Requirements) *Requirements {
 	if len(than.Agents) == 0 {
 		out.Agents = nil // all are governed
 	}
-	out.Telemetry, out.Sinks = TelemetrySink{}, nil
+	out.Telemetry, out.Sinks, out.Beat = TelemetrySink{}, nil, 0
 	out.Contents = maps.Clone(out.Contents)
 	for content, record := range out.Contents {
 		if record {

@@ -123,6 +123,9 @@ type Requirements struct {
 	Contents map[string]bool
 	// Secrets is "redact", "keep", or empty when nothing was said.
 	Secrets string
+	// Beat is the number of seconds between two heartbeats; 0: nothing was said. See
+	// Heartbeat.
+	Beat int
 	// Agents names the agents to govern. Empty: all that are known.
 	Agents []string
 	// Provenance is the least that managed preferences must have to count.

@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -83,5 +84,31 @@ func TestWhatIsRecordedIsWhatEveryLayerAllows(t *testing.T) {
 	people := layer(record).stricter(layer(""))
 	if len(people.Contents) != 0 || people.Secrets != "" {
 		t.Errorf("a cohort of people makes others tell more: %v, %q", people.Contents, people.Secrets)
+	}
+}
+
+// The shortest heartbeat of all layers counts; a bad one is an error in its line.
+func TestHeartbeat(t *testing.T) {
+	parse := func(text string) *Requirements {
+		t.Helper()
+		r, err := Parse("f", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	none, slow, fast := parse(""), parse("[paddock.telemetry]\nheartbeat = 900\n"), parse("[paddock.telemetry]\nheartbeat = 60\n")
+	for _, c := range []struct {
+		layers []*Requirements
+		want   int
+	}{{nil, 300}, {[]*Requirements{none}, 300}, {[]*Requirements{none, slow}, 900}, {[]*Requirements{fast, slow}, 60}} {
+		if got := Merge(c.layers...).Heartbeat(); got != c.want {
+			t.Errorf("%d layers: %d, want %d", len(c.layers), got, c.want)
+		}
+	}
+	for _, bad := range []string{"0", "-1", "86401", "'60'", "1.5"} {
+		if _, err := Parse("f", []byte("[paddock.telemetry]\nheartbeat = "+bad)); err == nil || !strings.Contains(err.Error(), "line 2") {
+			t.Errorf("%s: %v", bad, err)
+		}
 	}
 }

@@ -167,6 +167,9 @@ func ownValues(merged *Requirements, layers []*Requirements) []Value {
 		}
 		out = add(out, "paddock.telemetry."+content, word, written("telemetry", content), same)
 	}
+	if merged.Beat > 0 {
+		out = add(out, "paddock.telemetry.heartbeat", merged.Beat, written("telemetry", "heartbeat"), func(l *Requirements) bool { return l.Beat == merged.Beat })
+	}
 	if merged.Secrets != "" {
 		out = add(out, "paddock.telemetry.secrets", merged.Secrets, written("telemetry", "secrets"),
 			func(l *Requirements) bool { return l.Secrets == merged.Secrets })

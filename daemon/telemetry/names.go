@@ -16,6 +16,8 @@ const (
 	NameTelemetryGap    = "paddock.telemetry.gap"    // events are missing
 	NameDaemonStart     = "paddock.daemon.start"     // Paddock started
 	NameDaemonStop      = "paddock.daemon.stop"      // Paddock stops in order
+	NameDaemonHeartbeat = "paddock.daemon.heartbeat" // Paddock lives
+	NameFileChanged     = "paddock.file.changed"     // a file that manages agents or Paddock changed
 	NameHoldKilled      = "paddock.hold.killed"      // a process was killed before it was judged
 	NameLaunch          = "paddock.launch.finding"   // an agent was started so as to slip its management
 	NameTamper          = "paddock.tamper"           // a governed process reached for Paddock, or for one it holds

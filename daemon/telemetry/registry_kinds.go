@@ -75,13 +75,21 @@ var ownKinds = []Kind{
 		Tally: []string{AttrAgent, AttrDecision, AttrDecisionEnforced, AttrFileOperation},
 	},
 	{
+		Name: NameFileChanged, Meaning: "A file changed that manages agents or Paddock, or was put back; of users' start-up files, where no boundary protects them, what sessions changed.",
+		Attributes: all(whoAndWhy, []string{
+			AttrFilePath, AttrFileOperation, AttrFileRole, AttrFileBy, AttrFileSum, AttrFileSumBefore, AttrFileMode, AttrFileRestored, AttrFileWhileDown,
+			AttrFileFolded, AttrProcessExecutablePath, AttrProcessCommandArgs, AttrProcessWorkingDir, AttrErrorMessage,
+		}),
+		OCSF: fileActivity, Category: "file", Action: "change", Tally: []string{AttrFileRole, AttrFileBy, AttrFileOperation},
+	},
+	{
 		Name: NameHoldKilled, Meaning: "A process was killed before it was judged, or because it ran before it was released.",
 		Attributes: all(whoAndWhy, whatWasDecided, whichProgram, []string{AttrKillReason}),
 		OCSF:       launch, Category: "process", Action: "denied", Tally: []string{AttrAgent, AttrKillReason},
 	},
 	{
-		Name: NameTamper, Meaning: "A session reached for Paddock, for a process that Paddock holds, for one outside of it or for the machine itself, and was refused.",
-		Attributes: all(whoAndWhy, whatWasDecided, []string{AttrTamperOperation, AttrTamperTarget, AttrTamperSignal, AttrProcessExecutablePath}),
+		Name: NameTamper, Meaning: "A session reached for Paddock, for a process that Paddock holds, for one outside of it or for the machine itself, and was refused. Without a session: somebody outside took the kernel side apart.",
+		Attributes: all(whoAndWhy, whatWasDecided, []string{AttrTamperOperation, AttrTamperTarget, AttrTamperSignal, AttrTamperObject, AttrTamperMended, AttrProcessExecutablePath}),
 		OCSF:       finding, Category: "intrusion_detection", Action: "denied", Tally: []string{AttrAgent, AttrGate},
 	},
 	{
@@ -163,6 +171,14 @@ var ownKinds = []Kind{
 	{
 		Name: NameDaemonStart, Meaning: "Paddock started. A start without a stop before it follows a crash or a kill.",
 		Attributes: []string{AttrVersion, AttrProcessPID}, OCSF: lifecycle, Category: "process", Action: "start", Tally: []string{AttrVersion},
+	},
+	{
+		Name: NameDaemonHeartbeat, Meaning: "Paddock lives. A machine from which none comes is silent: off, out of reach, or without Paddock.",
+		Attributes: []string{
+			AttrVersion, AttrProcessPID, AttrUptime, AttrHeartbeat, AttrSessionsLive, AttrMode, AttrPolicyGeneration, AttrPolicyStrictest, AttrPolicyLastKnown,
+			AttrGatesUnproven,
+		},
+		OCSF: lifecycle, Category: "process", Action: "info",
 	},
 	{
 		Name: NameDaemonStop, Meaning: "Paddock stops in order.",

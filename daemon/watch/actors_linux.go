@@ -26,11 +26,12 @@ type Actors struct {
 	log  *slog.Logger
 	meet func(pid int, alive bool) any
 
-	mu   sync.Mutex
-	dirs map[string]string // by handle
-	last map[string]Act    // by path
-	old  []string          // its keys, oldest first
-	done chan struct{}
+	mu      sync.Mutex
+	matters func(path string) bool
+	dirs    map[string]string // by handle
+	last    map[string]Act    // by path
+	old     []string          // its keys, oldest first
+	done    chan struct{}
 }
 
 // Act is a change that somebody made.
@@ -77,8 +78,11 @@ func (a *Actors) Close() error {
 }
 
 // Watch adds directories; those that are not there, or on a file system without handles,
-// are left out.
-func (a *Actors) Watch(dirs []string) {
+// are left out. Only of paths that matter, from now on, somebody is met.
+func (a *Actors) Watch(dirs []string, matters func(path string) bool) {
+	a.mu.Lock()
+	a.matters = matters
+	a.mu.Unlock()
 	for _, dir := range dirs {
 		key, err := handleOf(dir)
 		if err == nil {
@@ -194,6 +198,7 @@ func (a *Actors) note(n notice) {
 	}
 	a.mu.Lock()
 	dir, ok := a.dirs[n.dir]
+	matters := a.matters
 	a.mu.Unlock()
 	if !ok || n.pid == os.Getpid() || n.name == "" {
 		return
@@ -201,6 +206,9 @@ func (a *Actors) note(n notice) {
 	path := dir
 	if n.name != "." {
 		path = filepath.Join(dir, n.name)
+	}
+	if !matters(path) {
+		return
 	}
 	// What is looked up about the process is its own if it lives afterwards too.
 	who := a.meet(n.pid, n.pidfd >= 0 && unix.PidfdSendSignal(n.pidfd, 0, nil, 0) == nil)

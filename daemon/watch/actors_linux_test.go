@@ -38,11 +38,13 @@ func listen(t *testing.T) (*Actors, chan met) {
 	return a, seen
 }
 
+func everything(string) bool { return true }
+
 // Who writes, removes, renames and changes modes is known while it lives.
 func TestActors(t *testing.T) {
 	dir := t.TempDir()
 	a, seen := listen(t)
-	a.Watch([]string{dir, filepath.Join(dir, "not there")})
+	a.Watch([]string{dir, filepath.Join(dir, "not there")}, everything)
 	for _, c := range []struct{ name, does, path string }{
 		{"writes", "echo > f", "f"},
 		{"changes the mode", "chmod 600 f", "f"},
@@ -81,20 +83,22 @@ func TestActors(t *testing.T) {
 	}
 }
 
-// The daemon's own changes are nobody's.
+// The daemon's own changes are nobody's, and of what does not matter nobody is met.
 func TestActorsLeaveUsOut(t *testing.T) {
 	dir := t.TempDir()
 	a, _ := listen(t)
-	a.Watch([]string{dir})
+	a.Watch([]string{dir}, func(path string) bool { return filepath.Base(path) != "nobody cares" })
 	if err := os.WriteFile(filepath.Join(dir, "ours"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("touch", filepath.Join(dir, "theirs")).CombinedOutput(); err != nil {
+	if out, err := exec.Command("touch", filepath.Join(dir, "nobody cares"), filepath.Join(dir, "theirs")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	waitFor(t, func() bool { _, ok := a.Last(filepath.Join(dir, "theirs"), time.Time{}); return ok })
-	if act, ok := a.Last(filepath.Join(dir, "ours"), time.Time{}); ok {
-		t.Errorf("%+v", act)
+	for _, name := range []string{"ours", "nobody cares"} {
+		if act, ok := a.Last(filepath.Join(dir, name), time.Time{}); ok {
+			t.Errorf("%s: %+v", name, act)
+		}
 	}
 }
 

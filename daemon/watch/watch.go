@@ -102,7 +102,7 @@ func (w *Watch) Run(ctx context.Context, blind bool) error {
 				return ended()
 			}
 			// Mostly an overflow: something was missed, so everything is looked at.
-			w.Log.Warn("watching "+w.What, "error", err)
+			w.Log.Warn("watching files", "what", w.What, "error", err)
 			soon(w.Quiet)
 		case <-w.Wake:
 			soon(0)
@@ -125,7 +125,7 @@ func (w *Watch) take(watcher *fsnotify.Watcher) {
 		wanted[dir] = true
 		_ = watcher.Remove(dir) // fails when it was not watched
 		if err := watcher.Add(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			w.Log.Warn("watching "+w.What, "directory", dir, "error", err)
+			w.Log.Warn("watching files", "what", w.What, "directory", dir, "error", err)
 		}
 	}
 	for _, dir := range watcher.WatchList() {

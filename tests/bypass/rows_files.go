@@ -165,6 +165,28 @@ var paddockRows = []Row{
 		Tests: []string{"tests/e2e TestBadRequirementsAtStart"},
 	},
 	{
+		ID: "P31", Attack: "root outside of any session unpins or detaches the kernel side, exchanges its maps, declares the daemon dead", Hook: "inspected every half minute and when a pin changes; pinned and attached again", Core: "the same", Verdict: Seen,
+		Why:   "an event tells, and most of it is mended; who is root can do it again",
+		Tests: []string{"ebpf TestInspect", "tests/e2e TestKernelSideIsWatched"},
+	},
+	{
+		ID: "P32", Attack: "change requirements, managed configuration or Paddock's files where no boundary is in force, or as root outside: by rename, link, mount, truncation, and back at once", Hook: "every change is told with who made it; unit files and polkit policy are put back", Core: "the same", Verdict: Seen,
+		Why: "requirements that are locked and valid take effect: they are whoever's who is root. A process that has ended before it is looked at is only a number, unless it was a session's",
+		Tests: []string{
+			"tests/e2e TestProtectedFilesAreWatched", "daemon/drift TestEveryChangeIsSeen/changed and changed back", "daemon/drift TestMountOver",
+			"daemon/drift TestRestore", "daemon/drift TestWhileDown",
+		},
+	},
+	{
+		ID: "P33", Attack: "change a file of Paddock's again and again until it stays, or so often that one change is lost", Hook: "put back three times in ten minutes, then told that it is not; changes are folded, the last one is told", Core: "the same", Verdict: Seen,
+		Why:   "who is root wins; it is not quiet",
+		Tests: []string{"daemon/drift TestRestoreWar", "daemon/drift TestStorm", "daemon/drift TestManyChangesOfOneFile"},
+	},
+	{
+		ID: "P34", Attack: "stop Paddock, or cut it off", Hook: "a heartbeat that does not come", Core: "the same", Verdict: Seen,
+		Why: "by the collector, after ten minutes: [docs/fleet.md](fleet.md#a-machine-that-falls-silent)", Tests: []string{"tests/e2e TestHeartbeat"},
+	},
+	{
 		ID: "P15", Attack: "squat the socket during a restart", Hook: "the directory is root's", Core: "the same", Verdict: Stopped,
 		Tests: []string{"tests/e2e TestBadDirectories"},
 	},

@@ -49,6 +49,14 @@ var fixtures = map[string][2]telemetry.Event{
 		{Name: telemetry.NameAgentSession, Attrs: attrs{telemetry.AttrSandboxPolicy: "danger-full-access"}},
 		{Name: telemetry.NameAgentSession, Attrs: attrs{telemetry.AttrSandboxPolicy: "workspace-write"}},
 	},
+	"agent_slips_management": {
+		{Name: telemetry.NameLaunch, Attrs: attrs{telemetry.AttrLaunchAction: "refuse"}},
+		{Name: telemetry.NameLaunch, Attrs: attrs{telemetry.AttrLaunchAction: "record"}},
+	},
+	"protected_file_changed": {
+		{Name: telemetry.NameFileChanged, Attrs: attrs{telemetry.AttrFileBy: "session"}},
+		{Name: telemetry.NameFileChanged, Attrs: attrs{telemetry.AttrFileBy: "outside"}},
+	},
 	"persistence": {
 		{Name: telemetry.NameProcessExec, Attrs: attrs{telemetry.AttrProcessExecutableName: "crontab", telemetry.AttrDecision: "allow"}},
 		{Name: telemetry.NameProcessExec, Attrs: attrs{telemetry.AttrProcessExecutableName: "cat", telemetry.AttrDecision: "allow"}},

@@ -102,6 +102,8 @@ func (f *folding) event(v view) {
 		f.connection(v)
 	case telemetry.NameLaunch:
 		f.note(v, v.text(telemetry.AttrLaunchAction) != "record", launchText(v))
+	case telemetry.NameFileChanged:
+		f.note(v, true, "changed a protected file: "+v.text(telemetry.AttrFileOperation)+" "+v.text(telemetry.AttrFilePath))
 	case telemetry.NameTamper:
 		f.note(v, true, "reached for Paddock: "+v.text(telemetry.AttrDecisionReason))
 	case telemetry.NameTelemetryRefused:
