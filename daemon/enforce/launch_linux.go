@@ -106,42 +106,47 @@ func readEnviron(pid int) []string {
 
 // Bounds on what is read of an agent's settings.
 const (
-	maxSettings      = 256 << 10 // bytes of one file
-	maxSettingsAbove = 40        // directories above the working directory
+	maxSettings      = 1 << 20 // bytes of one file
+	maxSettingsAbove = 512     // directories above the working directory
 )
 
 // settingsOf reads the files that say how the agent behaves, as it sees them.
 func (e *Enforcer) settingsOf(g *generation, s session.Started, p session.Process, home string) []session.File {
 	var out []session.File
 	add := func(name string) {
-		if data, err := e.readSmall(g, p.PID, name); err == nil {
-			out = append(out, session.File{Name: name, Data: data})
+		if data, err := e.readSmall(g, p.PID, name, maxSettings+1); err == nil {
+			out = append(out, session.File{Name: name, Data: data[:min(len(data), maxSettings)], Cut: len(data) > maxSettings})
 		}
 	}
-	for _, name := range g.profiles.SettingsFiles(s) {
+	names, dirs := g.profiles.SettingsFiles(s)
+	for _, name := range names {
 		if rest, ok := strings.CutPrefix(name, "~/"); ok {
 			if home != "" {
 				add(filepath.Join(home, rest))
 			}
 			continue
 		}
-		dir := p.Cwd
-		for range maxSettingsAbove {
-			if !filepath.IsAbs(dir) || dir == home { // those in the home directory are listed as such
-				break
+		for _, dir := range append([]string{""}, dirs...) {
+			if !filepath.IsAbs(dir) {
+				dir = filepath.Join(p.Cwd, dir)
 			}
-			add(filepath.Join(dir, name))
-			if dir == "/" {
-				break
+			for range maxSettingsAbove {
+				if !filepath.IsAbs(dir) {
+					break
+				}
+				add(filepath.Join(dir, name))
+				if dir == "/" {
+					break
+				}
+				dir = filepath.Dir(dir)
 			}
-			dir = filepath.Dir(dir)
 		}
 	}
 	return out
 }
 
 // readSmall reads the beginning of a regular file as a process sees it.
-func (e *Enforcer) readSmall(g *generation, pid int, path string) ([]byte, error) {
+func (e *Enforcer) readSmall(g *generation, pid int, path string, limit int64) ([]byte, error) {
 	view := &processView{e: e, g: g, pid: pid}
 	handle, err := view.open(path)
 	if err != nil {
@@ -158,7 +163,7 @@ func (e *Enforcer) readSmall(g *generation, pid int, path string) ([]byte, error
 			return digest{}, err
 		}
 		defer f.Close()
-		data, err := io.ReadAll(io.LimitReader(f, maxSettings))
+		data, err := io.ReadAll(io.LimitReader(f, limit))
 		read <- data
 		return digest{}, err
 	})
@@ -171,7 +176,7 @@ func (e *Enforcer) readSmall(g *generation, pid int, path string) ([]byte, error
 // versionOf reads the agent's version where its package says it.
 func (e *Enforcer) versionOf(g *generation, s session.Started, pid int) string {
 	for _, name := range g.profiles.VersionFiles(s) {
-		data, err := e.readSmall(g, pid, name)
+		data, err := e.readSmall(g, pid, name, maxSettings)
 		if err != nil {
 			continue
 		}

@@ -50,6 +50,8 @@ type Started struct {
 type File struct {
 	Name string // as people call it
 	Data []byte
+	// Cut says that there is more of it.
+	Cut bool
 }
 
 // launchRule is one entry of [[launch]] or [[agents.launch]].
@@ -113,13 +115,32 @@ func (r *launchRule) prepare() error {
 func (p *Profiles) Start(proc Process) (Started, bool) { return p.recognise(proc) }
 
 // SettingsFiles lists where the agent looks for settings: beginning with ~/ in the
-// home directory of its user, else in its working directory and all above.
-func (p *Profiles) SettingsFiles(s Started) []string {
-	if s.agent == nil {
-		return nil
+// home directory of its user, else in its working directory and all above. It was told
+// to work in dirs as well, which may be relative.
+func (p *Profiles) SettingsFiles(s Started) (names, dirs []string) {
+	given := s.agent.options(s.args)
+	profiles := given.values(s.agent.ProfileOptions)
+	for _, name := range s.agent.SettingsFiles {
+		if !strings.Contains(name, profileMark) {
+			names = append(names, name)
+			continue
+		}
+		for _, profile := range profiles[:min(len(profiles), maxProfiles)] {
+			if profile != "" && !strings.ContainsAny(profile, "/\x00") {
+				names = append(names, strings.ReplaceAll(name, profileMark, profile))
+			}
+		}
 	}
-	return s.agent.SettingsFiles
+	dirs = given.values(s.agent.DirectoryOptions)
+	return names, dirs[:min(len(dirs), maxProfiles)]
 }
+
+// profileMark stands for the profile an agent was told to use, in a name of a file of
+// settings; maxProfiles of them are looked at.
+const (
+	profileMark = "{profile}"
+	maxProfiles = 8
+)
 
 // VersionFiles lists files that say the version of the agent: absolute paths, of JSON
 // with a key "version".
@@ -145,6 +166,9 @@ func (p *Profiles) Findings(s Started, environ []string, home string, files []Fi
 	var out []Finding
 	options := s.agent.options(s.args)
 	interpreter := (&agent{}).options(s.before)
+	if n := len(s.args) + len(s.before); n > maxArguments {
+		out = append(out, Finding{Kind: FoundFlags, What: fmt.Sprintf("more than %d arguments", maxArguments), Why: "what they say is not looked at"})
+	}
 	var settings []*settingsFile
 	for _, f := range files {
 		settings = append(settings, readSettings(f))
@@ -164,10 +188,16 @@ func (p *Profiles) Findings(s Started, environ []string, home string, files []Fi
 	return distinct(out)
 }
 
+// maxFindings bounds what is told of one start.
+const maxFindings = 64
+
 // distinct leaves out what was found twice.
 func distinct(all []Finding) []Finding {
 	var out []Finding
 	for _, f := range all {
+		if len(out) >= maxFindings {
+			break
+		}
 		i := slices.IndexFunc(out, func(o Finding) bool { return o.Kind == f.Kind && o.What == f.What })
 		if i < 0 {
 			out = append(out, f)

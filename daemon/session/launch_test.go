@@ -4,8 +4,10 @@ package session
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -65,7 +67,11 @@ func TestFindingsOfCommandLines(t *testing.T) {
 		{codexExe, "codex --enable=web_search_request", "(overrides: --enable web_search_request)"},
 		{codexExe, "codex --profile=fast -p fast", "(flags: -p) (flags: --profile)"},
 		{codexExe, "codex app-server --analytics-default-enabled", ""},
+		{codexExe, "codex -" + strings.Repeat("d", 100_000) + "sdanger-full-access", "flags: -s danger-full-access"},
+		{codexExe, "codex" + strings.Repeat(" x", maxArguments) + " --yolo", "flags: more than 4096 arguments"},
+		{codexExe, "codex" + strings.Repeat(" x", maxArguments-1) + " --yolo", "flags: --yolo"},
 		{claudeExe, "claude -p hello --model opus", ""},
+		{claudeExe, "claude -p hello --allowedTools Bash", "(flags: --allowedTools) (flags: --allowed-tools)"},
 		{claudeExe, "claude -dp --dangerously-skip-permissions", "flags: --dangerously-skip-permissions"},
 		{claudeExe, "claude --model -- --dangerously-skip-permissions", "flags: --dangerously-skip-permissions"},
 		{claudeExe, "claude --permission-mode=bypassPermissions", "flags: --permission-mode bypassPermissions"},
@@ -73,6 +79,7 @@ func TestFindingsOfCommandLines(t *testing.T) {
 		{"/usr/bin/node", "node " + npm + "@google/gemini-cli/bundle/gemini.js --yolo", "flags: --yolo"},
 		{"/usr/bin/node", "node " + npm + "@google/gemini-cli/bundle/gemini.js -dy", "flags: -y"},
 		{"/usr/bin/node", "node " + npm + "@google/gemini-cli/bundle/gemini.js -y=true", "flags: -y"},
+		{"/usr/bin/node", "node " + npm + "@google/gemini-cli/bundle/gemini.js --y", "flags: -y"},
 		{"/usr/bin/node", "node " + npm + "@google/gemini-cli/bundle/gemini.js -mgemini-fly", ""},
 		{"/usr/bin/node", "node " + npm + "@google/gemini-cli/bundle/gemini.js --approvalMode yolo", "flags: --approval-mode yolo"},
 		{"/usr/bin/node", "node " + npm + "@google/gemini-cli/bundle/gemini.js --yolo=false", ""},
@@ -154,7 +161,7 @@ func TestFindingsOfSettings(t *testing.T) {
 		{"/home/u/bin/gemini", "/w/.gemini/.env", "GEMINI_CLI_SYSTEM_SETTINGS_PATH=/tmp/x\n", "overrides: GEMINI_CLI_SYSTEM_SETTINGS_PATH in /w/.gemini/.env"},
 	} {
 		name := c.exe[strings.LastIndex(c.exe, "/")+1:]
-		if got := strings.Join(found(t, c.exe, []string{name}, nil, File{c.name, []byte(c.text)}), " "); got != c.want {
+		if got := strings.Join(found(t, c.exe, []string{name}, nil, File{Name: c.name, Data: []byte(c.text)}), " "); got != c.want {
 			t.Errorf("%s: found %q, want %q", c.text, got, c.want)
 		}
 	}
@@ -178,9 +185,44 @@ func TestInstead(t *testing.T) {
 		}
 	}
 	s, _ := p.Start(Process{Exe: codexExe, Args: []string{"codex"}})
-	in := p.Findings(s, nil, "/home/u", []File{{"/w/.codex/config.toml", []byte("approval_policy='never'")}})
+	in := p.Findings(s, nil, "/home/u", []File{{Name: "/w/.codex/config.toml", Data: []byte("approval_policy='never'")}})
 	if got := p.Instead(s, "codex", in); len(in) != 1 || got != "" {
 		t.Errorf("a file must be changed, and no other command helps: %q", got)
+	}
+}
+
+// What is behind the end of what is read may say anything.
+func TestFindingsOfLargeSettings(t *testing.T) {
+	if got := found(t, codexExe, []string{"codex"}, nil, File{Name: "/w/.codex/config.toml", Data: []byte("model = 'x'\n"), Cut: true}); len(got) == 0 {
+		t.Error("nothing was found in a file that was not read to its end")
+	}
+}
+
+// Where settings are read depends on the command line too.
+func TestSettingsFiles(t *testing.T) {
+	p := embeddedProfiles(t)
+	s, _ := p.Start(Process{Exe: codexExe, Args: argv("codex -pfast --profile ../../x -C /other --cd=sub")})
+	names, dirs := p.SettingsFiles(s)
+	if !slices.Contains(names, "~/.codex/fast.config.toml") || !slices.Equal(dirs, []string{"/other", "sub"}) {
+		t.Errorf("%q, %q", names, dirs)
+	}
+	if got := strings.Join(names, " "); strings.Contains(got, "..") || strings.Contains(got, profileMark) {
+		t.Errorf("%q", got)
+	}
+}
+
+// Whoever starts a program chooses its arguments: the most there can be cost little.
+func TestFindingsOfHugeCommandLines(t *testing.T) {
+	many := []string{"codex"}
+	for i := range 300_000 {
+		many = append(many, "-cotel.a"+strconv.Itoa(i)+"=1")
+	}
+	for name, args := range map[string][]string{"many": many, "long": {"codex", "-" + strings.Repeat("ab=", 700_000)}} {
+		began := time.Now()
+		got := found(t, codexExe, args, nil)
+		if took := time.Since(began); len(got) > maxFindings || took > 5*time.Second {
+			t.Errorf("%s: %d findings after %s", name, len(got), took)
+		}
 	}
 }
 
@@ -220,7 +262,7 @@ func FuzzFindings(f *testing.F) {
 		if !ok {
 			t.Fatal("codex is no agent")
 		}
-		files := []File{{"config.toml", []byte(toml)}, {"settings.json", []byte(json)}, {"x.env", []byte(toml)}}
+		files := []File{{Name: "config.toml", Data: []byte(toml)}, {Name: "settings.json", Data: []byte(json)}, {Name: "x.env", Data: []byte(toml)}}
 		all := p.Findings(s, strings.Split(environ, "\x00"), "/home/u", files)
 		for _, one := range all {
 			if one.Why == "" || !utf8.ValidString(one.What) {

@@ -16,81 +16,105 @@ import (
 
 // option is one reading of one or two arguments.
 type option struct {
-	name  string // with its dashes, as written
 	value string // what it was given
 	given bool   // with a value
 	at    []int  // places of it and its value
 }
 
+// options are what was given on a command line, by their names: see optionKey.
+type options map[string][]option
+
+// maxArguments bounds what is looked at: nobody starts an agent with more. Beyond it, the
+// number alone is a finding.
+const maxArguments = 4096
+
+// optionKey makes one of the names that mean the same to some library: case and dashes
+// between words do not count in long names (yargs takes --approvalMode for
+// --approval-mode), nor how many dashes a single letter has.
+func optionKey(name string) string {
+	word := strings.TrimLeft(name, "-")
+	if len(word) == 1 {
+		return "-" + word
+	}
+	if !strings.HasPrefix(name, "--") {
+		return name
+	}
+	return "--" + strings.ToLower(strings.ReplaceAll(word, "-", ""))
+}
+
 // options reads arguments up to "--", unless that may be the value of an option.
-func (a *agent) options(args []string) []option {
-	var out []option
-	for i, arg := range args {
+func (a *agent) options(args []string) options {
+	out := options{}
+	add := func(name string, o option) {
+		name = optionKey(name)
+		out[name] = append(out[name], o)
+	}
+	for i, arg := range args[:min(len(args), maxArguments)] {
 		if arg == "--" && (i == 0 || !slices.Contains(a.OptionsWithValue, args[i-1])) {
 			break
 		}
 		if len(arg) < 2 || arg[0] != '-' || arg == "--" {
 			continue
 		}
-		next, has := "", i+1 < len(args)
-		if has {
-			next = args[i+1]
+		both := func(name string) { // with the next argument as value, and without
+			add(name, option{at: []int{i}})
+			if i+1 < len(args) {
+				add(name, option{args[i+1], true, []int{i, i + 1}})
+			}
 		}
-		both := func(name string) []option { // with the next argument as value, and without
-			one := option{name: name, at: []int{i}}
-			if !has {
-				return []option{one}
-			}
-			return []option{one, {name: name, value: next, given: true, at: []int{i, i + 1}}}
+		name, value, ok := strings.Cut(arg, "=")
+		switch {
+		case ok:
+			add(name, option{value, true, []int{i}})
+		case strings.HasPrefix(arg, "--") || len(arg) > 2:
+			both(arg)
 		}
-		if strings.HasPrefix(arg, "--") {
-			if name, value, ok := strings.Cut(arg, "="); ok {
-				out = append(out, option{name, value, true, []int{i}})
-			} else {
-				out = append(out, both(arg)...)
-			}
-			continue
-		}
-		// One dash: a name of several letters, or several letters together, the last of
-		// which may have the rest as its value.
-		if name, value, ok := strings.Cut(arg, "="); ok {
-			out = append(out, option{name, value, true, []int{i}})
-		} else if len(arg) > 2 {
-			out = append(out, both(arg)...)
-		}
-		for j := 1; j < len(arg); j++ {
-			name, rest := "-"+arg[j:j+1], arg[j+1:]
-			if rest == "" {
-				out = append(out, both(name)...)
-				break
-			}
-			valued := option{name, strings.TrimPrefix(rest, "="), true, []int{i}}
-			out = append(out, valued)
-			if slices.Contains(a.OptionsWithValue, name) {
-				break
-			}
-			if !valued.off() {
-				out = append(out, option{name: name, at: []int{i}})
-			}
-			if rest[0] == '=' {
-				break
-			}
+		if !strings.HasPrefix(arg, "--") {
+			a.letters(arg, i, add, both)
 		}
 	}
 	return out
 }
 
-// is says whether the option is the one that is called so. Case and dashes between
-// words do not count in long names: yargs takes --approvalMode for --approval-mode.
-func (o *option) is(name string) bool {
-	if o.name == name {
-		return true
+// letters reads one dash and letters: a letter may have the rest as its value, or the
+// next argument, if it is the last one.
+func (a *agent) letters(arg string, i int, add func(string, option), both func(string)) {
+	var seen [256]bool // each once: there may be a hundred thousand
+	for j := 1; j < len(arg); j++ {
+		if seen[arg[j]] && j+1 < len(arg) {
+			continue
+		}
+		seen[arg[j]] = true
+		name, rest := "-"+arg[j:j+1], arg[j+1:]
+		if rest == "" {
+			both(name)
+			return
+		}
+		valued := option{strings.TrimPrefix(rest, "="), true, []int{i}}
+		add(name, valued)
+		if slices.Contains(a.OptionsWithValue, name) {
+			return
+		}
+		if !valued.off() {
+			add(name, option{at: []int{i}})
+		}
+		if rest[0] == '=' {
+			return
+		}
 	}
-	if !strings.HasPrefix(o.name, "--") || !strings.HasPrefix(name, "--") {
-		return false
+}
+
+// values are what options were given, by any of their names.
+func (o options) values(names []string) []string {
+	var out []string
+	for _, name := range names {
+		for _, one := range o[optionKey(name)] {
+			if one.given {
+				out = append(out, one.value)
+			}
+		}
 	}
-	fold := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "-", "")) }
-	return fold(o.name) == fold(name)
+	return out
 }
 
 // off says that the option is there to say no.
@@ -99,19 +123,15 @@ func (o *option) off() bool {
 }
 
 // inOptions looks for flags: an option, or OPTION=VALUE, where VALUE may be * for any.
-func (r *launchRule) inOptions(flags []string, options []option, own bool) []Finding {
+func (r *launchRule) inOptions(flags []string, given options, own bool) []Finding {
 	var out []Finding
 	for _, flag := range flags {
 		name, want, valued := strings.Cut(flag, "=")
-		for i := range options {
-			o := &options[i]
-			if !o.is(name) {
-				continue
-			}
+		for _, o := range given[optionKey(name)] {
 			if !valued && (len(o.at) == 2 || o.off()) { // its value is the next option's business
 				continue
 			}
-			if !valued && o.given && len(o.name) == 2 {
+			if !valued && o.given && len(name) == 2 {
 				continue // letters together: read once without a value
 			}
 			if valued && (!o.given || want != "*" && !strings.EqualFold(strings.Trim(o.value, `"' `), want)) {
@@ -133,13 +153,12 @@ func (r *launchRule) inOptions(flags []string, options []option, own bool) []Fin
 
 // inOverrides looks for settings on the command line: in the agent's options for
 // them, KEY=VALUE.
-func (r *launchRule) inOverrides(a *agent, options []option) []Finding {
+func (r *launchRule) inOverrides(a *agent, given options) []Finding {
 	var out []Finding
 	for _, way := range a.OverrideOptions {
 		name, prefix, _ := strings.Cut(way, "=")
-		for i := range options {
-			o := &options[i]
-			if !o.given || !o.is(name) {
+		for _, o := range given[optionKey(name)] {
+			if !o.given {
 				continue
 			}
 			text := prefix + o.value

@@ -37,6 +37,8 @@ type agent struct {
 	Environment      environment   `toml:"environment"`
 	OverrideOptions  []string      `toml:"override_options"`
 	SettingsFiles    []string      `toml:"settings_files"`
+	ProfileOptions   []string      `toml:"profile_options"`
+	DirectoryOptions []string      `toml:"directory_options"`
 	VersionFiles     []string      `toml:"version_files"`
 	Launch           []launchRule  `toml:"launch"`
 }

@@ -24,7 +24,7 @@ func (r *launchRule) inFile(f *settingsFile, home string) []Finding {
 	}
 	for _, want := range r.Settings {
 		key, word, _ := strings.Cut(want, "=")
-		found := false
+		found := f.Cut // what is not read may say anything
 		if f.broken {
 			last := key[strings.LastIndexByte(key, '.')+1:]
 			found = bytes.Contains(f.Data, []byte(last)) && holds(string(f.Data), word)

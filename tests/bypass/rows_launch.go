@@ -39,7 +39,7 @@ var launchRows = []Row{
 		ID: "P23", Attack: "a file of settings in the project does what the option does (`.codex/config.toml`, `.claude/settings.json`, `.gemini/.env`)",
 		Hook: "the agent's files are read when it starts, from its directory up", Core: "the same", Verdict: Partly,
 		Why:   "what is written there later is not looked at; the boundary protects these files from what the agent starts",
-		Tests: []string{disguised + "a file of the project", "daemon/session TestFindingsOfSettings"},
+		Tests: []string{disguised + "a file of the project", disguised + "a file of another directory", "daemon/session TestFindingsOfSettings"},
 	},
 	{
 		ID: "P24", Attack: "a session starts another agent, or itself once more, with other options: also after the same command was allowed, or by `paddock run`",
@@ -53,7 +53,17 @@ var launchRows = []Row{
 		Tests: []string{"tests/e2e TestLaunchBeforeTheDaemon"},
 	},
 	{
-		ID: "P26", Attack: "a copy of an agent under another name and path", Verdict: NotCovered,
+		ID: "P27", Attack: "start it harmlessly, and have it ask nobody afterwards: by its interface, or by what an editor asks of `codex app-server`", Hook: "rules, network and boundary hold", Core: "the same, but no boundary", Verdict: Seen,
+		Why:   "what the agent itself tells of its settings is recorded (`paddock.agent.session`); nothing of it shows at the start",
+		Tests: []string{"daemon/telemetry/receiver TestCodexIsUnderstood"},
+	},
+	{
+		ID: "P28", Attack: "so many arguments or findings, or so large a file of settings, that one of them is not read", Hook: "bounded: what is not read counts as found", Core: "the same", Verdict: Stopped,
+		Why:   "where requirements refuse it",
+		Tests: []string{"daemon/session TestFindingsOfHugeCommandLines", "daemon/session TestFindingsOfLargeSettings", "daemon/session TestSettingsFiles"},
+	},
+	{
+		ID: "P26", Attack: "a copy of an agent under another name and path, by a copy of its loader, or as a library of a script of one's own", Verdict: NotCovered,
 		Why: "an agent that is not recognised is not governed, if a person starts it; below a session it is governed like everything there, and how it was started is not looked at",
 	},
 }

@@ -22,6 +22,7 @@ import (
 const hygiene = `
 override_options = ["-c", "--config"]
 settings_files = [".pdk/config.toml"]
+directory_options = ["--cd"]
 version_files = ["version.json"]
 [[agents.launch]]
 why = "it asks nobody"
@@ -140,6 +141,7 @@ func TestLaunchInDisguise(t *testing.T) {
 		{"an override that is the option", a + " x --config=mode=full", "overrides: --config mode=full"},
 		{"behind much", shared.self + " act-exec long-before " + m.agent + " -c " + spin + " x --yolo", "flags: --yolo"},
 		{"in a large environment", "J=$(printf %0100000d 0); env A=$J B=$J C=$J PDK_HOME=/x D=$J " + a, "environment: PDK_HOME"},
+		{"a file of another directory", a + " x --cd settings/a", "overrides: mode=full in " + filepath.Join(m.dir, "settings/.pdk/config.toml")},
 		{"a file of the project", "cd settings/a/b && " + a, "overrides: mode=full in " + filepath.Join(m.dir, "settings/.pdk/config.toml")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
