@@ -342,9 +342,13 @@ func TestStorm(t *testing.T) {
 	const file = "etc/codex/requirements.toml"
 	r.write(file, "begin")
 	r.waitSum(file)
+	f, err := os.OpenFile(r.path(file), os.O_WRONLY, 0) // once: a file that is emptied and written again is flushed each time
+	r.must(err)
 	for i := range 10_000 {
-		r.write(file, fmt.Sprint(i))
+		_, err := fmt.Fprintln(f, i)
+		r.must(err)
 	}
+	r.must(f.Close())
 	r.ahead(2 * time.Minute)
 	r.write(file, "end")
 	told := r.waitSum(file)
