@@ -125,6 +125,8 @@ func newDesk(t *testing.T) *desk {
 	d.do("modprobe", "-a", "uinput", "evdev", "dummy")
 	// With loopback alone, glibc takes 127.0.0.1 for no address (AI_ADDRCONFIG).
 	d.do("sh", "-c", "ip link add pdk0 type dummy && ip address add 192.0.2.9/24 dev pdk0 && ip link set pdk0 up")
+	// Codex is run only where there is nothing else, and other tests run it.
+	t.Cleanup(func() { d.do("ip", "link", "delete", "pdk0") })
 	d.do("sh", "-c", "mkdir -p /dev/input; [ -e /dev/input/event0 ] || : >/dev/input/event0; chmod 666 /dev/uinput /dev/input/event0")
 	write(t, d.dir+"/bus.conf", deskBus, 0o644)
 	write(t, d.dir+"/dunstrc", deskDunst, 0o644)
