@@ -89,22 +89,31 @@ func direct(x *ebpf.Exec, args []string, names []string, p process) []subject {
 	if strings.HasPrefix(x.Path, "/") {
 		all = addName(all, x.Path)
 	}
-	main := subject{Command: policy.Command{Names: all, Args: rest}, alone: true}
-	out := []subject{main}
-	switch {
-	case slices.ContainsFunc(names, multicall):
-		return appletSubjects(main, argv0, rest)
-	case slices.ContainsFunc(names, loader):
-		return loaderSubjects(main, rest, p)
-	}
+	return runs(subject{Command: policy.Command{Names: all, Args: rest}, alone: true}, argv0, p)
+}
+
+// runs lists a command with those that it stands for. Whoever starts a program chooses
+// some of its names: one that makes it something else takes nothing away from what it is.
+func runs(main subject, argv0 string, p process) []subject {
+	var more []subject
 	// git-push is git push: git, and others like it, take their own name with a
 	// command's for that command. argv[0] is free to choose.
-	for _, name := range all {
+	for _, name := range main.Names {
 		if command, ok := strings.CutPrefix(filepath.Base(argv0), name+"-"); ok {
-			out = append(out, subject{Command: policy.Command{Names: all, Args: slices.Insert(slices.Clone(rest), 0, command)}, alone: true})
+			named := main
+			named.Args = slices.Insert(slices.Clone(main.Args), 0, command)
+			more = append(more, named)
 		}
 	}
-	return out
+	if slices.ContainsFunc(main.Names, multicall) {
+		main.alone = false // an applet hides in argv[0], which is not in the cache's key by name
+		more = append(more, applets(argv0, main.Args)...)
+	}
+	if slices.ContainsFunc(main.Names, loader) {
+		main.alone = false
+		more = append(more, loaded(main.Args, p)...)
+	}
+	return append([]subject{main}, more...)
 }
 
 // scriptSubjects: the kernel rewrote argv to interpreter, its option, the path
@@ -120,24 +129,26 @@ func scriptSubjects(x *ebpf.Exec, argv0 string, rest, names []string, p process)
 	}
 	out := []subject{{Command: policy.Command{Names: called, Args: args}}}
 	interp := subject{Command: policy.Command{Names: addName(slices.Clone(names), filepath.Base(argv0)), Args: rest}}
-	if slices.ContainsFunc(names, multicall) {
-		return append(out, appletSubjects(interp, argv0, rest)...)
-	}
-	return append(out, interp)
+	// The interpreter may be a loader, or called what it likes.
+	return append(out, runs(interp, argv0, p)...)
 }
 
-func appletSubjects(main subject, argv0 string, rest []string) []subject {
-	main.alone = false // an applet hides in argv[0], which is not in the cache's key by name
+// applets lists what a multi-call binary may be.
+func applets(argv0 string, rest []string) []subject {
 	applet := strings.TrimPrefix(filepath.Base(argv0), "-")
-	out := []subject{main, {Command: policy.Command{Names: []string{applet}, Args: rest}}}
+	out := []subject{{Command: policy.Command{Names: []string{applet}, Args: rest}}}
 	for i, arg := range rest {
 		if name, ok := strings.CutPrefix(arg, "--coreutils-prog="); ok {
 			return append(out, subject{Command: policy.Command{Names: []string{name}, Args: rest[i+1:]}})
 		}
-		if strings.HasPrefix(arg, "-") {
-			continue
+		if name, ok := strings.CutPrefix(arg, "--coreutils-prog-shebang="); ok { // the script comes between
+			return append(out, subject{Command: policy.Command{Names: []string{name}, Args: rest[min(i+2, len(rest)):]}})
 		}
-		return append(out, subject{Command: policy.Command{Names: []string{filepath.Base(arg)}, Args: rest[i+1:]}})
+		name := filepath.Base(arg)
+		if strings.HasPrefix(arg, "-") || multicall(name) || strings.HasPrefix(name, "busybox") {
+			continue // busybox busybox ls
+		}
+		return append(out, subject{Command: policy.Command{Names: []string{name}, Args: rest[i+1:]}})
 	}
 	return out
 }
@@ -148,18 +159,35 @@ var loaderOptions = map[string]bool{
 	"--glibc-hwcaps-prepend": true, "--glibc-hwcaps-mask": true,
 }
 
-func loaderSubjects(main subject, rest []string, p process) []subject {
-	main.alone = false
+// loaded lists what a loader is given, and what that stands for.
+func loaded(rest []string, p process) (out []subject) {
+	argv0 := ""
 	for i := 0; i < len(rest); i++ {
 		arg := rest[i]
-		if strings.HasPrefix(arg, "--") {
-			if loaderOptions[arg] {
-				i++
+		switch {
+		case loaderOptions[arg]:
+			if i++; arg == "--argv0" && i < len(rest) {
+				argv0 = rest[i]
 			}
 			continue
+		case strings.HasPrefix(arg, "--argv0="):
+			argv0 = strings.TrimPrefix(arg, "--argv0=")
+			continue
+		case arg != "--" && strings.HasPrefix(arg, "--"):
+			continue
+		case arg == "--" && i+1 < len(rest):
+			i++
+			arg = rest[i]
 		}
-		names := append([]string{filepath.Base(arg)}, p.file(arg)...)
-		return []subject{main, {Command: policy.Command{Names: names, Args: rest[i+1:]}}}
+		program := subject{Command: policy.Command{Names: append([]string{filepath.Base(arg)}, p.file(arg)...), Args: rest[i+1:]}}
+		if slices.ContainsFunc(program.Names, loader) { // one that loads another, if it is one
+			out = append(out, program)
+			continue
+		}
+		if argv0 == "" {
+			argv0 = arg
+		}
+		return append(out, runs(program, argv0, p)...)
 	}
-	return []subject{main}
+	return out
 }

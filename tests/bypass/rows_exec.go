@@ -33,7 +33,14 @@ var execRows = []Row{
 	{
 		ID: "E7", Attack: "`ld.so PROGRAM`", Hook: "the hold judges what the loader is given; mmap_file refuses what is forbidden whatever its arguments", Core: "the hold", Verdict: Stopped,
 		Why:   "a link exchanged after the decision loads something else; then mmap_file still refuses forbidden programs",
-		Tests: []string{"daemon/enforce TestProgramsOfManyNames/the loader under another name"},
+		Tests: []string{"daemon/enforce TestProgramsOfManyNames/the loader under another name", "daemon/enforce TestProgramsOfManyNames/git by the loader's argv[0]"},
+	},
+	{
+		ID: "E8", Attack: "a script whose interpreter is `ld.so`, or a link called `git-push`; `busybox busybox ls`; git by a link called `busybox`", Hook: "the hold judges what an interpreter stands for as it does any program", Core: "the same", Verdict: Stopped,
+		Tests: []string{
+			"daemon/enforce TestProgramsOfManyNames/a loader as the interpreter", "daemon/enforce TestProgramsOfManyNames/a link as the interpreter",
+			"daemon/enforce TestProgramsOfManyNames/busybox by busybox", "daemon/enforce TestProgramsOfManyNames/git called busybox",
+		},
 	},
 	{
 		ID: "E8", Attack: "a library of its own in an allowed program (`LD_PRELOAD`)", Hook: "what it executes, opens and reaches; mmap_file refuses what is forbidden whatever its arguments", Core: "its execs are held", Verdict: Partly,
