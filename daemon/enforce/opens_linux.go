@@ -243,9 +243,11 @@ func (o *opens) group(groups map[exception]*openGroup, b ebpf.Bound) (*openGroup
 	if g := groups[x]; g != nil {
 		return g, nil
 	}
-	// Without limits: of a full queue, the kernel lets everything through.
+	// Without limits: of a full queue, the kernel lets everything through. To show a file
+	// the kernel opens it, in our read: that of a pipe, or of what is on lease, must not
+	// wait for somebody.
 	fd, err := unix.FanotifyInit(unix.FAN_CLASS_CONTENT|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK|unix.FAN_UNLIMITED_QUEUE|unix.FAN_UNLIMITED_MARKS,
-		unix.O_RDONLY|unix.O_CLOEXEC|unix.O_LARGEFILE)
+		unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_LARGEFILE)
 	if err != nil {
 		return nil, fmt.Errorf("asking for fanotify: %w", err)
 	}
@@ -270,11 +272,8 @@ func (g *openGroup) answer() {
 	defer close(g.ended)
 	buf := make([]byte, 128*int(unsafe.Sizeof(unix.FanotifyEventMetadata{})))
 	for {
-		n, err := g.file.Read(buf)
-		if err != nil {
-			if !errors.Is(err, os.ErrClosed) {
-				g.opens.e.Log.Error("reading what is opened; it is let through from here on", "error", err)
-			}
+		n, ok := g.read(buf)
+		if !ok {
 			return
 		}
 		for rest := buf[:n]; len(rest) >= int(unsafe.Sizeof(unix.FanotifyEventMetadata{})); {
@@ -288,6 +287,33 @@ func (g *openGroup) answer() {
 			rest = rest[m.Event_len:]
 		}
 	}
+}
+
+// read takes questions; not ok: the group is closed. What the kernel cannot open to
+// show it (a socket, something on lease, too many files are open), it refuses itself:
+// that is no reason to end, and EAGAIN none to wait, if there are others.
+func (g *openGroup) read(buf []byte) (n int, ok bool) {
+	conn, err := g.file.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	err = conn.Read(func(fd uintptr) bool {
+		for {
+			var err error
+			n, err = unix.Read(int(fd), buf)
+			if err == nil {
+				return true
+			}
+			n = 0
+			more := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			if _, polled := unix.Poll(more, 0); errors.Is(err, unix.EAGAIN) && polled == nil && more[0].Revents == 0 {
+				return false // who opens next wakes us
+			}
+			g.opens.untold.Add(1)
+			g.opens.e.Log.Debug("an open was refused that the kernel could not show", "error", err)
+		}
+	})
+	return n, err == nil
 }
 
 func (g *openGroup) one(pid int, fd int32) {

@@ -88,6 +88,10 @@ var fileRows = []Row{
 		Tests: []string{"ebpf TestSubvolumesAreToldApart"},
 	},
 	{
+		ID: "F21", Attack: "leave something among the secrets whose opening waits for somebody (a file on lease, a pipe), and have the daemon shown it: everybody's secrets would wait", Hook: "nobody is asked", Core: "fanotify opens without waiting; what it cannot show is refused", Verdict: Stopped,
+		Tests: []string{"tests/e2e TestNothingAmongSecretsBlocksTheAnswers"},
+	},
+	{
 		ID: "F14", Attack: "write in the agent's first milliseconds, before it is recognised", Verdict: NotCovered,
 		Why: "a process that may be an agent has no boundary until the daemon knows; only its own code runs then. Nothing it starts runs before",
 	},

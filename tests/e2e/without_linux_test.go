@@ -154,6 +154,42 @@ func TestSecretsWithoutHooks(t *testing.T) {
 	}
 }
 
+// To show the daemon what is opened, the kernel opens it for the daemon: a file on
+// lease, and with older ones a pipe that nobody writes to, or a socket. Everybody's
+// secrets would wait for that.
+func TestNothingAmongSecretsBlocksTheAnswers(t *testing.T) {
+	m := newWithout(t)
+	if m == nil {
+		return
+	}
+	const lease = `import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+f = os.open("leased", os.O_RDWR | os.O_CREAT)
+fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+os.rename("leased", sys.argv[1])
+if os.fork() == 0:
+    os.execvp("cat", ["cat", sys.argv[1]])
+os.wait()`
+	for _, script := range []string{
+		`mkfifo $AROUND/secret/pipe; exec 3<>$AROUND/secret/pipe`,
+		`python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' $AROUND/secret/s; cat $AROUND/secret/s`,
+		`python3 -c '` + lease + `' $AROUND/secret/leased`,
+	} {
+		p := newProcess(m.agent, "-c", "/bin/true\n"+script)
+		p.cmd.Dir = m.dir
+		p.cmd.Env = append(os.Environ(), "AROUND="+m.path("around"))
+		p.start(t)
+		p.wait(t)
+		if strings.Contains(script, lease) && !strings.Contains(p.out.String(), "Operation not permitted") {
+			t.Errorf("%s: %s", script, p.out)
+		}
+		if out, err := m.free("timeout 10 cat " + m.path("around/secret/key")); err != nil || out != "content\n" {
+			t.Fatalf("%s: whose secret it is waits for it: %q, %v", script, out, err)
+		}
+	}
+	m.refused(t, tries{"read": secretTries["read"]}, m.agent, "-c")
+}
+
 // The daemon's end lets everything through: then nobody is left to ask.
 func TestSecretsOfADeadDaemon(t *testing.T) {
 	m := newWithout(t)
