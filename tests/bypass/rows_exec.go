@@ -36,7 +36,7 @@ var execRows = []Row{
 		Tests: []string{"daemon/enforce TestProgramsOfManyNames/the loader under another name", "daemon/enforce TestProgramsOfManyNames/git by the loader's argv[0]"},
 	},
 	{
-		ID: "E8", Attack: "a script whose interpreter is `ld.so`, or a link called `git-push`; `busybox busybox ls`; git by a link called `busybox`", Hook: "the hold judges what an interpreter stands for as it does any program", Core: "the same", Verdict: Stopped,
+		ID: "E31", Attack: "a script whose interpreter is `ld.so`, or a link called `git-push`; `busybox busybox ls`; git by a link called `busybox`", Hook: "the hold judges what an interpreter stands for as it does any program", Core: "the same", Verdict: Stopped,
 		Tests: []string{
 			"daemon/enforce TestProgramsOfManyNames/a loader as the interpreter", "daemon/enforce TestProgramsOfManyNames/a link as the interpreter",
 			"daemon/enforce TestProgramsOfManyNames/busybox by busybox", "daemon/enforce TestProgramsOfManyNames/git called busybox",
