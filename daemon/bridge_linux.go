@@ -126,7 +126,7 @@ func (b *bridge) extend(c *net.UnixConn) error {
 		return err
 	}
 	defer b.forget(c)
-	l, at, err := takeListener(c)
+	l, at, err := takeListener(c, namespaceOf(b.proxy))
 	if err != nil {
 		return err
 	}
@@ -181,29 +181,21 @@ type place struct {
 	port  uint16
 }
 
-// takeListener receives a listener and looks at what it is.
-func takeListener(c *net.UnixConn) (*net.TCPListener, place, error) {
-	oob := make([]byte, unix.CmsgSpace(4))
-	_, n, flags, _, err := c.ReadMsgUnix(make([]byte, 1), oob)
+// takeListener receives a listener and looks at what it is. It must be in another
+// network namespace than home: in the daemon's own, anybody could connect to it, and
+// be taken for the session.
+func takeListener(c *net.UnixConn, home uint64) (*net.TCPListener, place, error) {
+	fd, err := takeFile(c)
 	if err != nil {
-		return nil, place{}, fmt.Errorf("waiting for a listener: %w", err)
+		return nil, place{}, err
 	}
-	messages, err := unix.ParseSocketControlMessage(oob[:n])
-	if err != nil || len(messages) != 1 || flags&unix.MSG_CTRUNC != 0 {
-		return nil, place{}, errors.New("no listener came")
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		return nil, place{}, errors.New("no listener came")
-	}
-	unix.CloseOnExec(fds[0])
-	file := os.NewFile(uintptr(fds[0]), "listener")
+	file := os.NewFile(uintptr(fd), "listener")
 	defer file.Close()
-	listens, err := unix.GetsockoptInt(fds[0], unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	if err != nil || listens == 0 {
 		return nil, place{}, errors.New("what came does not listen")
 	}
-	netns, err := unix.GetsockoptUint64(fds[0], unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	netns, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
 	if err != nil {
 		return nil, place{}, errors.New("this kernel does not tell network namespaces apart: the bridge needs Linux 5.14")
 	}
@@ -216,7 +208,49 @@ func takeListener(c *net.UnixConn) (*net.TCPListener, place, error) {
 		any.Close()
 		return nil, place{}, errors.New("the listener must be a TCP listener on an address of loopback")
 	}
+	if netns == home {
+		l.Close()
+		return nil, place{}, errors.New("the listener is in the daemon's own network namespace, where no bridge is needed")
+	}
 	return l, place{netns, port(l)}, nil
+}
+
+// takeFile receives one file. Whatever else came with it is closed: it is ours as soon
+// as it is received, and there is no end of it.
+func takeFile(c *net.UnixConn) (int, error) {
+	oob := make([]byte, unix.CmsgSpace(4)) // with the padding, two may fit
+	_, n, flags, _, err := c.ReadMsgUnix(make([]byte, 1), oob)
+	if err != nil {
+		return -1, fmt.Errorf("waiting for a listener: %w", err)
+	}
+	var fds []int
+	messages, err := unix.ParseSocketControlMessage(oob[:n])
+	for i := range messages {
+		some, errRights := unix.ParseUnixRights(&messages[i])
+		fds, err = append(fds, some...), errors.Join(err, errRights)
+	}
+	if err != nil || len(fds) != 1 || flags&unix.MSG_CTRUNC != 0 {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+		return -1, errors.New("no listener came")
+	}
+	unix.CloseOnExec(fds[0])
+	return fds[0], nil
+}
+
+// namespaceOf returns the kernel's number of the network namespace a listener is in; 0
+// if it does not tell, and then takes no other listener either.
+func namespaceOf(l *net.TCPListener) uint64 {
+	conn, err := l.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	var cookie uint64
+	_ = conn.Control(func(fd uintptr) {
+		cookie, _ = unix.GetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	})
+	return cookie
 }
 
 func exeOf(pid int) string {

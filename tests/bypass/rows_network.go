@@ -125,6 +125,10 @@ var networkRows = []Row{
 		Tests: []string{"tests/e2e TestProxyAndBridge", "ebpf TestBridges"},
 	},
 	{
+		ID: "N27", Attack: "hand the bridge a listener at home, where anybody may connect to it, or files beside it until the daemon can open none", Hook: "a bridge is for another namespace; what is not a listener alone is closed", Core: "the same", Verdict: Stopped,
+		Tests: []string{"tests/e2e TestProxyAndBridge/the bridge, at home", "tests/e2e TestProxyAndBridge"},
+	},
+	{
 		ID: "N23", Attack: "to wait until Paddock is dead", Hook: "without a living daemon nothing is redirected, and everything is refused", Core: "the same", Verdict: Stopped,
 		Tests: []string{"ebpf TestManagedNetworkFailsClosed", "tests/e2e TestDeathOfTheManagedNetwork"},
 	},

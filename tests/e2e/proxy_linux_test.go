@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -49,6 +51,7 @@ func TestProxyAndBridge(t *testing.T) {
 		{"the bridge, around it", apart(bridge + "env -i /usr/bin/curl -sS -m 20 http://" + allowedHost + "/ 2>&1; echo ended"), "ended", "served"},
 		{"the bridge, no listener", hand("pass"), "what came does not listen", ""},
 		{"the bridge, a listener for everybody", hand("s.bind((\"0.0.0.0\",0)); s.listen()"), "must be a TCP listener on an address of loopback", ""},
+		{"the bridge, at home", hand("s.bind((\"127.0.0.1\",0)); s.listen()"), "the daemon's own network namespace", ""},
 		{"the bridge, its exit code", apart(bridge + "sh -c \"exit 7\"; echo $?"), "7", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -57,6 +60,23 @@ func TestProxyAndBridge(t *testing.T) {
 				t.Errorf("%q, want %q and not %q", out, test.want, test.not)
 			}
 		})
+	}
+	// What comes beside the listener does not stay.
+	files := func() int {
+		all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", m.daemon.pid()))
+		must(t, err)
+		return len(all)
+	}
+	had := files()
+	many := `import socket, array
+for i in range(100):
+    u = socket.socket(socket.AF_UNIX); u.connect("BRIDGE")
+    u.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0] * (2 + i % 2)))]); print(u.recv(1000).decode())`
+	if out, _ := m.run(words.Replace("/usr/bin/python3 -c '" + many + "'; true")); strings.Count(out, "no listener came") != 100 {
+		t.Errorf("two files: %.300s", out)
+	}
+	if has := files(); has > had+50 {
+		t.Errorf("the daemon has %d files open, and had %d before it was sent others", has, had)
 	}
 	// In whose name: two sessions at the same listener, and one over the bridge.
 	seen := map[string]bool{}
