@@ -5,6 +5,7 @@ package enforce
 import (
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -118,14 +119,19 @@ func quoted(x *ebpf.Exec) string {
 	return fmt.Sprintf("`%s`", text)
 }
 
-// clean keeps a terminal from being driven by what an agent put into argv.
+// clean makes one line of text, and keeps a terminal from being driven, or written
+// from right to left, by what an agent put into argv.
 func clean(s string) string {
+	s, ended := strings.CutSuffix(s, "\n")
 	s = strings.Map(func(r rune) rune {
-		if r == '\n' || r >= ' ' && r != 0x7f && (r < 0x80 || r > 0x9f) {
+		if strconv.IsPrint(r) {
 			return r
 		}
 		return '?'
 	}, strings.ToValidUTF8(s, "?"))
+	if ended {
+		s += "\n"
+	}
 	if len(s) > maxTold {
 		s = s[:maxTold-4] + "...\n"
 	}
