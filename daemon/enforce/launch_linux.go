@@ -5,8 +5,10 @@ package enforce
 import (
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,8 +116,11 @@ const (
 func (e *Enforcer) settingsOf(g *generation, s session.Started, p session.Process, home string) []session.File {
 	var out []session.File
 	add := func(name string) {
-		if data, err := e.readSmall(g, p.PID, name, maxSettings+1); err == nil {
-			out = append(out, session.File{Name: name, Data: data[:min(len(data), maxSettings)], Cut: len(data) > maxSettings})
+		data, err := e.readSmall(g, p.PID, name, maxSettings+1)
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.EISDIR): // none
+		default: // what the agent may be able to read and we are not counts as what is too long
+			out = append(out, session.File{Name: name, Data: data[:min(len(data), maxSettings)], Cut: err != nil || len(data) > maxSettings})
 		}
 	}
 	names, dirs := g.profiles.SettingsFiles(s)
@@ -145,7 +150,8 @@ func (e *Enforcer) settingsOf(g *generation, s session.Started, p session.Proces
 	return out
 }
 
-// readSmall reads the beginning of a regular file as a process sees it.
+// readSmall reads the beginning of a regular file as a process sees it. One of procfs is
+// none: to us it says something else. EISDIR for a directory.
 func (e *Enforcer) readSmall(g *generation, pid int, path string, limit int64) ([]byte, error) {
 	view := &processView{e: e, g: g, pid: pid}
 	handle, err := view.open(path)
@@ -153,12 +159,12 @@ func (e *Enforcer) readSmall(g *generation, pid int, path string, limit int64) (
 		return nil, err
 	}
 	defer handle.Close()
-	if info, err := handle.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", path)
+	if err := plainFile(handle); err != nil {
+		return nil, err
 	}
 	read := make(chan []byte, 1)
 	_, err = e.bounded.do(func() (digest, error) {
-		f, err := os.Open("/proc/self/fd/" + itoa(int(handle.Fd())))
+		f, err := reopen(handle)
 		if err != nil {
 			return digest{}, err
 		}
@@ -171,6 +177,26 @@ func (e *Enforcer) readSmall(g *generation, pid int, path string, limit int64) (
 		return nil, err
 	}
 	return <-read, nil
+}
+
+// plainFile says why something is not a regular file of a file system that shows all of
+// us the same.
+func plainFile(handle *os.File) error {
+	info, err := handle.Stat()
+	if err != nil {
+		return err
+	}
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(handle.Fd()), &st); err != nil {
+		return err
+	}
+	switch {
+	case info.IsDir():
+		return fmt.Errorf("%s: %w", handle.Name(), unix.EISDIR)
+	case !info.Mode().IsRegular() || st.Type == unix.PROC_SUPER_MAGIC:
+		return fmt.Errorf("%s: not a regular file", handle.Name())
+	}
+	return nil
 }
 
 // versionOf reads the agent's version where its package says it.
@@ -223,15 +249,28 @@ func (e *Enforcer) isExecutable(s session.Started, p session.Process) bool {
 
 // programDigest reads what was recognised.
 func (e *Enforcer) programDigest(x *ebpf.Exec, s session.Started, p session.Process) (string, error) {
-	name := procPath(p.PID, "exe")
-	if s.Program != "" && !e.isExecutable(s, p) {
-		name = filepath.Join(procPath(p.PID, "root"), s.Program)
-	} else if x != nil {
-		sum, err := e.hashOf(x)
-		return hex.EncodeToString(sum[:]), err
+	if s.Program == "" || e.isExecutable(s, p) {
+		if x != nil {
+			sum, err := e.hashOf(x)
+			return hex.EncodeToString(sum[:]), err
+		}
+		return e.digestOf(func() (*os.File, error) { return os.Open(procPath(p.PID, "exe")) })
 	}
+	view := &processView{e: e, pid: p.PID}
+	handle, err := view.open(s.Program)
+	if err != nil {
+		return "", err
+	}
+	defer handle.Close()
+	if err := plainFile(handle); err != nil { // to open a device may do something
+		return "", err
+	}
+	return e.digestOf(func() (*os.File, error) { return reopen(handle) })
+}
+
+func (e *Enforcer) digestOf(open func() (*os.File, error)) (string, error) {
 	sum, err := e.bounded.do(func() (digest, error) {
-		f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		f, err := open()
 		if err != nil {
 			return digest{}, err
 		}

@@ -51,7 +51,7 @@ func (p *processView) file(path string) []string {
 		return names
 	}
 	sum, err := p.e.bounded.do(func() (digest, error) {
-		f, err := os.Open(self)
+		f, err := reopen(handle)
 		if err != nil {
 			return digest{}, err
 		}
@@ -91,6 +91,12 @@ func (p *processView) open(path string) (*os.File, error) {
 		return nil, err
 	}
 	return os.NewFile(uintptr(fd), path), nil
+}
+
+// reopen opens for reading what a handle is of, without waiting for somebody who has
+// it on lease.
+func reopen(handle *os.File) (*os.File, error) {
+	return os.OpenFile("/proc/self/fd/"+itoa(int(handle.Fd())), os.O_RDONLY|unix.O_NONBLOCK, 0)
 }
 
 // fullPath finds a path that was cut among the arguments.

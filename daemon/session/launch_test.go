@@ -198,6 +198,14 @@ func TestFindingsOfLargeSettings(t *testing.T) {
 	}
 }
 
+// So may what comes after the beginning of a file of variables.
+func TestFindingsOfLargeEnvironmentFiles(t *testing.T) {
+	exe := "/usr/lib/node_modules/@google/gemini-cli/dist/index.js"
+	if got := found(t, exe, []string{exe}, nil, File{Name: "/w/.gemini/.env", Data: []byte("# nothing\n"), Cut: true}); len(got) == 0 {
+		t.Error("nothing was found in a file that was not read to its end")
+	}
+}
+
 // Where settings are read depends on the command line too.
 func TestSettingsFiles(t *testing.T) {
 	p := embeddedProfiles(t)

@@ -22,6 +22,11 @@ func (r *launchRule) inFile(f *settingsFile, home string) []Finding {
 		found.Kind, found.What, found.variable = FoundOverrides, found.What+" in "+label(f.Name), ""
 		out = append(out, found)
 	}
+	for _, name := range r.Environment {
+		if f.Cut {
+			out = append(out, r.finding(FoundOverrides, name+" in "+label(f.Name)))
+		}
+	}
 	for _, want := range r.Settings {
 		key, word, _ := strings.Cut(want, "=")
 		found := f.Cut // what is not read may say anything

@@ -60,7 +60,12 @@ var launchRows = []Row{
 	{
 		ID: "P28", Attack: "so many arguments or findings, or so large a file of settings, that one of them is not read", Hook: "bounded: what is not read counts as found", Core: "the same", Verdict: Stopped,
 		Why:   "where requirements refuse it",
-		Tests: []string{"daemon/session TestFindingsOfHugeCommandLines", "daemon/session TestFindingsOfLargeSettings", "daemon/session TestSettingsFiles"},
+		Tests: []string{"daemon/session TestFindingsOfHugeCommandLines", "daemon/session TestFindingsOfLargeSettings", "daemon/session TestFindingsOfLargeEnvironmentFiles", "daemon/session TestSettingsFiles"},
+	},
+	{
+		ID: "P29", Attack: "settings that the agent reads and the daemon cannot, or not as the agent does: a pipe, `/dev/stdin`, `/proc/self`, a file on lease", Hook: "what is not read counts as found", Core: "the same", Verdict: Stopped,
+		Why:   "where requirements refuse it",
+		Tests: []string{"tests/e2e TestLaunchWithSettingsNobodyElseReads"},
 	},
 	{
 		ID: "P26", Attack: "a copy of an agent under another name and path, by a copy of its loader, or as a library of a script of one's own", Verdict: NotCovered,

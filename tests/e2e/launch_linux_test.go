@@ -157,6 +157,40 @@ func TestLaunchInDisguise(t *testing.T) {
 	}
 }
 
+// Settings that the agent can read, and the daemon cannot, or not as the agent does.
+func TestLaunchWithSettingsNobodyElseReads(t *testing.T) {
+	m := launcher(t, base+refuseAll)
+	must(t, os.MkdirAll(filepath.Join(m.dir, "p/.pdk"), 0o755))
+	const lease = `python3 -c 'import fcntl, os, signal
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+f = os.open("p/.pdk/config.toml", os.O_RDWR | os.O_CREAT)
+fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("ready", flush=True)
+signal.pause()' `
+	for _, c := range []struct{ name, before string }{
+		{"a pipe", "mkfifo p/.pdk/config.toml"},
+		{"standard input", "ln -s /dev/stdin p/.pdk/config.toml"},
+		{"its own environment", "ln -s /proc/self/environ p/.pdk/config.toml"},
+		{"a file on lease", lease},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			must(t, os.RemoveAll(filepath.Join(m.dir, "p/.pdk/config.toml")))
+			before := newProcess("/bin/sh", "-c", c.before)
+			before.cmd.Dir = m.dir
+			before.start(t)
+			if c.before == lease {
+				before.says(t, "ready")
+			} else {
+				before.wait(t)
+			}
+			p := m.starts(nil, "/bin/sh", "-c", "cd p && exec "+m.agent+" -c 'while :; do :; done'")
+			if !strings.Contains(p.out.String(), "mode=full in "+filepath.Join(m.dir, "p/.pdk/config.toml")) || p.signal() != syscall.SIGKILL {
+				t.Errorf("it was not refused: %v, %q", p.err, p.out)
+			}
+		})
+	}
+}
+
 // What a governed process starts is held: not one instruction of it runs, whatever was
 // remembered of the same command before.
 func TestLaunchOfNestedAgents(t *testing.T) {
