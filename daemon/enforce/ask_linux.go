@@ -134,7 +134,7 @@ func (e *Enforcer) ask(h *ebpf.Held, x *ebpf.Exec, m *mark, g *generation, v pol
 	if !e.asks.add(w) {
 		return // the daemon stops: the kernel kills what is left
 	}
-	q := e.question(x, m, v)
+	q := e.question(g, x, m, v)
 	if before, ok := e.approvedBefore(x, &q); ok {
 		e.decided(w, before)
 		return
@@ -158,7 +158,7 @@ func (e *Enforcer) ask(h *ebpf.Held, x *ebpf.Exec, m *mark, g *generation, v pol
 }
 
 // question puts a held exec into words.
-func (e *Enforcer) question(x *ebpf.Exec, m *mark, v policy.Verdict) approval.Question {
+func (e *Enforcer) question(g *generation, x *ebpf.Exec, m *mark, v policy.Verdict) approval.Question {
 	args := x.Args()
 	if x.Flags&(ebpf.ArgvCut|ebpf.ArgvUnread) != 0 {
 		if full, err := readCmdline(x.PID); err == nil && len(full) > 0 {
@@ -187,8 +187,29 @@ func (e *Enforcer) question(x *ebpf.Exec, m *mark, v policy.Verdict) approval.Qu
 			q.ToolCall = why.ToolCallID
 		}
 	}
+	q.Within = e.risky(g, x, args)
 	e.asker(&q, m)
 	return q
+}
+
+// risky lists those of the commands an exec stands for that may be a high risk: a loader
+// has the risk of what it loads, and git called git-credential that of git credential.
+func (e *Enforcer) risky(g *generation, x *ebpf.Exec, args []string) (out [][]string) {
+	names, err := g.catalog.names(x.Exe, func() (digest, error) { return e.hashOf(x) })
+	if err != nil {
+		return nil // then it is forbidden
+	}
+	names = addName(addName(names, x.Name), readLink(x.PID, "exe"))
+	for _, s := range subjects(x, args, names, &processView{e: e, g: g, pid: x.PID}, g) {
+		for _, class := range policy.RiskClasses() {
+			for _, name := range s.Names {
+				if policy.HighRisk(class, policy.Command{Names: []string{name}, Args: s.Args}) {
+					out = append(out, append([]string{name}, s.Args...))
+				}
+			}
+		}
+	}
+	return out
 }
 
 // asker notes whose question it is: who is asked is whose session it is, whoever a

@@ -104,3 +104,50 @@ func TestPersonDecides(t *testing.T) {
 	}
 	<-done
 }
+
+// However it is called, a command has the risk of what runs.
+func TestRiskIsOfWhatRuns(t *testing.T) {
+	const asked = `
+[rules]
+prefix_rules = [{ pattern = [{ token = "git" }], decision = "prompt", justification = "git is asked about" }]
+[paddock]
+mode = "enforce"
+`
+	m := newMachine(t, asked)
+	q, err := approval.Open(approval.Options{File: filepath.Join(t.TempDir(), "approvals.json"), Events: m.log})
+	must(t, err)
+	defer q.Close()
+	m.Approvals = q
+	m.apply(asked)
+	must(t, m.Prove(t.Context()))
+	loaders, _ := filepath.Glob("/lib*/ld-linux*")
+	asks := make(chan *approval.Approval, 16)
+	go func() {
+		for c := range q.Follow(t.Context(), approval.Viewer{}, true) {
+			if c.Approval != nil && c.Approval.State == approval.Pending && c.Approval.Merged == 1 {
+				asks <- c.Approval
+			}
+		}
+	}()
+	for script, risk := range map[string]string{
+		"git credential fill":                                         "credentials",
+		"bash -c 'exec -a git-credential git fill'":                   "credentials",
+		loaders[0] + " $(command -v git) credential fill":             "credentials",
+		loaders[0] + " --argv0 git-credential $(command -v git) fill": "credentials",
+		"git --version": "",
+	} {
+		done := make(chan struct{})
+		go func() { _, _ = m.run(script + "; true"); close(done) }()
+		select {
+		case a := <-asks:
+			if a.Risk != risk {
+				t.Errorf("%s: risk %q, want %q", script, a.Risk, risk)
+			}
+			_, err := q.Answer(a.ID, approval.Answerer{UID: a.UID, User: "alice", By: approval.ByTerminal, Proof: "terminal"}, approval.Reply{})
+			must(t, err)
+		case <-time.After(2 * time.Minute):
+			t.Fatalf("%s: nothing is asked", script)
+		}
+		<-done
+	}
+}

@@ -145,4 +145,8 @@ var approvalRows = []Row{
 		Why:   "where requirements have a boundary",
 		Tests: []string{desk + "a keyboard of its own", desk + "the keys that are typed"},
 	},
+	{
+		ID: "Q30", Attack: "hide what is of high risk behind another name: `exec -a git-credential git`, `ld.so --argv0 git-credential git`", Hook: "each command it stands for is looked at", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestRiskIsOfWhatRuns"},
+	},
 }
