@@ -60,7 +60,7 @@ func (d *Daemon) places() []drift.Place {
 // own lists what no session writes to: Paddock's program, its files, and what tells
 // it and the agents what to do.
 func (d *Daemon) own() []string {
-	out := []string{d.config.StateDir, d.config.RunDir}
+	out := []string{d.config.StateDir, d.config.RunDir, d.config.Companion}
 	for _, p := range manages {
 		out = append(out, filepath.Join(d.config.Root, p.Path))
 	}

@@ -34,8 +34,14 @@ const (
 )
 
 var refusePrograms = map[Mechanism][]string{
-	LSM:       {kernelProgLsmBprm, kernelProgLsmMmap, kernelProgLsmKill, kernelProgLsmPtrace, kernelProgLsmSocket, kernelProgLsmOption, kernelProgLsmMessage},
-	ModReturn: {kernelProgModBprm, kernelProgModMmap, kernelProgModKill, kernelProgModPtrace, kernelProgModSocket, kernelProgModOption, kernelProgModMessage},
+	LSM: {
+		kernelProgLsmBprm, kernelProgLsmMmap, kernelProgLsmKill, kernelProgLsmSigio, kernelProgLsmPtrace,
+		kernelProgLsmSocket, kernelProgLsmOption, kernelProgLsmMessage,
+	},
+	ModReturn: {
+		kernelProgModBprm, kernelProgModMmap, kernelProgModKill, kernelProgModSigio, kernelProgModPtrace,
+		kernelProgModSocket, kernelProgModOption, kernelProgModMessage,
+	},
 }
 
 // Attach puts the core programs into force; those an earlier daemon left are

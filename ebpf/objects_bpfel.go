@@ -532,6 +532,7 @@ const (
 	kernelMapBoundFilter         = "bound_filter"
 	kernelMapBoundSessions       = "bound_sessions"
 	kernelMapBridges             = "bridges"
+	kernelMapCompanions          = "companions"
 	kernelMapExeCache            = "exe_cache"
 	kernelMapExecScratch         = "exec_scratch"
 	kernelMapFlows               = "flows"
@@ -596,6 +597,7 @@ const (
 	kernelProgLsmMmap            = "lsm_mmap"
 	kernelProgLsmOption          = "lsm_option"
 	kernelProgLsmPtrace          = "lsm_ptrace"
+	kernelProgLsmSigio           = "lsm_sigio"
 	kernelProgLsmSocket          = "lsm_socket"
 	kernelProgModBoundAttach     = "mod_bound_attach"
 	kernelProgModBoundBpf        = "mod_bound_bpf"
@@ -633,6 +635,7 @@ const (
 	kernelProgModMmap            = "mod_mmap"
 	kernelProgModOption          = "mod_option"
 	kernelProgModPtrace          = "mod_ptrace"
+	kernelProgModSigio           = "mod_sigio"
 	kernelProgModSocket          = "mod_socket"
 	kernelProgOnConnect4         = "on_connect4"
 	kernelProgOnConnect6         = "on_connect6"
@@ -767,6 +770,7 @@ type kernelProgramSpecs struct {
 	LsmMmap           *ebpf.ProgramSpec `ebpf:"lsm_mmap"`
 	LsmOption         *ebpf.ProgramSpec `ebpf:"lsm_option"`
 	LsmPtrace         *ebpf.ProgramSpec `ebpf:"lsm_ptrace"`
+	LsmSigio          *ebpf.ProgramSpec `ebpf:"lsm_sigio"`
 	LsmSocket         *ebpf.ProgramSpec `ebpf:"lsm_socket"`
 	ModBoundAttach    *ebpf.ProgramSpec `ebpf:"mod_bound_attach"`
 	ModBoundBpf       *ebpf.ProgramSpec `ebpf:"mod_bound_bpf"`
@@ -804,6 +808,7 @@ type kernelProgramSpecs struct {
 	ModMmap           *ebpf.ProgramSpec `ebpf:"mod_mmap"`
 	ModOption         *ebpf.ProgramSpec `ebpf:"mod_option"`
 	ModPtrace         *ebpf.ProgramSpec `ebpf:"mod_ptrace"`
+	ModSigio          *ebpf.ProgramSpec `ebpf:"mod_sigio"`
 	ModSocket         *ebpf.ProgramSpec `ebpf:"mod_socket"`
 	OnConnect4        *ebpf.ProgramSpec `ebpf:"on_connect4"`
 	OnConnect6        *ebpf.ProgramSpec `ebpf:"on_connect6"`
@@ -832,6 +837,7 @@ type kernelMapSpecs struct {
 	BoundFilter       *ebpf.MapSpec `ebpf:"bound_filter"`
 	BoundSessions     *ebpf.MapSpec `ebpf:"bound_sessions"`
 	Bridges           *ebpf.MapSpec `ebpf:"bridges"`
+	Companions        *ebpf.MapSpec `ebpf:"companions"`
 	ExeCache          *ebpf.MapSpec `ebpf:"exe_cache"`
 	ExecScratch       *ebpf.MapSpec `ebpf:"exec_scratch"`
 	Flows             *ebpf.MapSpec `ebpf:"flows"`
@@ -928,6 +934,7 @@ type kernelMaps struct {
 	BoundFilter       *ebpf.Map `ebpf:"bound_filter"`
 	BoundSessions     *ebpf.Map `ebpf:"bound_sessions"`
 	Bridges           *ebpf.Map `ebpf:"bridges"`
+	Companions        *ebpf.Map `ebpf:"companions"`
 	ExeCache          *ebpf.Map `ebpf:"exe_cache"`
 	ExecScratch       *ebpf.Map `ebpf:"exec_scratch"`
 	Flows             *ebpf.Map `ebpf:"flows"`
@@ -964,6 +971,7 @@ func (m *kernelMaps) Close() error {
 		m.BoundFilter,
 		m.BoundSessions,
 		m.Bridges,
+		m.Companions,
 		m.ExeCache,
 		m.ExecScratch,
 		m.Flows,
@@ -1077,6 +1085,7 @@ type kernelPrograms struct {
 	LsmMmap           *ebpf.Program `ebpf:"lsm_mmap"`
 	LsmOption         *ebpf.Program `ebpf:"lsm_option"`
 	LsmPtrace         *ebpf.Program `ebpf:"lsm_ptrace"`
+	LsmSigio          *ebpf.Program `ebpf:"lsm_sigio"`
 	LsmSocket         *ebpf.Program `ebpf:"lsm_socket"`
 	ModBoundAttach    *ebpf.Program `ebpf:"mod_bound_attach"`
 	ModBoundBpf       *ebpf.Program `ebpf:"mod_bound_bpf"`
@@ -1114,6 +1123,7 @@ type kernelPrograms struct {
 	ModMmap           *ebpf.Program `ebpf:"mod_mmap"`
 	ModOption         *ebpf.Program `ebpf:"mod_option"`
 	ModPtrace         *ebpf.Program `ebpf:"mod_ptrace"`
+	ModSigio          *ebpf.Program `ebpf:"mod_sigio"`
 	ModSocket         *ebpf.Program `ebpf:"mod_socket"`
 	OnConnect4        *ebpf.Program `ebpf:"on_connect4"`
 	OnConnect6        *ebpf.Program `ebpf:"on_connect6"`
@@ -1172,6 +1182,7 @@ func (p *kernelPrograms) Close() error {
 		p.LsmMmap,
 		p.LsmOption,
 		p.LsmPtrace,
+		p.LsmSigio,
 		p.LsmSocket,
 		p.ModBoundAttach,
 		p.ModBoundBpf,
@@ -1209,6 +1220,7 @@ func (p *kernelPrograms) Close() error {
 		p.ModMmap,
 		p.ModOption,
 		p.ModPtrace,
+		p.ModSigio,
 		p.ModSocket,
 		p.OnConnect4,
 		p.OnConnect6,

@@ -169,6 +169,9 @@ const refreshEvery = 10 * time.Second
 func (e *Enforcer) refreshBoundary(scan bool) error {
 	e.apply.Lock()
 	defer e.apply.Unlock()
+	if err := e.protectCompanion(); err != nil {
+		e.Log.Error("sessions can end the companion", "error", err)
+	}
 	g := e.now.Load()
 	if g == nil || g.boundary.policy.Mode == policy.NoBoundary {
 		return nil

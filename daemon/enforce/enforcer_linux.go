@@ -59,6 +59,9 @@ type Config struct {
 	// MarkBelow is the directory below which fanotify may be asked about opens, where
 	// that is what keeps secrets. Empty: nowhere but in the canary's place.
 	MarkBelow string
+	// Companion is the program in which people are asked: no session signals or traces
+	// it. Empty: there is none.
+	Companion string
 	// Changed, if set, is called after a session began or ended.
 	Changed func()
 	// Ended, if set, is called after a session ended.
@@ -99,6 +102,9 @@ type Enforcer struct {
 		kept map[uint64][]*os.File
 	}
 	apply sync.Mutex
+	// companion is the open file of the program in which people are asked, or nil;
+	// guarded by apply.
+	companion *os.File
 
 	ctx      context.Context // ends when the daemon stops
 	cancel   context.CancelFunc
@@ -201,6 +207,9 @@ func (e *Enforcer) install(g *generation) error {
 	}
 	if err := e.Kernel.SetNames(names(g.profiles)); err != nil {
 		return err
+	}
+	if err := e.protectCompanion(); err != nil {
+		e.Log.Error("sessions can end the companion", "error", err)
 	}
 	if err := e.putInForce(g); err != nil {
 		g.boundary.close()

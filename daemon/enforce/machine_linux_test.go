@@ -109,7 +109,7 @@ names = [%q]
 	}
 	m.Enforcer, err = New(Config{
 		Kernel: k, Profiles: profiles, Sessions: table, Events: m.log,
-		Directories: func() []string { return append(Directories("/"), filepath.Join(m.dir, "bin")) }, Helper: []string{self, "helper"}, PinDir: m.pins, Own: []string{filepath.Join(m.dir, "own")},
+		Directories: func() []string { return append(Directories("/"), filepath.Join(m.dir, "bin")) }, Helper: []string{self, "helper"}, PinDir: m.pins, Own: []string{filepath.Join(m.dir, "own")}, Companion: filepath.Join(m.dir, "companion"),
 		Log: slog.New(slog.NewTextHandler(out, nil)), Refreshed: func(n uint32) { m.refreshed <- n },
 	})
 	must(t, err)

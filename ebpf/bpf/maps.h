@@ -255,6 +255,14 @@ struct {
 	__type(value, struct state);
 } states SEC(".maps");
 
+/* Programs in which people are asked, and answer: the companion's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16);
+	__type(key, struct inode_id);
+	__type(value, __u32);
+} companions SEC(".maps");
+
 /* Entries the kernel made in procs. Only the kernel counts: the daemon could not
  * add to it without losing what the kernel adds meanwhile. */
 struct {

@@ -77,6 +77,19 @@ INLINE bool is_ours(__u32 tgid)
 	return s && tgid && (tgid == s->daemon || tgid == s->guard);
 }
 
+/* Whoever stops or ends the companion keeps its user from being asked. What a session
+ * runs of it itself is no companion. */
+INLINE bool is_companion(struct task_struct *task, __u32 tgid)
+{
+	struct inode_id id = {};
+	struct inode *inode = BPF_CORE_READ(task, mm, exe_file, f_inode);
+	if (!inode)
+		return false;
+	id.ino = BPF_CORE_READ(inode, i_ino);
+	id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	return bpf_map_lookup_elem(&companions, &id) && !governed(tgid);
+}
+
 /* A governed process may neither wake what is held nor signal Paddock. */
 INLINE int refuse_signal(struct task_struct *target, int sig)
 {
@@ -90,10 +103,18 @@ INLINE int refuse_signal(struct task_struct *target, int sig)
 	if (t == tgid)
 		return 0;
 	bool wakes_held = sig != SIGKILL && bpf_map_lookup_elem(&held, &t);
-	if (!wakes_held && !is_ours(t))
+	if (!wakes_held && !is_ours(t) && !is_companion(target, t))
 		return 0;
 	record_signal(p, tgid, t, sig);
 	return -EPERM;
+}
+
+/* A signal for a file that is ready (F_SETOWN, F_SETSIG) passes no task_kill, and who
+ * asked for it is not who is running now: the companion and what is held wait for none. */
+INLINE int refuse_sigio(struct task_struct *target)
+{
+	__u32 t = target->tgid;
+	return bpf_map_lookup_elem(&held, &t) || is_companion(target, t) ? -EPERM : 0;
 }
 
 /* A tracer could let a held process run, and read or write Paddock's memory. */
@@ -104,7 +125,7 @@ INLINE int refuse_ptrace(struct task_struct *target)
 	if (!p)
 		return 0;
 	__u32 t = target->tgid;
-	if (!is_ours(t) && !bpf_map_lookup_elem(&held, &t))
+	if (!is_ours(t) && !bpf_map_lookup_elem(&held, &t) && !is_companion(target, t))
 		return 0;
 	record_signal(p, tgid, t, 0);
 	return -EPERM;
@@ -183,7 +204,7 @@ INLINE int bounded(int answer)
 	return a;
 }
 
-#define HOOKS(prefix, bprm_at, kill_at, ptrace_at, socket_at, option_at, message_at)               \
+#define HOOKS(prefix, bprm_at, kill_at, sigio_at, ptrace_at, socket_at, option_at, message_at)     \
 	SEC(bprm_at)                                                                               \
 	int BPF_PROG(prefix##_bprm, struct linux_binprm *bprm, int ret)                            \
 	{                                                                                          \
@@ -194,6 +215,11 @@ INLINE int bounded(int answer)
 		     int sig, const struct cred *cred, int ret)                                    \
 	{                                                                                          \
 		return bounded(ret ? ret : refuse_signal(target, sig));                            \
+	}                                                                                          \
+	SEC(sigio_at)                                                                              \
+	int BPF_PROG(prefix##_sigio, struct task_struct *target, void *owner, int sig, int ret)    \
+	{                                                                                          \
+		return bounded(ret ? ret : refuse_sigio(target));                                  \
 	}                                                                                          \
 	SEC(ptrace_at)                                                                             \
 	int BPF_PROG(prefix##_ptrace, struct task_struct *child, unsigned int mode, int ret)       \
@@ -218,9 +244,9 @@ INLINE int bounded(int answer)
 		return bounded(ret ? ret : refuse_message(msg));                                   \
 	}
 
-HOOKS(lsm, "lsm/bprm_check_security", "lsm/task_kill", "lsm/ptrace_access_check",
+HOOKS(lsm, "lsm/bprm_check_security", "lsm/task_kill", "lsm/file_send_sigiotask", "lsm/ptrace_access_check",
       "lsm/socket_create", "lsm/socket_setsockopt", "lsm/socket_sendmsg")
-HOOKS(mod, "fmod_ret/security_bprm_check", "fmod_ret/security_task_kill",
+HOOKS(mod, "fmod_ret/security_bprm_check", "fmod_ret/security_task_kill", "fmod_ret/security_file_send_sigiotask",
       "fmod_ret/security_ptrace_access_check", "fmod_ret/security_socket_create",
       "fmod_ret/security_socket_setsockopt", "fmod_ret/security_socket_sendmsg")
 

@@ -199,7 +199,8 @@ var paddockRows = []Row{
 		Tests: []string{"daemon/enforce TestBoundary/P16 whom the kernel ends first"},
 	},
 	{
-		ID: "P17", Attack: "end or starve the companion, which is a process of the user's", Verdict: NotCovered,
-		Why: "then nobody is asked by it: `paddock approvals` on a terminal still does, and without an answer a question is refused",
+		ID: "P17", Attack: "end, stop, trace or starve the companion, which is a process of the user's", Hook: "task_kill, file_send_sigiotask, ptrace_access_check: it is known by its file", Verdict: Partly,
+		Why:   "without the hooks it can be ended: then nobody is asked by it, `paddock approvals` on a terminal still does, and without an answer a question is refused. Whoever takes all of the machine's processors starves it too",
+		Tests: []string{"daemon/enforce TestCompanionIsLeftAlone"},
 	},
 }
