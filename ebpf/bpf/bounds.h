@@ -366,6 +366,16 @@ INLINE bool sessions_own(const struct walk *w, struct dentry *d)
 }
 
 /*
+ * Whether a pointer is NULL. From 6.5 on the verifier takes a dentry's d_inode for one
+ * that never is, and a check against 0 out of the program: what is made had none, and
+ * the kernel would fall over it. So it is compared with what only we know to be 0.
+ */
+INLINE bool is_null(const struct walk *w, const void *p)
+{
+	return (__u64)p == w->zero;
+}
+
+/*
  * Why the file may not be had, or WHY_NONE. For writing, what is nearest to the
  * file decides; for reading, every directory above it may forbid.
  */
@@ -379,7 +389,7 @@ INLINE __u32 walk_up(const struct walk *w, struct dentry *d, __u32 want)
 	__u32 dev = sb->s_dev;
 	__u64 subvolumes = mask_of(is_zero(sb->s_magic ^ BTRFS_SUPER_MAGIC)); /* see inode_number */
 
-	if (inode)
+	if (!is_null(w, inode))
 		flags = bound_inode(w, inode->i_ino ^ ((__u64)inode->i_generation << 40 & subvolumes), dev);
 	if ((want & WANT_STAY) && (flags & BOUND_PINNED))
 		return WHY_PINNED;
@@ -392,7 +402,7 @@ INLINE __u32 walk_up(const struct walk *w, struct dentry *d, __u32 want)
 		if (up == d)
 			break;
 		inode = up->d_inode;
-		if (!inode)
+		if (is_null(w, inode))
 			return WHY_UNKNOWN;
 		__u64 ino = inode->i_ino ^ ((__u64)inode->i_generation << 40 & subvolumes);
 		__u64 above = bound_inode(w, ino, dev);
