@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -42,7 +43,7 @@ func TestProgramsOfManyNames(t *testing.T) {
 	if len(loaders) == 0 {
 		loaders, _ = filepath.Glob("/lib/ld-linux*")
 	}
-	for name, script := range map[string]string{
+	attacks := map[string]string{
 		"busybox under another name":     "cp -f /bin/busybox tool && bash -c 'exec -a ls ./tool box'",
 		"busybox renamed to its applet":  "cp -f /bin/busybox ls && ./ls box",
 		"the loader under another name":  "cp -f " + loaders[0] + " runner && ./runner /bin/ls box",
@@ -55,7 +56,12 @@ func TestProgramsOfManyNames(t *testing.T) {
 		"git by a link":                  "ln -sf $(command -v git) git-push && ./git-push origin 2>&1 | sed s/fatal.*git.repository/marker-file/",
 		"git by a copy of that name":     "rm -f git-push && cp $(command -v git) git-push && ./git-push origin 2>&1 | sed s/fatal.*git.repository/marker-file/",
 		"a copy of git, once remembered": "cp -f $(command -v git) other && " + waitSettled + "other && for i in 1 2 3; do sh -c './other --version >/dev/null; true'; done; sh -c './other push origin 2>&1; true' | sed s/fatal.*git.repository/marker-file/",
-	} {
+	}
+	if valgrind, err := exec.LookPath("valgrind.bin"); err == nil {
+		attacks["git in an emulator"] = valgrind + " --tool=none -q $(command -v git) push origin 2>&1 | sed s/fatal.*git.repository/marker-file/"
+		attacks["busybox in an emulator"] = valgrind + " --tool=none -q /bin/busybox ls box"
+	}
+	for name, script := range attacks {
 		t.Run(name, func(t *testing.T) {
 			if out := m.free(script); !strings.Contains(out, "marker-file") {
 				t.Fatalf("the attack does not even work where nothing is governed: %.500q", out)

@@ -26,6 +26,8 @@ type interpreter struct {
 	module string
 	// subcommands are words that come before the script.
 	subcommands []string
+	// programs: it runs programs and no scripts, in its own process.
+	programs bool
 }
 
 var (
@@ -46,10 +48,24 @@ var interpreters = map[string]interpreter{
 	"tclsh": {}, "wish": {}, "guile": {letters: "c"}, "rscript": {letters: "e"}, "osascript": {letters: "e"}, "pwsh": {words: "-c -Command -command"},
 }
 
+// emulator says whether a program runs others for which no exec happens: it reads them
+// and translates them.
+func emulator(name string) bool {
+	switch name {
+	case "valgrind", "valgrind.bin", "box64", "box86", "fexinterpreter", "fexloader", "drrun", "pin":
+		return true
+	}
+	return strings.HasPrefix(name, "qemu-") && !strings.HasPrefix(name, "qemu-system-") ||
+		strings.HasSuffix(name, "-amd64-linux") || strings.HasSuffix(name, "-arm64-linux") // valgrind's tools
+}
+
 // interpreterOf returns what is known of a program with these names.
 func interpreterOf(names []string) (interpreter, bool) {
 	for _, name := range names {
 		name = strings.ToLower(filepath.Base(name))
+		if emulator(name) {
+			return interpreter{programs: true}, true
+		}
 		if in, ok := interpreters[name]; ok {
 			return in, true
 		}

@@ -118,7 +118,12 @@ func TestScriptsGiven(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", line, diff)
 		}
 	}
-	for _, name := range []string{"cat", "git", "nodemon", "sharp", "basher", "3", ""} {
+	for _, name := range []string{"valgrind.bin", "none-amd64-linux", "qemu-aarch64-static"} {
+		if in, ok := interpreterOf([]string{"/x/" + name}); !ok || !in.programs {
+			t.Errorf("%q runs no programs", name)
+		}
+	}
+	for _, name := range []string{"cat", "git", "qemu-system-x86_64", "nodemon", "sharp", "basher", "3", ""} {
 		if _, ok := interpreterOf([]string{name}); ok {
 			t.Errorf("%q is an interpreter", name)
 		}

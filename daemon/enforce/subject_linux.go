@@ -67,10 +67,22 @@ func subjects(x *ebpf.Exec, args []string, names []string, p process, k knowledg
 		if !ok {
 			continue
 		}
-		scripts, looked := in.given(all[i].Args, k.about, k.scripts(), p)
+		about := k.about
+		if in.programs { // a box of many is about none of them
+			about = func(names []string) bool {
+				return k.about(names) || slices.ContainsFunc(names, multicall) || slices.ContainsFunc(names, loader)
+			}
+		}
+		scripts, looked := in.given(all[i].Args, about, k.scripts() || in.programs, p)
 		// What is behind a path may be something else the next time.
 		all[i].alone = all[i].alone && len(scripts) == 0 && !looked
-		all = append(all, scripts...)
+		if !in.programs {
+			all = append(all, scripts...)
+			continue
+		}
+		for _, s := range scripts {
+			all = append(all, runs(s, s.Names[0], p)...)
+		}
 	}
 	return all
 }

@@ -48,6 +48,11 @@ var execRows = []Row{
 		Tests: []string{"daemon/enforce TestHoldCannotBeEscaped/a library put before another"},
 	},
 	{
+		ID: "E32", Attack: "an emulator that reads and translates the program: `valgrind git push`, `qemu-x86_64`, `box64`", Hook: "the hold judges what a known emulator is given", Core: "the same", Verdict: Partly,
+		Why:   "of emulators under the names they have; another one, or a copy of another name, is code like E14",
+		Tests: []string{"daemon/enforce TestProgramsOfManyNames/git in an emulator"},
+	},
+	{
 		ID: "E9", Attack: "code without a file: memory that is written and run", Hook: "as E8", Core: "its execs are held", Verdict: Partly,
 		Why:   "as E8: every JIT does it",
 		Tests: []string{"daemon/enforce TestHoldCannotBeEscaped/code without a file"},
