@@ -19,7 +19,7 @@ import (
 // processor is emulated.
 func swaps() int {
 	if os.Getenv("PADDOCK_VM") != "" {
-		return 10
+		return 4
 	}
 	return 1000
 }

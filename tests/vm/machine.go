@@ -112,7 +112,7 @@ func (m *machine) initramfs(ctx context.Context) error {
 	}
 
 	modules := filepath.Join(m.kernel, "lib", "modules", m.release)
-	files, err := moduleFiles(modules, "virtio_pci", "9pnet_virtio", "9p", "overlay")
+	files, err := moduleFiles(modules, "virtio_pci", "9pnet_virtio", "9p", "overlay", "fuse")
 	if err != nil {
 		return err
 	}
