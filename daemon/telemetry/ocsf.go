@@ -48,6 +48,7 @@ const (
 
 	directionOutbound = 2
 	fileRegular       = 1
+	hashSHA256        = 3 // of the object fingerprint
 	roleAgent         = 4
 )
 
@@ -182,6 +183,8 @@ func place(out object, class Class, a *Attribute, value any) bool {
 	case "process.cmd_line":
 		list, _ := value.([]string)
 		value = strings.Join(list, " ")
+	case "file.hashes.value":
+		path, value = "file.hashes", []object{{"algorithm": "SHA-256", "algorithm_id": hashSHA256, "value": value}}
 	}
 	first, _, _ := strings.Cut(path, ".")
 	if first == "process" && class.UID != launch.UID {
