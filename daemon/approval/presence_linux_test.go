@@ -5,6 +5,7 @@ package approval
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
 
 	"github.com/seed-649e9bbc/paddock/tests/pty"
 )
@@ -290,6 +292,9 @@ func TestPasswordIsAskedFor(t *testing.T) {
 			go func() {
 				err := says("Password:")
 				if err == nil {
+					err = silent(t.Context(), typing)
+				}
+				if err == nil {
 					_, err = typing.WriteString(test.types)
 				}
 				typed <- err
@@ -303,6 +308,30 @@ func TestPasswordIsAskedFor(t *testing.T) {
 			}
 		})
 	}
+}
+
+// silent waits until a terminal shows no more what is typed. The agent throws away what came before that, and
+// nothing but the terminal says when it is.
+func silent(ctx context.Context, terminal *os.File) error {
+	raw, err := terminal.SyscallConn()
+	if err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		var is *unix.Termios
+		var failed error
+		if err := raw.Control(func(fd uintptr) { is, failed = unix.IoctlGetTermios(int(fd), unix.TCGETS) }); err != nil {
+			return err
+		}
+		if failed != nil {
+			return failed
+		}
+		if is.Lflag&unix.ECHO == 0 {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return ctx.Err()
 }
 
 // passwordAgent starts pkttyagent for a process, on a terminal of a user whose password
