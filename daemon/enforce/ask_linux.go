@@ -291,11 +291,11 @@ func (e *Enforcer) finish(w *waiting, out approval.Outcome, allow bool) {
 			v.Reason = refusal(&out) + ": " + v.Reason
 		}
 		e.tell(h, w.exec, v)
+		if e.asks.isFirst(w) || out.First { // before the kill: the agent may end with it, and its terminal be gone
+			e.tellTerminal(h, w.exec, w.mark, blocked(w.exec, v))
+		}
 		if err := h.Kill(); err != nil {
 			e.Log.Error("killing what was not approved", "pid", w.exec.PID, "error", err)
-		}
-		if e.asks.isFirst(w) || out.First {
-			e.tellTerminal(h, w.exec, w.mark, blocked(w.exec, v))
 		}
 	}
 	e.stats.events.Add(1)
