@@ -3,10 +3,12 @@
 package enforce
 
 import (
+	"context"
 	"time"
 
 	"github.com/seed-649e9bbc/paddock/daemon/session"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+	"github.com/seed-649e9bbc/paddock/ebpf"
 )
 
 // Met is a process that did something outside of what the kernel side records.
@@ -26,7 +28,7 @@ func (e *Enforcer) Meet(pid int, alive bool) Met {
 	if p, err := e.Kernel.Lookup(pid); err == nil && p.Session != canarySession {
 		m.Governed, m.key = true, p.Session
 		m = e.Recall(m)
-	} else if b, was := e.bygone.get(pid); was && time.Since(b.at) < bygoneFor {
+	} else if b, was := e.left(pid); was {
 		m.Governed, m.Session, m.Agent = true, b.session.id, b.session.agent
 	}
 	if alive {
@@ -57,6 +59,19 @@ type bygone struct {
 
 // bygoneFor is how long a process's number is taken for its own after it has ended.
 const bygoneFor = 5 * time.Second
+
+// exitLimit bounds how long it is waited for the record of an exit.
+const exitLimit = 100 * time.Millisecond
+
+// left returns a governed process that ended. The kernel forgets it before its exit is
+// read: what was on its way is waited for.
+func (e *Enforcer) left(pid int) (bygone, bool) {
+	ctx, cancel := context.WithTimeout(e.ctx, exitLimit)
+	defer cancel()
+	e.caughtUp(ctx, ebpf.Volume)
+	b, was := e.bygone.get(pid)
+	return b, was && time.Since(b.at) < bygoneFor
+}
 
 // Describe adds what is known of a process to an event.
 func (m *Met) Describe(a map[string]any, pid int) {

@@ -234,19 +234,28 @@ const drainLimit = 2 * time.Second
 func (e *Enforcer) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainLimit)
 	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
 	for ring := range e.readers {
-		c, err := e.Kernel.Counters(ebpf.Ring(ring))
-		if err != nil {
+		if !e.caughtUp(ctx, ebpf.Ring(ring)) {
 			return
 		}
-		for e.stats.before[ring]+e.stats.done[ring].Load() < c.Submitted {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
+	}
+}
+
+// caughtUp waits until what a ring had been given when it was called was dealt with,
+// and says whether it was.
+func (e *Enforcer) caughtUp(ctx context.Context, ring ebpf.Ring) bool {
+	c, err := e.Kernel.Counters(ring)
+	if err != nil {
+		return false
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for e.stats.before[ring]+e.stats.done[ring].Load() < c.Submitted {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
 		}
 	}
+	return true
 }
