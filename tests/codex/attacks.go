@@ -35,8 +35,8 @@ func (p Place) Attack(id, name string) string {
 		"PID", fmt.Sprint(p.PID), "MEMORY", fmt.Sprint(p.Memory), "PORT", fmt.Sprint(p.Port), "DENIED", Denied).Replace(text) + " && echo " + Worked
 }
 
-// Each text succeeds if the attack did. They run at the same time, in a git work tree that holds "file"; what is
-// forbidden is `/usr/bin/id`.
+// Each text succeeds if the attack did. They run at the same time, so what is moved is exchanged and always there, in
+// a git work tree that holds "file"; what is forbidden is `/usr/bin/id`.
 var attacks = map[string]string{
 	"F1 write outside":                   `echo x >>AROUND/file`,
 	"F1 by a symbolic link":              `ln -s AROUND/file link && echo x >>link`,
@@ -46,7 +46,7 @@ var attacks = map[string]string{
 	"F3 rename over":                     `echo x >new && mv -f new AROUND/file`,
 	"F4 hard link to a secret":           `ln SECRET hard && cat hard >/dev/null`,
 	"F5 a hook of git's":                 `echo evil >.git/hooks/pre-commit`,
-	"F5 the parent of hooks":             `mv .git .moved && cp -r .moved .git && echo evil >.git/hooks/pre-push`,
+	"F5 the parent of hooks":             `cp -r .git .moved && perl -e '($a, $b) = qw(.git .moved); exit syscall(316, -100, $a, -100, $b, 2)' && echo evil >.git/hooks/pre-push`,
 	"F8 mode":                            `chmod 600 AROUND/file`,
 	"F9 bind in a namespace of its own":  `unshare -Urm sh -c 'mkdir -p bound && mount --bind AROUND bound && echo x >>bound/file'`,
 	"F13 poison a cache":                 `echo x >HOME/.cache/poison`,

@@ -64,9 +64,12 @@ func TestGoverned(t *testing.T) {
 	}
 }
 
-// startPaddock starts the daemon with everything where it belongs.
+// startPaddock starts the daemon with everything where it belongs, and nothing of the test before it.
 func startPaddock(t *testing.T, requirements string) string {
 	t.Helper()
+	if err := os.RemoveAll("/var/lib/paddock"); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.MkdirAll("/etc/paddock", 0o755); err != nil {
 		t.Fatal(err)
 	}
