@@ -77,6 +77,7 @@ func runGuestTests(ctx context.Context, cfg Config, pkg, run string) (*guestRun,
 		// Earlier than the machine's, so that the goroutines of a test that hangs get printed.
 		"-test.timeout=" + (cfg.Timeout * 4 / 5).String(),
 		"-test.run=" + run,
+		"-test.skip=" + cfg.Skip,
 	}
 	result, runErr := Run(ctx, cfg)
 	events, err := test2json(ctx, result.Output)

@@ -75,6 +75,9 @@ type Config struct {
 	// OutputDir becomes OutputPath in the guest; default: a new directory, which whoever called Run removes.
 	OutputDir string
 
+	// Skip is for RunTests: a regular expression of the guest tests that are left out. Empty: none.
+	Skip string
+
 	// AllowSkip is for RunTests: names of guest tests that may be skipped, each with the reason why that is right on
 	// this kernel. Every other skip is a failure.
 	AllowSkip map[string]string
