@@ -10,7 +10,9 @@ import (
 // anywhere matches tests of what the daemon does with what any kernel tells it. They run natively and on the first
 // kernel of KERNELS; to emulate them on each one would take as long as all that hangs on the kernel.
 const anywhere = `^Test(SwappingPoliciesUnderLoad|EscapeIsRecorded|ScriptsHandedToTheirInterpreter|ProgramsInstalledLater|` +
-	`KilledWhileJudgedLeavesNoMark|OwnFileSystemIsNotRemembered|ForgedEnvironment|NumberUsedAgain|RiskIsOfWhatRuns)$`
+	`KilledWhileJudgedLeavesNoMark|OwnFileSystemIsNotRemembered|ForgedEnvironment|NumberUsedAgain|RiskIsOfWhatRuns|` +
+	`ForbiddenInEveryDisguise|PlaceThatHangs|BlockedProgramSaysWhy|ReasonIsNotSaidInTheDaemonsName|ObserveLetsThroughAndTells|` +
+	`AgentBehindAWrapper|AgentBecomesSession|ChangedProgramIsJudgedAnew|NetworkRules|UnspecifiedAddressReachesBothLoopbacks)$`
 
 // TestEveryKernel runs what touches the kernel on each of the kernels: the
 // tests are those that run natively too, but here LSM and fmod_ret exist, and
