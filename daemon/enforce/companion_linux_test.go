@@ -17,10 +17,12 @@ import (
 
 // Whoever could end the companion would keep its user from being asked.
 func TestCompanionIsLeftAlone(t *testing.T) {
-	m := newMachine(t, lsForbidden)
+	// Without what keeps sessions from tracing anybody where people are asked.
+	const requirements = lsForbidden + "[paddock.approvals]\nguard = false\n"
+	m := newMachine(t, requirements)
 	program := filepath.Join(m.dir, "companion")
 	copyFile(t, "/bin/sleep", program)
-	m.apply(lsForbidden) // as when a package has brought it
+	m.apply(requirements) // as when a package has brought it
 	must(t, m.Prove(t.Context()))
 	if m.canary.mechanism() == ebpf.None {
 		t.Skip("neither LSM nor fmod_ret programs here: nothing keeps signals from other processes of the user")

@@ -116,6 +116,7 @@ func TestLookIsBounded(t *testing.T) {
 	}
 	close(block)
 	<-l.answered
+	l.limit = time.Minute
 	if n, err := look(&l, "slow", func() (int, error) { return 2, nil }); n != 2 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}

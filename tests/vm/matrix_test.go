@@ -12,7 +12,9 @@ import (
 const anywhere = `^Test(SwappingPoliciesUnderLoad|EscapeIsRecorded|ScriptsHandedToTheirInterpreter|ProgramsInstalledLater|` +
 	`KilledWhileJudgedLeavesNoMark|OwnFileSystemIsNotRemembered|ForgedEnvironment|NumberUsedAgain|RiskIsOfWhatRuns|` +
 	`ForbiddenInEveryDisguise|PlaceThatHangs|BlockedProgramSaysWhy|ReasonIsNotSaidInTheDaemonsName|ObserveLetsThroughAndTells|` +
-	`AgentBehindAWrapper|AgentBecomesSession|ChangedProgramIsJudgedAnew|NetworkRules|UnspecifiedAddressReachesBothLoopbacks)$`
+	`AgentBehindAWrapper|AgentBecomesSession|ChangedProgramIsJudgedAnew|NetworkRules|UnspecifiedAddressReachesBothLoopbacks|` +
+	`NobodyToAskKills|CachedDecisionIsNotAskedAgain|WokenProcessDies|KilledProcessNeverRan|RepeatedCommandIsAllowedInTheKernel|` +
+	`NewPolicyHoldsAtOnce|LookIsBounded)$|^TestBoundary$/^modes$`
 
 // TestEveryKernel runs what touches the kernel on each of the kernels: the
 // tests are those that run natively too, but here LSM and fmod_ret exist, and
