@@ -308,9 +308,7 @@ INLINE void fill_exec(struct exec_record *r, struct task_struct *task, struct li
 		r->flags |= EXEC_FOREIGN;
 	__builtin_memset(r->name, 0, NAME_LEN);
 	read_name(file, r->name);
-	struct inode *cwd = BPF_CORE_READ(task, fs, pwd.dentry, d_inode);
-	r->cwd.ino = inode_number(cwd);
-	r->cwd.dev = BPF_CORE_READ(cwd, i_sb, s_dev);
+	read_inode_id(BPF_CORE_READ(task, fs, pwd.dentry, d_inode), &r->cwd);
 	r->ppid = parent_tgid(task);
 	r->uid = BPF_CORE_READ(task, cred, uid.val);
 	r->gid = BPF_CORE_READ(task, cred, gid.val);

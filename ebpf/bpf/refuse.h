@@ -19,10 +19,8 @@ INLINE int refuse_file(struct file *file, __u32 hook, const char *called)
 	void *deny = bpf_map_lookup_elem(&policy_deny, &slot);
 	if (!deny)
 		return 0;
-	struct inode *inode = BPF_CORE_READ(file, f_inode);
 	struct inode_id id = {};
-	id.ino = inode_number(inode);
-	id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	read_inode_id(BPF_CORE_READ(file, f_inode), &id);
 	if (!bpf_map_lookup_elem(deny, &id))
 		return 0;
 
@@ -85,8 +83,7 @@ INLINE bool is_companion(struct task_struct *task, __u32 tgid)
 	struct inode *inode = BPF_CORE_READ(task, mm, exe_file, f_inode);
 	if (!inode)
 		return false;
-	id.ino = BPF_CORE_READ(inode, i_ino);
-	id.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	read_inode_id(inode, &id);
 	return bpf_map_lookup_elem(&companions, &id) && !governed(tgid);
 }
 

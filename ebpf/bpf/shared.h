@@ -157,6 +157,12 @@ INLINE __u64 inode_number(struct inode *inode)
 	return ino;
 }
 
+INLINE void read_inode_id(struct inode *inode, struct inode_id *id)
+{
+	id->ino = inode_number(inode);
+	id->dev = BPF_CORE_READ(inode, i_sb, s_dev);
+}
+
 INLINE void read_file_id(struct file *file, struct file_id *id)
 {
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
