@@ -40,11 +40,7 @@ var attacks = map[string]func(request, *answer) error{
 
 // doDeferred connects with TCP_FASTOPEN_CONNECT: the first packet goes with the first write.
 func doDeferred(r request, a *answer) error {
-	to, family, err := sockaddr(r.To, false)
-	if err != nil {
-		return err
-	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, to, err := socketTo(r.To, false, unix.SOCK_STREAM)
 	if err != nil {
 		return err
 	}
@@ -100,11 +96,7 @@ func doForeignSocket(r request, a *answer) error {
 
 // doMovedSocket connects in another namespace with a socket made here, which stays here.
 func doMovedSocket(r request, a *answer) error {
-	to, family, err := sockaddr(r.To, false)
-	if err != nil {
-		return err
-	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, to, err := socketTo(r.To, false, unix.SOCK_STREAM)
 	if err != nil {
 		return err
 	}
@@ -305,11 +297,7 @@ func doSamePort(r request, a *answer) error {
 func doBind(r request, a *answer) error {
 	for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM} {
 		for _, option := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT, 0} {
-			at, family, err := sockaddr(r.To, false)
-			if err != nil {
-				return err
-			}
-			fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
+			fd, at, err := socketTo(r.To, false, kind)
 			if err != nil {
 				return err
 			}

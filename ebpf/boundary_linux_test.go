@@ -126,7 +126,7 @@ func TestSubvolumesAreToldApart(t *testing.T) {
 	runtime.LockOSThread() // and never unlocked: its view of the mounts ends with it
 	must(t, unix.Unshare(unix.CLONE_NEWNS))
 	must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
-	script := exec.Command("sh", "-ec", `truncate -s 128M image && mkfs.btrfs -q image >/dev/null && mkdir top && mount -o loop image top || exit 3
+	script := exec.Command("sh", "-ec", `truncate -s 128M image; mkfs.btrfs -q image >/dev/null; mkdir top; mount -o loop image top || exit 3
 		cd top; for s in system home; do btrfs -q subvolume create $s; mkdir $s/dir; sync; done; stat -c %i */dir`)
 	script.Dir = dir
 	out, err := script.Output()

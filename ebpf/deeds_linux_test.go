@@ -77,6 +77,16 @@ func timeouts(fd int) {
 // doTCP connects, says what getpeername says, and reads to the end. Options: "six" (an IPv6
 // socket for an IPv4 address), "bind=ADDRESS", "device=NAME", "fast-open", "nonblock",
 // "again=ADDRESS" (disconnect, then connect there), "close" (at once).
+// socketTo makes a socket of a kind for what is at an address. The caller closes it.
+func socketTo(address string, six bool, kind int) (fd int, to unix.Sockaddr, err error) {
+	to, family, err := sockaddr(address, six)
+	if err != nil {
+		return -1, nil, err
+	}
+	fd, err = unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
+	return fd, to, err
+}
+
 func doTCP(r request, a *answer) error {
 	has := func(o string) bool { return slices.Contains(r.With, o) }
 	value := func(o string) string {
@@ -88,11 +98,7 @@ func doTCP(r request, a *answer) error {
 		return ""
 	}
 	six := has("six")
-	to, family, err := sockaddr(r.To, six)
-	if err != nil {
-		return err
-	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, to, err := socketTo(r.To, six, unix.SOCK_STREAM)
 	if err != nil {
 		return err
 	}
@@ -186,11 +192,7 @@ func talk(fd int, a *answer) error {
 
 func doConnectedUDP(r request, a *answer) error {
 	six := slices.Contains(r.With, "six")
-	to, family, err := sockaddr(r.To, six)
-	if err != nil {
-		return err
-	}
-	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, to, err := socketTo(r.To, six, unix.SOCK_DGRAM)
 	if err != nil {
 		return err
 	}
@@ -212,11 +214,7 @@ func doConnectedUDP(r request, a *answer) error {
 
 func doUnconnectedUDP(r request, a *answer) error {
 	six := slices.Contains(r.With, "six")
-	to, family, err := sockaddr(r.To, six)
-	if err != nil {
-		return err
-	}
-	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, to, err := socketTo(r.To, six, unix.SOCK_DGRAM)
 	if err != nil {
 		return err
 	}

@@ -70,11 +70,7 @@ func messageByDevice(how, device string) ([]byte, error) {
 // doDatagramByDevice sends to a DNS server, by a device: With is how, the device, and
 // for a socket that is connected before, from which address.
 func doDatagramByDevice(r request, a *answer) error {
-	to, family, err := sockaddr(r.To, false)
-	if err != nil {
-		return err
-	}
-	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, to, err := socketTo(r.To, false, unix.SOCK_DGRAM)
 	if err != nil {
 		return err
 	}
@@ -104,11 +100,7 @@ func doDatagramByDevice(r request, a *answer) error {
 // doStreamByDevice connects, and then has its packets leave by a device. Loopback's own
 // address could not be a source on a link, so it is bound before.
 func doStreamByDevice(r request, a *answer) error {
-	to, family, err := sockaddr(r.To, false)
-	if err != nil {
-		return err
-	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, to, err := socketTo(r.To, false, unix.SOCK_STREAM)
 	if err != nil {
 		return err
 	}
