@@ -60,7 +60,7 @@ func TestExample(t *testing.T) {
 	hosts := CompileHosts(Merge(req))
 	for name, want := range map[string]NetDecision{
 		"chatgpt.com": NetAllow, "api.openai.com": NetAllow, "github.com": NetAllow, "codeload.github.com": NetAllow, "gist.github.com": NetDeny,
-		"registry.npmjs.org": NetAllow, "pastebin.com": NetAsk, "example.com": NetAsk, "evilgithub.com": NetAsk, "127.0.0.1": NetDeny,
+		"packages.example.com": NetAllow, "pastebin.com": NetAsk, "example.com": NetAsk, "evilgithub.com": NetAsk, "127.0.0.1": NetDeny,
 	} {
 		h, err := ParseHost(name)
 		if err != nil {
