@@ -27,12 +27,7 @@ judged like every connection of the session. It must already be a session's: see
 
 The exit code is the command's. 125: it was not started, for there is no managed network or
 no session. 126: the command cannot be executed; 127: there is no such command.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usage(cmd, errors.New("no command to run"))
-			}
-			return nil
-		},
+		Args: aCommand,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.bridge(cmd, listen, args) },
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "where the proxy listens in this namespace: an address of loopback")

@@ -14,6 +14,14 @@ import (
 	"github.com/seed-649e9bbc/paddock/daemon/api"
 )
 
+// aCommand takes any arguments, the first of which is the command to run.
+func aCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usage(cmd, errors.New("no command to run"))
+	}
+	return nil
+}
+
 func (a *app) runCommand() *cobra.Command {
 	var agent string
 	cmd := &cobra.Command{
@@ -27,12 +35,7 @@ are its own. It is not started when it would not be governed: then the exit code
 
 Where the kernel has no better boundary, the command runs in a Landlock domain: nothing
 can be mounted in it, and no privileges be gained.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usage(cmd, errors.New("no command to run"))
-			}
-			return nil
-		},
+		Args: aCommand,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.run(cmd, agent, args) },
 	}
 	cmd.Flags().StringVar(&agent, "agent", "", "name the session carries (default: that of the agent the command is, else run)")
