@@ -6,18 +6,13 @@ package rig
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	collectorlogs "go.opentelemetry.io/proto/slim/otlp/collector/logs/v1"
 	collectormetrics "go.opentelemetry.io/proto/slim/otlp/collector/metrics/v1"
@@ -36,13 +31,9 @@ type Collector struct {
 	// TLS is what its receiver does of it, as YAML on one line ("tls: {...}"); empty: nothing. Set it before Start.
 	TLS string
 
-	t       *testing.T
+	Server
 	address string
 	file    string
-	log     output
-	process *exec.Cmd
-	Ended   chan struct{} // closed when the process ended
-	result  error         // of that; read after Ended
 }
 
 // New makes a Collector that does not run yet, and ends with the test.
@@ -51,25 +42,9 @@ func New(t *testing.T) *Collector {
 	if _, err := os.Stat(Binary); err != nil {
 		t.Fatalf("there is no OpenTelemetry Collector: run `make setup` (%v)", err)
 	}
-	c := &Collector{t: t, address: FreeAddress(t), file: filepath.Join(t.TempDir(), "events.json")}
-	t.Cleanup(func() {
-		c.Stop()
-		if t.Failed() {
-			t.Logf("the Collector said:\n%s", c.log.text())
-		}
-	})
+	c := &Collector{address: FreeAddress(t), file: filepath.Join(t.TempDir(), "events.json")}
+	c.Init(t, "the Collector")
 	return c
-}
-
-// FreeAddress is one that nobody listens on, and that we keep nobody from.
-func FreeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // Endpoint is where its OTLP receiver listens.
@@ -115,9 +90,6 @@ service:
       exporters: [file/metrics]
 `
 
-// Patience is how long anything may take on a busy machine.
-const Patience = time.Minute
-
 // Limits of a Collector's memory, in MiB.
 const (
 	Refusing = 1
@@ -136,81 +108,7 @@ func (c *Collector) Start(memory int) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
-	c.process = exec.Command(Binary, "--config", path)
-	c.process.Stdout, c.process.Stderr = &c.log, &c.log
-	c.process.SysProcAttr = DieWithTest()
-	if err := c.process.Start(); err != nil {
-		c.t.Fatal(err)
-	}
-	c.Ended = make(chan struct{})
-	go func() {
-		c.result = c.process.Wait()
-		close(c.Ended)
-	}()
-}
-
-// Stop ends it in order: it writes what it took to its file.
-func (c *Collector) Stop() {
-	c.t.Helper()
-	if c.process == nil {
-		return
-	}
-	if err := c.process.Process.Signal(syscall.SIGTERM); err != nil {
-		c.t.Errorf("stopping the Collector: %v", err)
-	}
-	<-c.Ended
-	if c.result != nil {
-		c.t.Errorf("the Collector ended with: %v", c.result)
-	}
-	c.process, c.Ended = nil, nil
-}
-
-// output is what a Collector says.
-type output struct {
-	mu   sync.Mutex
-	all  bytes.Buffer
-	more chan struct{} // closed at the next write
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.more != nil {
-		close(o.more)
-		o.more = nil
-	}
-	return o.all.Write(b)
-}
-
-func (o *output) text() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.all.String()
-}
-
-// Says waits until the Collector said text.
-func (c *Collector) Says(text string) {
-	c.t.Helper()
-	timeout := time.NewTimer(Patience)
-	defer timeout.Stop()
-	for {
-		c.log.mu.Lock()
-		if c.log.more == nil {
-			c.log.more = make(chan struct{})
-		}
-		more, found := c.log.more, bytes.Contains(c.log.all.Bytes(), []byte(text))
-		c.log.mu.Unlock()
-		if found {
-			return
-		}
-		select {
-		case <-more:
-		case <-c.Ended:
-			c.t.Fatal("the Collector ended by itself")
-		case <-timeout.C:
-			c.t.Fatalf("the Collector does not say %q", text)
-		}
-	}
+	c.Run(exec.Command(Binary, "--config", path))
 }
 
 // Arrived is one log record with what it was sent under.
