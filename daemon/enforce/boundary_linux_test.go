@@ -297,6 +297,9 @@ func TestBoundary(t *testing.T) {
 		})
 	})
 	t.Run("handed over", b.handed)
+	t.Run("overlay", func(t *testing.T) {
+		t.Run("numbers", b.numbered)
+	})
 	t.Run("modes", b.modes)
 	t.Run("guard", b.guarded)
 }

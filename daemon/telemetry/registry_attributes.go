@@ -28,7 +28,7 @@ var ownAttributes = []Attribute{
 	{AttrProcessUserID, Int, "effective user id", "process.user.uid", "user.id"},
 	{AttrProcessExitCode, Int, "as a shell reports it: 128 and the signal's number, if one ended it", "exit_code", "process.exit_code"},
 	{AttrProcessSignal, Int, "the signal that ended it", "", ""},
-	{AttrFileID, String, "device and inode of the file, `major:minor:inode`", "process.file.uid", "file.inode"},
+	{AttrFileID, String, "device and inode of the file, `major:minor:inode`; on btrfs, and of a directory of an overlay, the number is mixed with what makes it the only one", "process.file.uid", "file.inode"},
 	{AttrArgsTruncated, Int, "bytes of argv that are not in `process.command_args`", "", ""},
 	{AttrCalledAs, String, "the path given to `execve`", "", ""},
 	{AttrTamperObject, String, "the program or map of the kernel side that was changed", "", ""},

@@ -13,9 +13,6 @@
 #define FMODE_WRITE 2
 #define SB_NOUSER (1UL << 31)
 #define PROC_ATTACH 2 /* PTRACE_MODE_ATTACH */
-#define S_IFMT 0170000
-#define S_IFCHR 0020000
-#define S_IFBLK 0060000
 #define READING_FIRMWARE 1
 /* asm-generic; FS_IOC_* are the same wherever long has 64 bits, but for 32-bit programs */
 #define TIOCSTI 0x5412

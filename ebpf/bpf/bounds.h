@@ -193,20 +193,6 @@ struct walk {
 	__u32 enforced; /* 0: observe */
 };
 
-/* All ones where bit is 1, else none. */
-INLINE __u64 mask_of(__u64 bit)
-{
-	asm volatile("" : "+r"(bit));
-	return -(bit & 1);
-}
-
-/* 1 if v is 0; v is far from the highest bit. */
-INLINE __u64 is_zero(__u64 v)
-{
-	asm volatile("" : "+r"(v));
-	return (v - 1) >> 63;
-}
-
 /* To the verifier, any flags at all: what was found looks like what was not. */
 INLINE __u64 flags_of(__u64 f)
 {
@@ -375,6 +361,12 @@ INLINE bool is_null(const struct walk *w, const void *p)
 	return (__u64)p == w->zero;
 }
 
+/* As inode_number, of what is no directory. */
+INLINE __u64 number_in(const struct numbering *n, struct inode *inode)
+{
+	return inode->i_ino ^ ((__u64)inode->i_generation << 40 & n->subvolumes);
+}
+
 /*
  * Why the file may not be had, or WHY_NONE. For writing, what is nearest to the
  * file decides; for reading, every directory above it may forbid.
@@ -387,10 +379,10 @@ INLINE __u32 walk_up(const struct walk *w, struct dentry *d, __u32 want)
 	struct inode *inode = d->d_inode;
 	struct super_block *sb = d->d_sb;
 	__u32 dev = sb->s_dev;
-	__u64 subvolumes = mask_of(is_zero(sb->s_magic ^ BTRFS_SUPER_MAGIC)); /* see inode_number */
+	struct numbering n = numbering_of(sb->s_magic);
 
 	if (!is_null(w, inode))
-		flags = bound_inode(w, inode->i_ino ^ ((__u64)inode->i_generation << 40 & subvolumes), dev);
+		flags = bound_inode(w, number_in(&n, inode) ^ (n.directory & directory_mask(inode->i_mode)), dev);
 	if ((want & WANT_STAY) && (flags & BOUND_PINNED))
 		return WHY_PINNED;
 	if (want & WANT_PLACE)
@@ -404,7 +396,7 @@ INLINE __u32 walk_up(const struct walk *w, struct dentry *d, __u32 want)
 		inode = up->d_inode;
 		if (is_null(w, inode))
 			return WHY_UNKNOWN;
-		__u64 ino = inode->i_ino ^ ((__u64)inode->i_generation << 40 & subvolumes);
+		__u64 ino = number_in(&n, inode) ^ n.directory;
 		__u64 above = bound_inode(w, ino, dev);
 		if (above & BOUND_NAMES) {
 			__u64 named = bound_name(w, ino, dev, d->d_name.name, d->d_name.len);

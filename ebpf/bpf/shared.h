@@ -25,6 +25,10 @@
 #define MQUEUE_MAGIC 0x19800202
 #define PROC_SUPER_MAGIC 0x9fa0
 #define BTRFS_SUPER_MAGIC 0x9123683E
+#define S_IFMT 0170000
+#define S_IFCHR 0020000
+#define S_IFDIR 0040000
+#define S_IFBLK 0060000
 #define SOL_IP 0
 #define SOL_IPV6 41
 #define IP_OPTIONS 4
@@ -142,19 +146,58 @@ INLINE void read_ctime(struct inode *inode, __s64 *sec, __u32 *nsec)
 	*nsec = BPF_CORE_READ(old, i_ctime.tv_nsec);
 }
 
+/* All ones where bit is 1, else none. */
+INLINE __u64 mask_of(__u64 bit)
+{
+	asm volatile("" : "+r"(bit));
+	return -(bit & 1);
+}
+
+/* 1 if v is 0; v is far from the highest bit. */
+INLINE __u64 is_zero(__u64 v)
+{
+	asm volatile("" : "+r"(v));
+	return (v - 1) >> 63;
+}
+
+/* What the numbers of inodes of a file system are mixed with. */
+struct numbering {
+	__u64 subvolumes;
+	__u64 directory;
+};
+
 /*
- * The number of an inode within its file system. Subvolumes of btrfs have one device
- * and number their inodes each for itself: the generation, which is the transaction
- * that made the inode, tells them apart: all but a snapshot from what it is of, and
- * what was made at the same moment (the kernel writes every 30 s).
+ * Subvolumes of btrfs have one device and number their inodes each for itself: the
+ * generation, which is the transaction that made the inode, tells them apart: all but
+ * a snapshot from what it is of, and what was made at the same moment (the kernel
+ * writes every 30 s).
+ *
+ * An overlay of several file systems counts its directories, and a file of it has the
+ * number that it has below: a directory is never to be taken for a file.
  */
+INLINE struct numbering numbering_of(__u64 magic)
+{
+	struct numbering n = {
+		.subvolumes = mask_of(is_zero(magic ^ BTRFS_SUPER_MAGIC)),
+		.directory = mask_of(is_zero(magic ^ OVERLAYFS_SUPER_MAGIC)) & 0xd1b54a32d192ed03ULL,
+	};
+	return n;
+}
+
+/* All ones for a directory. */
+INLINE __u64 directory_mask(__u64 mode)
+{
+	return mask_of(is_zero((mode & S_IFMT) ^ S_IFDIR));
+}
+
+/* The number of an inode within its file system. */
 INLINE __u64 inode_number(struct inode *inode)
 {
-	__u64 ino = BPF_CORE_READ(inode, i_ino);
+	struct numbering n = numbering_of(BPF_CORE_READ(inode, i_sb, s_magic));
+	__u64 generation = BPF_CORE_READ(inode, i_generation);
 
-	if (BPF_CORE_READ(inode, i_sb, s_magic) == BTRFS_SUPER_MAGIC)
-		ino ^= (__u64)BPF_CORE_READ(inode, i_generation) << 40;
-	return ino;
+	return BPF_CORE_READ(inode, i_ino) ^ (generation << 40 & n.subvolumes) ^
+	       (n.directory & directory_mask(BPF_CORE_READ(inode, i_mode)));
 }
 
 INLINE void read_inode_id(struct inode *inode, struct inode_id *id)
