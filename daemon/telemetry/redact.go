@@ -76,7 +76,7 @@ func (r *redactor) attribute(key string, value any) (any, bool) {
 		return value, false // no text that a policy or a shape could be about
 	}
 	policy := r.policy.Load()
-	how := treatments[key]
+	how := treatmentOf(key)
 	if how.content != "" && slices.Contains(policy.Omit, how.content) {
 		return r.omit(how.content, value)
 	}

@@ -228,7 +228,11 @@ func TestPromptsAreLeftOut(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
 	s.Redact(Redaction{Omit: []Content{Prompts, Outputs, Arguments}})
 	const text = "please-look-at-the-payroll"
-	for _, name := range []string{AttrPrompt, "gen_ai.input.messages", AttrToolArguments, AttrToolOutput} {
+	for _, name := range []string{
+		AttrPrompt, AttrToolArguments, AttrToolOutput, RecordPrefix + "gen_ai.input.messages",
+		RecordPrefix + "prompt", RecordPrefix + "prompt_text", RecordPrefix + "user_prompt", // Claude Code's
+		RecordPrefix + "response", RecordPrefix + "tool_parameters", RecordPrefix + "full_command",
+	} {
 		record(t, s, Event{Name: NameAgentPrompt, Attrs: map[string]any{name: text, AttrPromptLength: len(text)}})
 	}
 	for _, suffix := range parts {

@@ -2,6 +2,8 @@
 
 package telemetry
 
+import "strings"
+
 // contents says which attributes hold text that a policy may keep out of the
 // store as a whole.
 var contents = map[string]Content{
@@ -12,10 +14,11 @@ var contents = map[string]Content{
 	AttrHookMessage:        Outputs,
 	AttrReviewRationale:    Outputs,
 
-	// As OpenTelemetry and agents call them, where they are kept under that name.
-	"prompt": Prompts, "user_prompt": Prompts, "gen_ai.input.messages": Prompts, "gen_ai.system_instructions": Prompts, "gen_ai.prompt": Prompts,
+	// As OpenTelemetry and agents call them, below RecordPrefix.
+	"prompt": Prompts, "prompt_text": Prompts, "user_prompt": Prompts, "gen_ai.input.messages": Prompts, "gen_ai.system_instructions": Prompts, "gen_ai.prompt": Prompts,
 	"response": Outputs, "output": Outputs, "gen_ai.output.messages": Outputs, "gen_ai.completion": Outputs, "response_text": Outputs,
 	"arguments": Arguments, "function_args": Arguments, "tool_input": Arguments, "tool_parameters": Arguments,
+	"full_command": Arguments,
 }
 
 // opaque are attributes whose values Paddock makes up itself, or that are names
@@ -47,3 +50,12 @@ var treatments = func() map[string]treatment {
 	}
 	return out
 }()
+
+// treatmentOf finds the treatment of an attribute. What an agent calls its own
+// attributes makes none of them opaque.
+func treatmentOf(key string) treatment {
+	if name, ok := strings.CutPrefix(key, RecordPrefix); ok {
+		return treatment{content: contents[name]}
+	}
+	return treatments[key]
+}

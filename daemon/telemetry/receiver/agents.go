@@ -9,8 +9,8 @@ import (
 )
 
 // kindOf gives the name for what an agent calls its record. Codex's are those of
-// its 0.169.0, as captured; Claude Code's and Gemini CLI's those of their
-// documentation.
+// its 0.169.0, as captured; Claude Code's those that its 2.1.296 sends; Gemini CLI's
+// those of its documentation.
 func kindOf(name string) string {
 	agent, rest, ok := strings.Cut(name, ".")
 	if !ok {
@@ -81,7 +81,7 @@ func fields() []field {
 		{to: telemetry.AttrToolArguments, from: []string{"arguments", "tool_input", "tool_parameters", "function_args", "gen_ai.tool.call.arguments"}, as: asText, moved: true},
 		{to: telemetry.AttrToolOutput, from: []string{"output", "gen_ai.tool.call.result"}, as: asText, moved: true},
 		{to: telemetry.AttrErrorMessage, from: []string{"error.message", "error"}, as: asWord},
-		{to: telemetry.AttrPrompt, from: []string{"prompt"}, as: asText, moved: true, only: telemetry.NameAgentPrompt},
+		{to: telemetry.AttrPrompt, from: []string{"prompt", "prompt_text"}, as: asText, moved: true, only: telemetry.NameAgentPrompt},
 		{to: telemetry.AttrPromptLength, from: []string{"prompt_length"}, as: asInt},
 		{to: telemetry.AttrAgentDecision, from: []string{"decision", "outcome", "network.policy.decision"}, as: asDecision},
 		{to: telemetry.AttrAgentDecidedBy, from: []string{"source", "decision_source", "network.policy.source"}, as: asDecider},

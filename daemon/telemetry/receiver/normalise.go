@@ -3,6 +3,9 @@
 package receiver
 
 import (
+	"maps"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +42,8 @@ func (r *Receiver) event(sender Sender, in *record) (telemetry.Event, int) {
 			}
 			attrs[f.to] = v
 			if f.moved {
-				delete(own, key)
+				// Claude Code sends a prompt under two names.
+				maps.DeleteFunc(own, func(k string, v any) bool { return slices.Contains(f.from, k) && reflect.DeepEqual(v, raw) })
 			}
 			break
 		}

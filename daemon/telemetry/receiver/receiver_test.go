@@ -296,13 +296,20 @@ func TestAnyProducer(t *testing.T) {
 	   {"key":"decision","value":{"stringValue":"auto_accept"}},{"key":"success","value":{"boolValue":true}}]},
 	  {"severityNumber":17,"body":{"kvlistValue":{"values":[{"key":"a","value":{"arrayValue":{"values":[{"intValue":"1"},{"doubleValue":0.5}]}}}]}},
 	   "attributes":[{"key":"paddock.decision","value":{"stringValue":"allow"}},{"key":"list","value":{"arrayValue":{"values":[{"stringValue":"x"},{"stringValue":"y"}]}}},
-	   {"key":"raw","value":{"bytesValue":"AAEC"}}],"unknownField":{"deep":[1,2]}}]}]}]}`
+	   {"key":"raw","value":{"bytesValue":"AAEC"}}],"unknownField":{"deep":[1,2]}},
+	  {"body":{"stringValue":"claude_code.user_prompt"},"attributes":[{"key":"event.name","value":{"stringValue":"user_prompt"}},
+	   {"key":"prompt","value":{"stringValue":"fix it"}},{"key":"prompt_text","value":{"stringValue":"fix it"}},{"key":"prompt_length","value":{"stringValue":"6"}}]}]}]}]}`
 	if code, answer := b.post("/v1/logs", "application/json; charset=utf-8", "", []byte(body)); code != http.StatusOK {
 		t.Fatalf("%d %s", code, answer)
 	}
 	events := b.events()
-	if len(events) != 3 {
+	if len(events) != 4 {
 		t.Fatalf("%d events", len(events))
+	}
+	prompt := events[3].Attrs
+	_, twice := prompt[telemetry.RecordPrefix+"prompt_text"]
+	if events[3].Name != telemetry.NameAgentPrompt || prompt[telemetry.AttrPrompt] != "fix it" || prompt[telemetry.AttrPromptLength] != int64(6) || twice {
+		t.Errorf("prompt: %v", prompt)
 	}
 	claude := events[0].Attrs
 	for key, want := range map[string]any{
