@@ -5,5 +5,6 @@
 //
 // Sources: for Codex 0.169.0 the schemas in codex-rs/hooks/schema/generated and
 // recordings of the real program (tests/testdata/codex-hooks); for Claude Code its
-// hooks reference, of version 2.1. The package is pure.
+// hooks reference, and what its 2.1.296 tells and takes (tests/hook runs it). The
+// package is pure.
 package hook

@@ -43,7 +43,7 @@ type Event struct {
 	Name  string // hook_event_name
 
 	Thread string // the agent's own id of the conversation (session_id)
-	Turn   string // turn_id; Claude Code has none
+	Turn   string // turn_id, of Claude Code prompt_id
 	Cwd    string
 	Model  string
 	Mode   string // permission_mode
@@ -55,7 +55,7 @@ type Event struct {
 	Command string
 	Argv    []string
 	Input   string // tool_input, as JSON without needless space
-	Result  string // tool_response: text, or JSON
+	Result  string // tool_response: text, or JSON; of a call that failed, error
 
 	Prompt  string // of UserPromptSubmit
 	Message string // the agent's last words, of Stop
@@ -104,19 +104,30 @@ func (e *Event) parse(data []byte) error {
 		return fmt.Errorf("hook_event_name %q is not the name of an event", shorten(name, 80))
 	}
 	for name, into := range map[string]*string{
-		"session_id": &e.Thread, "turn_id": &e.Turn, "cwd": &e.Cwd, "model": &e.Model, "permission_mode": &e.Mode,
+		"session_id": &e.Thread, "cwd": &e.Cwd, "model": &e.Model, "permission_mode": &e.Mode,
 		"tool_name": &e.Tool, "tool_use_id": &e.ToolCall, "prompt": &e.Prompt, "last_assistant_message": &e.Message,
 	} {
 		if err := text(fields, name, into); err != nil {
 			return err
 		}
 	}
-	for _, name := range []string{"source", "reason", "status"} {
-		if err := text(fields, name, &e.Detail); err != nil {
+	for _, one := range []struct {
+		name string
+		into *string
+	}{
+		{"turn_id", &e.Turn},
+		{"prompt_id", &e.Turn},
+		{"source", &e.Detail},
+		{"reason", &e.Detail},
+		{"status", &e.Detail},
+	} {
+		if err := text(fields, one.name, one.into); err != nil {
 			return err
 		}
 	}
-	e.Result = loose(fields["tool_response"])
+	if e.Result = loose(fields["tool_response"]); e.Result == "" {
+		e.Result = loose(fields["error"])
+	}
 	if e.Gate() && e.Tool == "" {
 		return errors.New("tool_name is missing")
 	}

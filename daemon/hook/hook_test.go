@@ -82,14 +82,24 @@ func TestSamplesOfCodex(t *testing.T) {
 }
 
 func TestClaudeCode(t *testing.T) {
-	got, err := Parse(ClaudeCode, []byte(`{"session_id":"abc","transcript_path":"/x.jsonl","cwd":"/src","permission_mode":"acceptEdits",
+	got, err := Parse(ClaudeCode, []byte(`{"session_id":"abc","transcript_path":"/x.jsonl","cwd":"/src","prompt_id":"p-1","permission_mode":"acceptEdits",
 		"hook_event_name":"PreToolUse","tool_name":"Bash","tool_input":{"command":"git push","description":"Push","timeout":1000},"tool_use_id":"toolu_1"}`))
 	want := Event{
-		Agent: ClaudeCode, Name: PreToolUse, Thread: "abc", Cwd: "/src", Mode: "acceptEdits", Tool: "Bash", ToolCall: "toolu_1", Shell: true,
+		Agent: ClaudeCode, Name: PreToolUse, Thread: "abc", Turn: "p-1", Cwd: "/src", Mode: "acceptEdits", Tool: "Bash", ToolCall: "toolu_1", Shell: true,
 		Command: "git push", Input: `{"command":"git push","description":"Push","timeout":1000}`,
 	}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	for input, want := range map[string]string{
+		`{"hook_event_name":"PostToolUse","tool_name":"Bash","tool_input":{"command":"ls"},"tool_response":{"stdout":"x"}}`:          `{"stdout":"x"}`,
+		`{"hook_event_name":"PostToolUseFailure","tool_name":"Bash","tool_input":{"command":"false"},"error":"Exit code 1"}`:         "Exit code 1",
+		`{"hook_event_name":"PostToolUse","tool_name":"Bash","tool_input":{"command":"false"},"tool_response":"Error: Exit code 1"}`: "Error: Exit code 1",
+	} {
+		e, err := Parse(ClaudeCode, []byte(input))
+		if err != nil || e.Result != want {
+			t.Errorf("%s: result %q, %v; want %q", input, e.Result, err, want)
+		}
 	}
 }
 
