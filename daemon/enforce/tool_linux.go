@@ -4,6 +4,7 @@ package enforce
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -68,6 +69,13 @@ func (e *Enforcer) JudgeTool(ctx context.Context, pid int, call ToolCall) (ToolA
 	default:
 		return ToolAnswer{Decision: toolNone, Reason: found.worst.Reason}, nil
 	}
+	if call.Ask {
+		// Of what rules want approved, a person was asked before the call: the agent's own
+		// question about the same call needs no second answer.
+		if out, ok := e.vouchers.useCall(m.id, call); ok {
+			return ToolAnswer{Decision: toolAllow, Reason: "approved by " + out.Decider(), Approval: out.Approval.ID}, nil
+		}
+	}
 	if e.Approvals == nil {
 		return ToolAnswer{Decision: toolDeny, Reason: "nobody to ask: " + found.worst.Reason}, nil
 	}
@@ -75,6 +83,9 @@ func (e *Enforcer) JudgeTool(ctx context.Context, pid int, call ToolCall) (ToolA
 	answer := ToolAnswer{Decision: toolDeny, Approval: out.Approval.ID, Reason: refusal(&out) + ": " + found.worst.Reason}
 	if out.Allow {
 		e.vouchers.add(m.id, call.ToolCall, found.asked, out)
+		if !call.Ask {
+			e.vouchers.addCall(m.id, call, out)
+		}
 		answer.Decision, answer.Reason = toolAllow, "approved by "+out.Decider()
 	}
 	return answer, nil
@@ -147,15 +158,16 @@ func (e *Enforcer) toolQuestion(m *mark, call ToolCall, found judged) approval.Q
 	return q
 }
 
-// voucher is a command that was approved as part of a tool call, and did not run yet.
+// voucher is a command, or a whole call, that was approved as part of a tool call, and did not run yet.
 type voucher struct {
 	session, toolCall string
 	words             []string
+	call              string // callKey of a whole call; then words is empty
 	until             time.Time
 	outcome           approval.Outcome
 }
 
-// vouchers are each good for one run.
+// vouchers are each good for one run, or for one more question about a call.
 type vouchers struct {
 	mu  sync.Mutex
 	all []voucher
@@ -168,13 +180,28 @@ const (
 )
 
 func (v *vouchers) add(session, toolCall string, commands [][]string, out approval.Outcome) {
+	now := time.Now()
+	for _, words := range commands {
+		v.put(now, voucher{session: session, toolCall: toolCall, words: words, until: now.Add(voucherTime), outcome: out})
+	}
+}
+
+// addCall remembers that a call was approved.
+func (v *vouchers) addCall(session string, call ToolCall, out approval.Outcome) {
+	now := time.Now()
+	v.put(now, voucher{session: session, toolCall: call.ToolCall, call: callKey(call), until: now.Add(voucherTime), outcome: out})
+}
+
+// callKey is the same for two calls of which a person would be shown the same.
+func callKey(call ToolCall) string {
+	return fmt.Sprintf("%q", append([]string{call.Tool, call.Cwd, call.Command, call.Input}, call.Argv...))
+}
+
+func (v *vouchers) put(now time.Time, one voucher) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	now := time.Now()
 	v.all = slices.DeleteFunc(v.all, func(one voucher) bool { return now.After(one.until) })
-	for _, words := range commands {
-		v.all = append(v.all, voucher{session, toolCall, words, now.Add(voucherTime), out})
-	}
+	v.all = append(v.all, one)
 	if n := len(v.all) - maxVouchers; n > 0 {
 		v.all = slices.Delete(v.all, 0, n)
 	}
@@ -182,12 +209,23 @@ func (v *vouchers) add(session, toolCall string, commands [][]string, out approv
 
 // use takes the voucher for a command, if there is one.
 func (v *vouchers) use(session, toolCall string, argv []string) (approval.Outcome, bool) {
+	return v.take(session, toolCall, func(one *voucher) bool {
+		return one.call == "" && len(argv) == len(one.words) && filepath.Base(argv[0]) == filepath.Base(one.words[0]) && slices.Equal(argv[1:], one.words[1:])
+	})
+}
+
+// useCall takes the voucher for a call. Claude Code and Codex do not name the call when they ask for permission.
+func (v *vouchers) useCall(session string, call ToolCall) (approval.Outcome, bool) {
+	key := callKey(call)
+	return v.take(session, call.ToolCall, func(one *voucher) bool { return one.call == key })
+}
+
+func (v *vouchers) take(session, toolCall string, is func(*voucher) bool) (approval.Outcome, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	now := time.Now()
 	i := slices.IndexFunc(v.all, func(one voucher) bool {
-		return one.session == session && now.Before(one.until) && (one.toolCall == "" || toolCall == "" || one.toolCall == toolCall) &&
-			len(argv) == len(one.words) && filepath.Base(argv[0]) == filepath.Base(one.words[0]) && slices.Equal(argv[1:], one.words[1:])
+		return one.session == session && now.Before(one.until) && (one.toolCall == "" || toolCall == "" || one.toolCall == toolCall) && is(&one)
 	})
 	if i < 0 {
 		return approval.Outcome{}, false

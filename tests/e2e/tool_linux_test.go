@@ -15,9 +15,13 @@ import (
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 )
 
-// actTool asks as an agent's hook does.
+// actTool asks as an agent's hook does. Agents do not say for which call they want permission.
 func actTool(socket, call, command string) error {
-	a, err := api.NewClient(socket).RequestTool(context.Background(), api.ToolRequest{Tool: "Bash", Command: command, ToolCall: call, Ask: call == "ask"})
+	r := api.ToolRequest{Tool: "Bash", Command: command, ToolCall: call, Ask: call == "ask" || call == "ask-unnamed"}
+	if call == "ask-unnamed" {
+		r.ToolCall = ""
+	}
+	a, err := api.NewClient(socket).RequestTool(context.Background(), r)
 	fmt.Println(a.Decision, a.Reason)
 	return err
 }
@@ -66,8 +70,9 @@ func TestToolCall(t *testing.T) {
 	// What the user had asked of the agent goes with the question, if the agent says so;
 	// what a command of its says, does not.
 	p := m.begin(shared.self + " act-prompt " + m.socket() + " 'release it'; PDK_TOOL_CALL=c0 " + shared.self + " act-prompt " + m.socket() + " forged; " +
-		shared.self + " act-tool " + m.socket() + " c4 'echo a && touch one'; touch one; echo code-$?; touch one & wait; true")
-	// It asks, runs what was approved, and something else.
+		shared.self + " act-tool " + m.socket() + " c4 'echo a && touch one'; " +
+		shared.self + " act-tool " + m.socket() + " ask-unnamed 'echo a && touch one'; touch one; echo code-$?; touch one & wait; true")
+	// It asks, asks for permission itself, runs what was approved, and something else.
 	e := m.events.wait("the question", func(e telemetry.Event) bool {
 		return e.Name == telemetry.NameApprovalRequested && text(e, telemetry.AttrApprovalKind) == "tool"
 	})
@@ -78,6 +83,9 @@ func TestToolCall(t *testing.T) {
 	m.answers(0, "approve", id)
 	p.says(t, "allow approved by root (terminal)")
 	p.says(t, "code-0")
+	if n := strings.Count(p.out.String(), "allow approved by root (terminal)"); n != 2 {
+		t.Errorf("the agent's own question about what was approved got another answer:\n%s", p.out)
+	}
 	ran := m.events.wait("what was approved", func(e telemetry.Event) bool {
 		return e.Name == telemetry.NameProcessExec && text(e, telemetry.AttrApprovalID) == id
 	})
