@@ -36,7 +36,7 @@ generate: ## rebuild the committed BPF objects and the Go generated from them (r
 	$(GO) generate ./ebpf/...
 
 .PHONY: setup
-setup: ## install what the tests need: Debian packages, VM kernels, a Collector, VictoriaLogs, Codex; silent when nothing is missing
+setup: ## install what the tests need: Debian packages, VM kernels, a Collector, VictoriaLogs, Codex, Claude Code; silent when nothing is missing
 	@tests/setup/setup.sh
 
 .PHONY: test

@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,11 +58,7 @@ func CallID(i int) string { return fmt.Sprintf("call_%03d", i) }
 // Run runs `codex exec` once. A Codex that fails is no error: see ExitCode and Call.Answered. Errors are what kept it
 // from running: ErrNetwork, ErrNotPrivate, no Codex, a context that ended.
 func Run(ctx context.Context, o Options) (Result, error) {
-	interfaces, err := net.Interfaces()
-	if err != nil {
-		return Result{}, fmt.Errorf("running Codex: looking at the network: %w", err)
-	}
-	if err := onlyLoopback(interfaces); err != nil {
+	if err := NoNetwork(); err != nil {
 		return Result{}, fmt.Errorf("running Codex: %w", err)
 	}
 	install, err := Find()
@@ -135,7 +130,7 @@ func start(ctx context.Context, o Options, install Install, home string) (Result
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = o.Dir
 	cmd.Env = environment(home, o.Env)
-	ownGroup(cmd)
+	OwnGroup(cmd)
 	// A command that outlives Codex may hold its output open.
 	cmd.WaitDelay = 5 * time.Second
 	began := time.Now()

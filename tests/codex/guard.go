@@ -24,6 +24,15 @@ var (
 	ErrNotPrivate = errors.New("requirements not written: /etc is this machine's own; use codex.Isolated, or a virtual machine")
 )
 
+// NoNetwork refuses a network namespace from which an agent could reach something.
+func NoNetwork() error {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return fmt.Errorf("looking at the network: %w", err)
+	}
+	return onlyLoopback(interfaces)
+}
+
 // onlyLoopback refuses a network namespace from which something could leave.
 func onlyLoopback(interfaces []net.Interface) error {
 	loopback := false

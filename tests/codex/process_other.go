@@ -6,5 +6,5 @@ package codex
 
 import "os/exec"
 
-// ownGroup has nothing to do: Codex runs in a network namespace, and those are Linux's.
-func ownGroup(*exec.Cmd) {}
+// OwnGroup has nothing to do: Codex runs in a network namespace, and those are Linux's.
+func OwnGroup(*exec.Cmd) {}

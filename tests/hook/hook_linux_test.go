@@ -74,8 +74,8 @@ command = "/usr/local/bin/paddock hook codex"
 timeout = 30
 `
 
-// backend answers hooks by the name of what a command touches; what the real daemon
-// answers is tried by tests/codex.
+// backend answers hooks by the name of what a command touches, as if all came from
+// agents; what the real daemon answers is tried by tests/codex.
 type backend struct {
 	api.Backend
 
@@ -86,7 +86,7 @@ type backend struct {
 
 func (b *backend) Governed(int) bool { return false }
 
-func (b *backend) RequestTool(ctx context.Context, _ api.Peer, r api.ToolRequest) (api.ToolAnswer, error) {
+func (b *backend) RequestTool(_ context.Context, _ api.Peer, r api.ToolRequest) (api.ToolAnswer, error) {
 	b.mu.Lock()
 	b.asked = append(b.asked, r)
 	b.mu.Unlock()
@@ -97,9 +97,8 @@ func (b *backend) RequestTool(ctx context.Context, _ api.Peer, r api.ToolRequest
 		return api.ToolAnswer{Decision: api.ToolAllow, Reason: "approved by dev", Approval: "01JZ0000000000000000000ABC"}, nil
 	case strings.Contains(r.Command, "broken"):
 		return api.ToolAnswer{}, errors.New("the queue is on fire")
-	case strings.Contains(r.Command, "hanging"):
-		<-ctx.Done()
-		return api.ToolAnswer{}, ctx.Err()
+	case r.Ask && strings.Contains(r.Command, "refused"):
+		return api.ToolAnswer{Decision: api.ToolDeny, Reason: "refused by dev: not today", Approval: "01JZ0000000000000000000DEF"}, nil
 	}
 	return api.ToolAnswer{Decision: api.ToolNone}, nil
 }
@@ -109,6 +108,21 @@ func (b *backend) RecordHook(_ context.Context, _ api.Peer, e api.HookEvent) err
 	defer b.mu.Unlock()
 	b.events = append(b.events, e)
 	return nil
+}
+
+// serve installs the hook's program, and answers it where the daemon does.
+func serve(t *testing.T) (*backend, *api.Server) {
+	t.Helper()
+	install(t)
+	b := &backend{}
+	server := api.NewServer(api.DefaultSocket, b, slog.New(slog.DiscardHandler))
+	if err := os.MkdirAll(filepath.Dir(api.DefaultSocket), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return b, server
 }
 
 func install(t *testing.T) {
@@ -153,15 +167,7 @@ func run(t *testing.T, names ...string) (codex.Result, map[string]bool) {
 
 func TestRealCodexAsksTheRealHook(t *testing.T) {
 	codex.Isolated(t, func(t *testing.T) {
-		install(t)
-		b := &backend{}
-		server := api.NewServer(api.DefaultSocket, b, slog.New(slog.DiscardHandler))
-		if err := os.MkdirAll(filepath.Dir(api.DefaultSocket), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := server.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b, server := serve(t)
 		result, touched := run(t, "free", "forbidden", "approved", "broken")
 		for name, want := range map[string]bool{"free": true, "forbidden": false, "approved": true, "broken": false} {
 			if touched[name] != want {

@@ -73,7 +73,7 @@ fi
 
 tests/setup/kernels.sh
 
-for tool in otelcol hec codex; do
+for tool in otelcol hec codex claude; do
 	script=tests/$tool/install.sh
 	if [ -x "$script" ]; then
 		once "$tool" "$script" "$script"
