@@ -128,6 +128,7 @@ type process struct {
 	cmd   *exec.Cmd
 	out   *lockedBuffer // stdout and stderr
 	ended chan struct{} // closed when it has been waited for
+	read  chan struct{} // closed when all it wrote was read; its own on a terminal, else ended
 	err   error         // what Wait returned
 }
 
@@ -235,6 +236,7 @@ func (m *machine) clear() {
 
 func newProcess(line ...string) *process {
 	p := &process{cmd: exec.Command(line[0], line[1:]...), out: &lockedBuffer{}, ended: make(chan struct{})}
+	p.read = p.ended // Wait waits for what it reads
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return p
@@ -279,7 +281,7 @@ func (p *process) says(t *testing.T, text string) {
 		}
 		select {
 		case <-more:
-		case <-p.ended:
+		case <-p.read:
 			if !strings.Contains(p.out.String(), text) {
 				t.Fatalf("%q ended and did not say %q\n%s", p.cmd.Args, text, p.out)
 			}

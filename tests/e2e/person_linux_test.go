@@ -22,7 +22,6 @@ const nobody = 65534
 type person struct {
 	*process
 	master *os.File
-	read   chan struct{} // closed when all it wrote was read
 }
 
 // person runs a client command of the instance in a terminal of its own.
@@ -42,6 +41,7 @@ func (m *machine) onTerminal(uid int, line ...string) *person {
 	master, slave, err := pty.Open()
 	must(m.t, err)
 	p := newProcess(line...)
+	p.read = make(chan struct{})
 	p.cmd.Dir = m.dir
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = slave, slave, slave
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -49,9 +49,8 @@ func (m *machine) onTerminal(uid int, line ...string) *person {
 	}
 	p.start(m.t)
 	slave.Close()
-	read := make(chan struct{})
 	go func() {
-		defer close(read)
+		defer close(p.read)
 		buf := make([]byte, 4096)
 		for {
 			n, err := master.Read(buf)
@@ -63,9 +62,9 @@ func (m *machine) onTerminal(uid int, line ...string) *person {
 	}()
 	m.t.Cleanup(func() {
 		master.Close()
-		<-read
+		<-p.read
 	})
-	return &person{p, master, read}
+	return &person{p, master}
 }
 
 // answers runs a client command as a person and returns what it says.
