@@ -143,6 +143,7 @@ const (
 
 // Causes of a gap that this package finds.
 const (
+	GapFlood    = "flood"          // removed because its session takes up too much of the store
 	GapSize     = "size_limit"     // removed to keep the store within its bound, before a sink had them
 	GapAge      = "age_limit"      // removed because they were older than Options.MaxAge, before a sink had them
 	GapStore    = "store_failed"   // the database could not be written, and there was no room left to wait

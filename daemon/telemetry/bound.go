@@ -4,6 +4,7 @@ package telemetry
 
 import (
 	"database/sql"
+	"errors"
 	"time"
 )
 
@@ -39,7 +40,7 @@ func (s *Store) age() {
 			if _, err := tx.Exec(`DELETE FROM tallies WHERE hour < ?`, now.Add(-tallyAge).Unix()/3600); err != nil {
 				return err
 			}
-			return s.remove(tx, l, seq.Int64, GapAge)
+			return s.remove(tx, l, GapAge, func() (flooder, error) { return flooder{}, s.choose(tx, `seq <= ?`, seq.Int64) })
 		})
 	}
 	if err != nil {
@@ -47,9 +48,13 @@ func (s *Store) age() {
 	}
 }
 
-// bound removes the oldest events while the database is larger than it may be.
-// The oldest are those that every sink has, if any has; what a sink did not get
-// in time is counted, and reported by an event.
+// bound removes events while the database is larger than it may be.
+//
+// A session that takes up more than a sixteenth of it loses its own, whoever's turn it would be by age: of what it has most of,
+// the oldest but for the first few, and what is routine long before what is not. Nobody can push out another's by volume, nor
+// his own deeds by repeating something else. When nobody takes up that much the oldest routine events go, and when there are
+// few of those the oldest events. The oldest are those that every sink has, if any has; what a sink did not get in time is
+// counted, and reported by an event.
 func (s *Store) bound() {
 	for {
 		if s.db == nil {
@@ -61,55 +66,259 @@ func (s *Store) bound() {
 			return
 		}
 		l := s.in.ledgerCopy()
-		kept := l.last - l.oldest + 1
-		if used <= s.options.MaxBytes || kept <= 1 {
+		if used <= s.options.MaxBytes || l.kept <= 1 {
 			return
 		}
-		seq := l.oldest - 1 + min(max(kept/16, 1), removeAtOnce)
-		if err := s.transact(0, func(tx *sql.Tx, l *ledger) error { return s.remove(tx, l, seq, GapSize) }); err != nil {
+		n := min(max(l.kept/16, 1), removeAtOnce)
+		err = s.transact(0, func(tx *sql.Tx, l *ledger) error {
+			return s.remove(tx, l, GapSize, func() (flooder, error) { return s.victims(tx, n) })
+		})
+		if err != nil {
 			s.options.Log.Error("removing old events", "file", s.path, "error", err)
 			return
 		}
 	}
 }
 
-// remove deletes every event up to seq.
-func (s *Store) remove(tx *sql.Tx, l *ledger, seq int64, cause string) error {
-	lost := l.forget(seq)
-	for name, count := range lost {
-		gap, err := s.removalGap(tx, cause, name, seq-count+1, seq, count)
-		if err != nil {
-			return err
-		}
-		if err := s.insert(tx, l, []row{gap}); err != nil {
-			return err
+const (
+	maxShare       = 16 // a session that has more than one part in so many of the whole store loses its own events first
+	routineWeighs  = 4  // as much as other events, when it is measured who has how much
+	fewRoutineEach = 4  // one part in so many of the store is few
+)
+
+// flooder is a session that has too much.
+type flooder struct {
+	found   bool
+	session string // "": the events of none
+}
+
+// victims marks n events to be removed, or less.
+func (s *Store) victims(tx *sql.Tx, n int64) (flooder, error) {
+	var nobody flooder
+	var session sql.NullString
+	var weight, routineBytes int64
+	err := tx.QueryRow(`SELECT session, sum(bytes * CASE routine WHEN 1 THEN ? ELSE 1 END) / ? AS weight FROM shares
+		GROUP BY session ORDER BY weight DESC LIMIT 1`, routineWeighs, routineWeighs).Scan(&session, &weight)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nobody, err
+	}
+	if weight > s.options.MaxBytes/maxShare {
+		marked, err := s.largest(tx, session.String, n)
+		if err != nil || marked > 0 {
+			return flooder{true, session.String}, err
 		}
 	}
-	if _, err := tx.Exec(`DELETE FROM dead WHERE last <= ?`, seq); err != nil {
-		return err
+	if err := tx.QueryRow(`SELECT coalesce(sum(bytes), 0) FROM shares WHERE routine = 1`).Scan(&routineBytes); err != nil {
+		return nobody, err
 	}
-	_, err := tx.Exec(`DELETE FROM events WHERE seq <= ?`, seq)
+	if routineBytes > s.options.MaxBytes/fewRoutineEach {
+		if err := s.choose(tx, routineSQL+` AND seq > ? ORDER BY seq LIMIT ?`, s.swept, n); err != nil {
+			return nobody, err
+		}
+		var last sql.NullInt64
+		if err := tx.QueryRow(`SELECT max(seq) FROM temp.going`).Scan(&last); err != nil {
+			return nobody, err
+		}
+		if last.Valid {
+			s.swept = last.Int64
+			return nobody, nil
+		}
+		s.swept = 0
+	}
+	return nobody, s.choose(tx, `true ORDER BY seq LIMIT ?`, n)
+}
+
+// largest marks n events of a session, of what it has most of.
+func (s *Store) largest(tx *sql.Tx, session string, n int64) (int64, error) {
+	rows, err := tx.Query(`SELECT id, max(head, gone) FROM shares WHERE session = ? ORDER BY bytes * CASE routine WHEN 1 THEN ? ELSE 1 END DESC`, session, routineWeighs)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	var all, heads [][2]int64
+	for rows.Next() {
+		var of [2]int64
+		if err := rows.Scan(&of[0], &of[1]); err != nil {
+			return 0, err
+		}
+		all = append(all, of)
+		heads = append(heads, [2]int64{of[0], 0})
+	}
+	if err := rows.Err(); err != nil {
+		return 0, err
+	}
+	// The index of sessions has those that have a name.
+	where := `session = ?`
+	if session != "" {
+		where += ` AND session <> ''`
+	}
+	// Only who fills his part with the first of each kind, which are large then, loses those as well.
+	for _, of := range append(all, heads...) {
+		if err := s.choose(tx, where+` AND share = ? AND seq > ? ORDER BY seq LIMIT ?`, session, of[0], of[1], n); err != nil {
+			return 0, err
+		}
+		var marked int64
+		var last sql.NullInt64
+		if err := tx.QueryRow(`SELECT count(*), max(seq) FROM temp.going`).Scan(&marked, &last); err != nil {
+			return 0, err
+		}
+		if marked > 0 {
+			_, err := tx.Exec(`UPDATE shares SET gone = max(gone, ?) WHERE id = ?`, last.Int64, of[0])
+			return marked, err
+		}
+	}
+	return 0, nil
+}
+
+// choose marks events to be removed.
+func (s *Store) choose(tx *sql.Tx, where string, args ...any) error {
+	_, err := tx.Exec(`INSERT OR IGNORE INTO temp.going SELECT seq FROM main.events WHERE `+where, args...)
 	return err
 }
 
-func (s *Store) removalGap(tx *sql.Tx, cause, sink string, first, last, count int64) (row, error) {
-	// Gaps among them told the sink of more, which it would never hear of.
-	var told sql.NullInt64
-	err := tx.QueryRow(`SELECT sum(attributes ->> ?) FROM events WHERE name = ? AND seq BETWEEN ? AND ? AND coalesce(attributes ->> ?, ?) = ?`,
-		`$."`+AttrGapCount+`"`, NameTelemetryGap, first, last, `$."`+AttrGapSink+`"`, sink, sink).Scan(&told)
+// remove deletes the events that choose marks.
+func (s *Store) remove(tx *sql.Tx, l *ledger, cause string, choose func() (flooder, error)) error {
+	if _, err := tx.Exec(`CREATE TEMP TABLE IF NOT EXISTS going (seq INTEGER PRIMARY KEY); DELETE FROM temp.going`); err != nil {
+		return err
+	}
+	by, err := choose()
 	if err != nil {
+		return err
+	}
+	var gaps []row
+	if by.found {
+		gap, err := s.floodGap(tx, by.session)
+		if err != nil {
+			return err
+		}
+		gaps = append(gaps, gap)
+	}
+	for name, sink := range l.sinks {
+		lost, err := countGoing(tx, sink.cursor)
+		if err != nil {
+			return err
+		}
+		if lost.count == 0 {
+			continue
+		}
+		sink.lose(lost.count)
+		l.sinks[name] = sink
+		if !sink.active {
+			continue
+		}
+		gap, err := s.removalGap(tx, cause, name, sink.cursor, lost)
+		if err != nil {
+			return err
+		}
+		gaps = append(gaps, gap)
+	}
+	if err := s.deleteGoing(tx, l); err != nil {
+		return err
+	}
+	return s.insert(tx, l, gaps)
+}
+
+// deleteGoing deletes what is marked, and books it.
+func (s *Store) deleteGoing(tx *sql.Tx, l *ledger) error {
+	_, err := tx.Exec(`UPDATE shares SET count = count - less.n, bytes = bytes - less.size FROM (
+			SELECT share, count(*) AS n, sum(octet_length(attributes) + octet_length(name) + octet_length(session) + ?) AS size
+			FROM temp.going JOIN main.events USING (seq) WHERE share IS NOT NULL GROUP BY share) AS less WHERE id = less.share`, rowOverhead)
+	if err != nil {
+		return err
+	}
+	s.shares.reset() // some may be gone
+	if _, err := tx.Exec(`DELETE FROM shares WHERE count <= 0`); err != nil {
+		return err
+	}
+	deleted, err := tx.Exec(`DELETE FROM main.events WHERE seq IN (SELECT seq FROM temp.going)`)
+	if err != nil {
+		return err
+	}
+	n, err := deleted.RowsAffected()
+	if err != nil {
+		return err
+	}
+	l.kept -= n
+	var last, oldest sql.NullInt64
+	if err := tx.QueryRow(`SELECT max(seq) FROM temp.going`).Scan(&last); err != nil {
+		return err
+	}
+	l.trimmed = max(l.trimmed, last.Int64)
+	if err := tx.QueryRow(`SELECT min(seq) FROM main.events`).Scan(&oldest); err != nil {
+		return err
+	}
+	l.oldest = l.last + 1
+	if oldest.Valid {
+		l.oldest = oldest.Int64
+	}
+	_, err = tx.Exec(`DELETE FROM dead WHERE last < ?`, l.oldest)
+	return err
+}
+
+// going is what is marked, behind a number.
+type going struct {
+	count       int64
+	first, last int64
+	from, to    int64 // times
+}
+
+func countGoing(tx *sql.Tx, after int64) (going, error) {
+	var g going
+	err := tx.QueryRow(`SELECT count(*), coalesce(min(seq), 0), coalesce(max(seq), 0) FROM temp.going WHERE seq > ?`, after).Scan(&g.count, &g.first, &g.last)
+	if err != nil || g.count == 0 {
+		return g, err
+	}
+	err = tx.QueryRow(`SELECT min(time), max(time) FROM main.events WHERE seq IN (?, ?)`, g.first, g.last).Scan(&g.from, &g.to)
+	return g, err
+}
+
+// floodGap tells of what a session loses for having too much. It replaces what told so before: there is one for each session.
+func (s *Store) floodGap(tx *sql.Tx, session string) (row, error) {
+	g, err := countGoing(tx, 0)
+	if err != nil {
+		return row{}, err
+	}
+	var before, told int64
+	var first int64
+	var from string
+	err = tx.QueryRow(`SELECT seq, attributes ->> ?, attributes ->> ?, attributes ->> ? FROM main.events WHERE name = ? AND session = ? AND attributes ->> ? = ?
+		AND `+notCrowded+` ORDER BY seq DESC LIMIT 1`, quoted(AttrGapCount), quoted(AttrGapFirstSeq), quoted(AttrGapFrom),
+		NameTelemetryGap, session, quoted(AttrGapCause), GapFlood).Scan(&before, &told, &first, &from)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return row{}, err
 	}
 	attrs := map[string]any{
-		AttrGapCause: cause, AttrGapCount: count + told.Int64, AttrGapSink: sink, AttrGapFirstSeq: first, AttrGapLastSeq: last,
+		AttrGapCause: GapFlood, AttrGapCount: g.count + told, AttrGapFirstSeq: g.first, AttrGapLastSeq: g.last,
+		AttrGapFrom: stamp(g.from), AttrGapTo: stamp(g.to),
 	}
-	var from, to sql.NullInt64
-	err = tx.QueryRow(`SELECT min(time), max(time) FROM events WHERE seq IN (?, ?)`, first, last).Scan(&from, &to)
+	if before != 0 {
+		attrs[AttrGapFirstSeq] = min(first, g.first)
+		attrs[AttrGapFrom] = min(from, stamp(g.from))
+		if err := s.choose(tx, `seq = ?`, before); err != nil {
+			return row{}, err
+		}
+	}
+	gap, err := s.row(&Event{Name: NameTelemetryGap, Severity: Warn, Session: session, Attrs: attrs})
+	gap.nobodys = true // else it could be what is removed next
+	return gap, err
+}
+
+// notCrowded says that the index of names will do.
+const notCrowded = `name NOT IN ('` + NameProcessExec + `', '` + NameProcessExit + `')`
+
+func quoted(attr string) string { return `$."` + attr + `"` }
+
+func (s *Store) removalGap(tx *sql.Tx, cause, sink string, after int64, lost going) (row, error) {
+	// Gaps among them told the sink of more, which it would never hear of.
+	var told sql.NullInt64
+	err := tx.QueryRow(`SELECT sum(attributes ->> ?) FROM temp.going JOIN main.events USING (seq)
+		WHERE name = ? AND seq > ? AND coalesce(attributes ->> ?, ?) = ? AND attributes ->> ? <> ?`,
+		quoted(AttrGapCount), NameTelemetryGap, after, quoted(AttrGapSink), sink, sink, quoted(AttrGapCause), GapFlood).Scan(&told)
 	if err != nil {
 		return row{}, err
 	}
-	if from.Valid {
-		attrs[AttrGapFrom], attrs[AttrGapTo] = stamp(from.Int64), stamp(to.Int64)
-	}
-	return s.row(&Event{Name: NameTelemetryGap, Severity: Error, Attrs: attrs})
+	return s.row(&Event{Name: NameTelemetryGap, Severity: Error, Attrs: map[string]any{
+		AttrGapCause: cause, AttrGapCount: lost.count + told.Int64, AttrGapSink: sink, AttrGapFirstSeq: lost.first, AttrGapLastSeq: lost.last,
+		AttrGapFrom: stamp(lost.from), AttrGapTo: stamp(lost.to),
+	}})
 }

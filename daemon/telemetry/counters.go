@@ -19,7 +19,7 @@ type Counters struct {
 	// Since the first event of this database.
 	Stored  uint64 // ever committed
 	Kept    uint64 // still there
-	Removed uint64 // removed to keep the size within its bound
+	Removed uint64 // removed to keep the store within its bounds
 
 	Sinks map[string]SinkCounters
 }
@@ -81,13 +81,13 @@ func (c Counters) Map() map[string]uint64 {
 
 func (l ledger) counters() Counters {
 	c := Counters{
-		Stored: uint64(l.last), Kept: uint64(l.last - l.oldest + 1), Removed: uint64(l.oldest - 1),
+		Stored: uint64(l.last), Kept: uint64(l.kept), Removed: uint64(l.last - l.kept),
 		Sinks: make(map[string]SinkCounters, len(l.sinks)),
 	}
 	for name, s := range l.sinks {
 		c.Sinks[name] = SinkCounters{
 			Active: s.active, Exported: uint64(s.exported), Dead: uint64(s.dead), Dropped: uint64(s.dropped),
-			Skipped: uint64(s.skipped), Waiting: uint64(l.last - s.cursor),
+			Skipped: uint64(s.skipped), Waiting: uint64(l.last - s.cursor - s.gone),
 		}
 	}
 	return c

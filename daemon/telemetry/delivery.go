@@ -20,8 +20,7 @@ const refusalsInARow = 32
 // batch. A receiver that refuses everything is misconfigured, and everything is
 // kept until that is put right.
 type delivery struct {
-	from      int64 // the cursor before it
-	elsewhere bool  // the last attempt found none that is accepted: look for one in other places
+	elsewhere bool // the last attempt found none that is accepted: look for one in other places
 	events    []Event
 	todo      [][2]int // ranges of events, half open
 	exported  int64
@@ -30,8 +29,8 @@ type delivery struct {
 	rejected  []rejection
 }
 
-func newDelivery(from int64, events []Event, elsewhere bool) *delivery {
-	return &delivery{from: from, events: events, elsewhere: elsewhere, todo: [][2]int{{0, len(events)}}}
+func newDelivery(events []Event, elsewhere bool) *delivery {
+	return &delivery{events: events, elsewhere: elsewhere, todo: [][2]int{{0, len(events)}}}
 }
 
 // last is the sequence number of the last event.

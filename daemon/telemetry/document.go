@@ -28,6 +28,7 @@ type Cause struct {
 // causes of gaps that the store itself finds.
 var causes = []Cause{
 	{GapSize, "removed to keep the store within its bound, before a sink had them; with the numbers that gap events among them told"},
+	{GapFlood, "removed from the store because the session of the event takes up more than a sixteenth of it: what it has most of, routine first. The number is of all that it lost so far; sinks that had them have them"},
 	{GapAge, "removed because they were too old, before a sink had them"},
 	{GapStore, "the database could not be written, and there was no room left to wait"},
 	{GapSlow, "more came than the disk takes, and there was no room left to wait: a slow disk never keeps a process"},

@@ -291,15 +291,14 @@ func (e *Exporter) deliver(ctx context.Context, target target, batch *delivery) 
 	booking, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(noteTimeout, cancel) })()
-	return e.store.advance(booking, e.sink, batch.from, batch.last(), batch.exported, batch.rejected)
+	return e.store.advance(booking, e.sink, batch.last(), batch.exported, batch.rejected)
 }
 
 // next reads the next batch, again after it failed; nil if there is nothing to send.
 func (e *Exporter) next(ctx context.Context, again bool) (*delivery, error) {
-	from := e.store.cursor(e.sink)
 	var events []Event
 	size := 0
-	err := e.store.scan(ctx, Query{After: from, Limit: batchEvents}, func(event Event, n int) bool {
+	err := e.store.scan(ctx, Query{After: e.store.cursor(e.sink), Limit: batchEvents}, func(event Event, n int) bool {
 		if size += n; size > batchBytes && len(events) > 0 {
 			return false
 		}
@@ -309,7 +308,7 @@ func (e *Exporter) next(ctx context.Context, again bool) (*delivery, error) {
 	if err != nil || len(events) == 0 {
 		return nil, err
 	}
-	return newDelivery(from, events, again), nil
+	return newDelivery(events, again), nil
 }
 
 // await waits for something new in the store, and a moment longer for what

@@ -13,12 +13,15 @@ import (
 type ledger struct {
 	oldest  int64 // seq of the oldest row kept; last+1 if there is none
 	last    int64 // highest seq ever given out
+	kept    int64 // rows that are there
 	columns int64 // rows up to this seq have their columns not filled yet
 	sinks   map[string]sink
+
+	trimmed int64 // since the store was opened, the highest seq removed. Not in the database
 }
 
 // sink is how far one receiver of all events has come. Each seq up to cursor is
-// in exactly one of the four counts.
+// in exactly one of the four counts, and so are those behind it that are gone.
 type sink struct {
 	active   bool
 	cursor   int64
@@ -26,6 +29,7 @@ type sink struct {
 	dead     int64
 	dropped  int64
 	skipped  int64
+	gone     int64 // behind cursor, in dropped or skipped
 }
 
 func (l ledger) clone() ledger {
@@ -37,7 +41,7 @@ func readLedger(db *sql.DB) (ledger, error) {
 	l := ledger{sinks: map[string]sink{}}
 	var lo, hi sql.NullInt64
 	// A damaged file is read in the version that it is of.
-	columns := `0`
+	columns, kept, gone := `0`, `-1`, `0`
 	var version int
 	if err := db.QueryRow(`PRAGMA user_version`).Scan(&version); err != nil {
 		return l, err
@@ -45,7 +49,10 @@ func readLedger(db *sql.DB) (ledger, error) {
 	if version >= 2 {
 		columns = `columns`
 	}
-	if err := db.QueryRow(`SELECT last, `+columns+` FROM ledger`).Scan(&l.last, &l.columns); err != nil {
+	if version >= 3 {
+		kept, gone = `kept`, `gone`
+	}
+	if err := db.QueryRow(`SELECT last, `+columns+`, `+kept+` FROM ledger`).Scan(&l.last, &l.columns, &l.kept); err != nil {
 		return l, err
 	}
 	// Two queries: SQLite answers each from an end of the tree, but both at once by reading every row.
@@ -60,7 +67,7 @@ func readLedger(db *sql.DB) (ledger, error) {
 	if lo.Valid {
 		l.oldest = lo.Int64
 	}
-	rows, err := db.Query(`SELECT name, active, cursor, exported, dead, dropped, skipped FROM sinks`)
+	rows, err := db.Query(`SELECT name, active, cursor, exported, dead, dropped, skipped, ` + gone + ` FROM sinks`)
 	if err != nil {
 		return l, err
 	}
@@ -68,7 +75,7 @@ func readLedger(db *sql.DB) (ledger, error) {
 	for rows.Next() {
 		var name string
 		var s sink
-		if err := rows.Scan(&name, &s.active, &s.cursor, &s.exported, &s.dead, &s.dropped, &s.skipped); err != nil {
+		if err := rows.Scan(&name, &s.active, &s.cursor, &s.exported, &s.dead, &s.dropped, &s.skipped, &s.gone); err != nil {
 			return l, err
 		}
 		l.sinks[name] = s
@@ -77,34 +84,53 @@ func readLedger(db *sql.DB) (ledger, error) {
 		return l, err
 	}
 	// Somebody may have removed rows by hand.
-	l.forget(l.oldest - 1)
+	room := l.last - l.oldest + 1
+	if l.kept < 0 {
+		l.kept = room // nothing but the oldest was ever removed
+		for name, s := range l.sinks {
+			s.lose(max(l.oldest-1-s.cursor, 0))
+			l.sinks[name] = s
+		}
+	}
+	if l.kept > room {
+		return l, l.recount(db)
+	}
 	return l, nil
 }
 
-// forget books that no row up to seq is there any more. It returns how many of
-// them each active sink had not been given.
-func (l *ledger) forget(seq int64) map[string]int64 {
-	lost := map[string]int64{}
+// querier is a database or a transaction.
+type querier interface {
+	QueryRow(query string, args ...any) *sql.Row
+}
+
+// recount finds out by counting what is there, and books what is not.
+func (l *ledger) recount(db querier) error {
+	if err := db.QueryRow(`SELECT count(*) FROM events`).Scan(&l.kept); err != nil {
+		return err
+	}
 	for name, s := range l.sinks {
-		n := seq - s.cursor
-		if n <= 0 {
-			continue
+		var there int64
+		if err := db.QueryRow(`SELECT count(*) FROM events WHERE seq > ?`, s.cursor).Scan(&there); err != nil {
+			return err
 		}
-		s.cursor = seq
-		if s.active {
-			s.dropped += n
-			lost[name] = n
-		} else {
-			s.skipped += n
-		}
+		s.lose(l.last - s.cursor - s.gone - there)
 		l.sinks[name] = s
 	}
-	l.oldest = max(l.oldest, seq+1)
-	return lost
+	return nil
+}
+
+// lose books that n rows behind the cursor are there no more.
+func (s *sink) lose(n int64) {
+	s.gone += n
+	if s.active {
+		s.dropped += n
+	} else {
+		s.skipped += n
+	}
 }
 
 func (l *ledger) write(tx *sql.Tx) error {
-	if _, err := tx.Exec(`UPDATE ledger SET last = ?, columns = ?`, l.last, l.columns); err != nil {
+	if _, err := tx.Exec(`UPDATE ledger SET last = ?, columns = ?, kept = ?`, l.last, l.columns, l.kept); err != nil {
 		return err
 	}
 	return l.writeSinks(tx)
@@ -112,8 +138,8 @@ func (l *ledger) write(tx *sql.Tx) error {
 
 func (l *ledger) writeSinks(tx *sql.Tx) error {
 	for name, s := range l.sinks {
-		_, err := tx.Exec(`INSERT OR REPLACE INTO sinks (name, active, cursor, exported, dead, dropped, skipped)
-			VALUES (?, ?, ?, ?, ?, ?, ?)`, name, s.active, s.cursor, s.exported, s.dead, s.dropped, s.skipped)
+		_, err := tx.Exec(`INSERT OR REPLACE INTO sinks (name, active, cursor, exported, dead, dropped, skipped, gone)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, name, s.active, s.cursor, s.exported, s.dead, s.dropped, s.skipped, s.gone)
 		if err != nil {
 			return err
 		}

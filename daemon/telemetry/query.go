@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"fmt"
 	"iter"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -201,7 +202,7 @@ func (s *Store) Follow(ctx context.Context, q Query) iter.Seq2[Event, error] {
 		for ctx.Err() == nil {
 			// Looked at before reading, so that a commit in between is not missed.
 			_, last, changed, _ := s.in.watch()
-			page, err := f.page(ctx)
+			page, err := f.page(ctx, last)
 			if err != nil {
 				if ctx.Err() == nil {
 					yield(Event{}, err)
@@ -245,8 +246,8 @@ type followed struct {
 	full   bool // there may be more already
 }
 
-// page reads the next events, a gap before them if some are gone.
-func (f *follower) page(ctx context.Context) (followed, error) {
+// page reads the next events, of which last is the newest that is stored, a gap before them if some are gone.
+func (f *follower) page(ctx context.Context, last int64) (followed, error) {
 	q := f.query
 	q.Limit = followPage
 	if f.left > 0 {
@@ -257,27 +258,79 @@ func (f *follower) page(ctx context.Context) (followed, error) {
 		return followed{}, err
 	}
 	out := followed{events: events, full: len(events) == q.Limit}
-	// Looked at after reading: what was removed while we read is missed as well.
-	oldest, _, _, _ := f.store.in.watch()
-	gone := oldest - 1
+	gone := going{}
+	if f.begun {
+		seen := last
+		if out.full {
+			seen = events[len(events)-1].Seq
+		}
+		if gone, err = f.store.missing(ctx, f.query, seen, events); err != nil {
+			return followed{}, err
+		}
+	}
 	if len(events) > 0 {
-		gone = min(gone, events[0].Seq-1)
 		f.query.After = events[len(events)-1].Seq
 	}
 	if f.left > 0 {
 		f.left -= len(events)
 		f.ended = f.left == 0
 	}
-	if gone > q.After && f.begun {
-		out.events = append([]Event{overrun(q.After+1, gone, f.store.options.Now())}, events...)
+	if gone.count > 0 {
+		out.events = append([]Event{overrun(gone, f.store.options.Now())}, events...)
 	}
-	f.query.After = max(f.query.After, gone)
 	f.begun = true
 	return out, nil
 }
 
-func overrun(first, last int64, now time.Time) Event {
+// missing says how many events up to one number were removed before they could be read, and between which they are. Where only
+// some are wanted, nobody knows what the others were: all are counted.
+func (s *Store) missing(ctx context.Context, q Query, to int64, read []Event) (going, error) {
+	// Looked at after reading: what was removed while somebody read is missed as well.
+	if s.in.ledgerCopy().trimmed <= q.After || to <= q.After {
+		return going{}, nil
+	}
+	if q.all() {
+		return between(q.After, to, read), nil
+	}
+	db, err := s.reader()
+	if err != nil {
+		return going{}, err
+	}
+	var there int64
+	if err := db.read.QueryRowContext(ctx, `SELECT count(*) FROM events WHERE seq > ? AND seq <= ?`, q.After, to).Scan(&there); err != nil {
+		return going{}, fmt.Errorf("reading events from %s: %w", s.path, err)
+	}
+	return going{count: to - q.After - there, first: q.After + 1, last: to}, nil
+}
+
+// between finds the holes between events.
+func between(after, to int64, events []Event) going {
+	var gone going
+	hole := func(next int64) {
+		if next > after+1 {
+			if gone.count == 0 {
+				gone.first = after + 1
+			}
+			gone.count += next - after - 1
+			gone.last = next - 1
+		}
+		after = next
+	}
+	for i := range events {
+		hole(events[i].Seq)
+	}
+	hole(max(after, to) + 1)
+	return gone
+}
+
+// all says whether every event is wanted.
+func (q Query) all() bool {
+	q.After, q.Before, q.Limit, q.Newest = 0, 0, 0, false
+	return reflect.DeepEqual(q, Query{})
+}
+
+func overrun(gone going, now time.Time) Event {
 	return Event{Time: now.UTC(), Name: NameTelemetryGap, Severity: Warn, Attrs: map[string]any{
-		AttrGapCause: GapOverrun, AttrGapCount: last - first + 1, AttrGapFirstSeq: first, AttrGapLastSeq: last,
+		AttrGapCause: GapOverrun, AttrGapCount: gone.count, AttrGapFirstSeq: gone.first, AttrGapLastSeq: gone.last,
 	}}
 }

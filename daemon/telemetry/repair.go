@@ -57,12 +57,16 @@ func (s *Store) fill(fresh, aside string, cause error) error {
 	if err != nil {
 		return err
 	}
+	s.shares.reset() // it was of the other database
 	return inTransaction(db.write, func(tx *sql.Tx) error {
 		gap, err := s.damageGap(aside, count, cause)
 		if err != nil {
 			return err
 		}
 		if err := s.insert(tx, &l, []row{gap}); err != nil {
+			return err
+		}
+		if err := s.shares.write(tx); err != nil {
 			return err
 		}
 		return l.write(tx)
@@ -143,7 +147,7 @@ func (s *Store) setAside(aside string) error {
 }
 
 // salvage copies from the newest event back to where reading fails, so that
-// what is kept has no holes and is most likely what no sink has yet. It returns
+// what is kept is most likely what no sink has yet. It returns
 // the ledger of the new database and how many events are missing.
 func (s *Store) salvage(to *sql.DB, known ledger) (ledger, int64, error) {
 	l := known
@@ -164,7 +168,10 @@ func (s *Store) salvage(to *sql.DB, known ledger) (ledger, int64, error) {
 			if newest, kept, err = s.copyEvents(old, to); err != nil {
 				return l, 0, err
 			}
-			l.last = max(l.last, newest)
+			if newest > l.last {
+				l.kept += newest - l.last
+				l.last = newest
+			}
 			if err := copyTallies(old, to); err != nil {
 				return l, 0, err
 			}
@@ -173,13 +180,15 @@ func (s *Store) salvage(to *sql.DB, known ledger) (ledger, int64, error) {
 	if kept == 0 {
 		kept = l.last + 1
 	}
-	count := int64(unknown)
-	if exact {
-		count = kept - l.oldest
-	}
-	l.forget(kept - 1)
+	before := l.kept
 	l.oldest, l.columns = kept, 0
-	return l, count, nil
+	if err := l.recount(to); err != nil {
+		return l, 0, err
+	}
+	if !exact {
+		return l, unknown, nil
+	}
+	return l, before - l.kept, nil
 }
 
 func readable(attrs string) (map[string]any, bool) {

@@ -25,7 +25,7 @@ func closedStore(t *testing.T) (dir, file string) {
 	if err := s.activate(t.Context(), SinkOTLP, true); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.advance(t.Context(), SinkOTLP, 0, 400, 400, nil); err != nil {
+	if err := s.advance(t.Context(), SinkOTLP, 400, 400, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {

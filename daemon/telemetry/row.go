@@ -21,6 +21,7 @@ type row struct {
 	attrs    string // JSON
 	columns  columns
 	tally    tallied
+	nobodys  bool // of no share
 }
 
 // columns are attributes that have a column of their own, to be found by: see
@@ -30,7 +31,10 @@ type columns struct {
 	pid                                int64
 }
 
-func (r *row) size() int { return len(r.attrs) + len(r.name) + len(r.session) + 256 }
+func (r *row) size() int { return len(r.attrs) + len(r.name) + len(r.session) + rowOverhead }
+
+// rowOverhead is what a row takes besides, about, with its places in indexes.
+const rowOverhead = 256
 
 const (
 	maxID   = 128 // bytes
@@ -137,8 +141,8 @@ func (c *columns) take(key string, value any) {
 }
 
 const insertEvent = `INSERT INTO events
-	(seq, id, time, name, severity, session, attributes, call, pid, command, path, host, address)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	(seq, id, time, name, severity, session, attributes, call, pid, command, path, host, address, share)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 // insert stores rows and counts them.
 func (s *Store) insert(tx *sql.Tx, l *ledger, rows []row) error {
@@ -148,18 +152,25 @@ func (s *Store) insert(tx *sql.Tx, l *ledger, rows []row) error {
 	}
 	defer statement.Close()
 	for i := range rows {
-		if _, err := statement.Exec(rows[i].values(l.last + 1)...); err != nil {
+		var share any
+		if !rows[i].nobodys {
+			if share, err = s.shares.add(tx, &rows[i], l.last+1); err != nil {
+				return err
+			}
+		}
+		if _, err := statement.Exec(append(rows[i].values(l.last+1), share)...); err != nil {
 			return err
 		}
 		l.last++
+		l.kept++
 		s.tally.add(rows[i].tally)
 	}
 	return nil
 }
 
-// insertAt stores a row that was counted before.
+// insertAt stores a row that was counted before, as nobody's.
 func insertAt(tx *sql.Tx, seq int64, r *row) error {
-	_, err := tx.Exec(insertEvent, r.values(seq)...)
+	_, err := tx.Exec(insertEvent, append(r.values(seq), nil)...)
 	return err
 }
 

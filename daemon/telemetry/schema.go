@@ -17,11 +17,10 @@ import (
 // version 1 out of an empty file. A step is never changed once it was released.
 // The version of a file is its user_version; a newer one is refused: it is not
 // damage, and writing into it would be.
-var steps = []string{schema1, schema2}
+var steps = []string{schema1, schema2, schema3}
 
-// sequence numbers have no holes: seq is given out by the writer, and rows are
-// removed only from the oldest on. ledger holds the last one given out, which
-// outlives its row.
+// sequence numbers are given out by the writer, without holes. ledger holds the
+// last one given out, which outlives its row.
 const schema1 = `
 CREATE TABLE events (
 	seq        INTEGER PRIMARY KEY,
@@ -93,13 +92,34 @@ CREATE TABLE tallies (                      -- events of an hour, kept when the 
 ) STRICT, WITHOUT ROWID;
 `
 
+// Version 3 knows how much of the store each session takes up, so that one of
+// them cannot push out the others: see Store.bound. Rows from before are nobody's.
+const schema3 = `
+CREATE TABLE shares (                       -- events of one session that are alike
+	id      INTEGER PRIMARY KEY,
+	session TEXT    NOT NULL,
+	routine INTEGER NOT NULL,               -- 1: of those that go first
+	kind    TEXT    NOT NULL,
+	total   INTEGER NOT NULL,               -- ever
+	count   INTEGER NOT NULL,               -- kept
+	bytes   INTEGER NOT NULL,               -- of those, about
+	head    INTEGER NOT NULL,               -- up to this seq they stay
+	gone    INTEGER NOT NULL                -- between the two they were removed
+) STRICT;
+CREATE INDEX shares_session ON shares (session);
+ALTER TABLE events ADD COLUMN share INTEGER;               -- NULL: of an earlier version
+ALTER TABLE ledger ADD COLUMN kept  INTEGER NOT NULL DEFAULT 0;
+UPDATE ledger SET kept = (SELECT count(*) FROM events);
+ALTER TABLE sinks  ADD COLUMN gone  INTEGER NOT NULL DEFAULT 0; -- behind cursor, dropped or skipped already
+`
+
 // openDatabase opens the file at path, which exists (maybe empty), for the one
 // writer or for readers.
 func openDatabase(path string, write bool) (*sql.DB, error) {
 	pragmas := []string{"busy_timeout(10000)"}
 	if write {
 		// FULL: a commit that returned survives a power cut, not only a crash.
-		pragmas = append(pragmas, "journal_mode(WAL)", "synchronous(FULL)", "journal_size_limit(33554432)", "cache_size(-8192)")
+		pragmas = append(pragmas, "journal_mode(WAL)", "synchronous(FULL)", "journal_size_limit(33554432)", "cache_size(-8192)", "temp_store(2)")
 	} else {
 		pragmas = append(pragmas, "query_only(1)")
 	}

@@ -36,7 +36,9 @@ func (s *Store) activate(ctx context.Context, name string, active bool) error {
 	return nil
 }
 
-func newSink(l *ledger) sink { return sink{active: true, cursor: l.oldest - 1, skipped: l.oldest - 1} }
+func newSink(l *ledger) sink {
+	return sink{active: true, cursor: l.oldest - 1, skipped: l.last - l.kept, gone: l.last - l.oldest + 1 - l.kept}
+}
 
 // cursor returns up to which event a sink has dealt with everything.
 func (s *Store) cursor(name string) int64 {
@@ -48,9 +50,9 @@ func (s *Store) cursor(name string) int64 {
 	return s.in.ledger.oldest - 1
 }
 
-// advance books that a sink dealt with everything after from up to to: exported
+// advance books that a sink dealt with everything up to to: exported
 // went there, rejected did not and never will.
-func (s *Store) advance(ctx context.Context, name string, from, to, exported int64, rejected []rejection) error {
+func (s *Store) advance(ctx context.Context, name string, to, exported int64, rejected []rejection) error {
 	err := s.in.do(ctx, func(tx *sql.Tx, l *ledger) error {
 		known, ok := l.sinks[name]
 		if !ok {
@@ -58,9 +60,17 @@ func (s *Store) advance(ctx context.Context, name string, from, to, exported int
 		}
 		// The size bound, or damage, may have taken events that were on the way, and booked them as dropped. Some of them
 		// arrived after all: that is better than was said, and never counted twice.
-		fresh := to - max(known.cursor, from)
-		if fresh <= 0 {
+		if to <= known.cursor {
 			return nil
+		}
+		fresh := to - known.cursor
+		if known.gone > 0 {
+			var there int64
+			if err := tx.QueryRow(`SELECT count(*) FROM events WHERE seq > ? AND seq <= ?`, known.cursor, to).Scan(&there); err != nil {
+				return err
+			}
+			known.gone -= fresh - there
+			fresh = there
 		}
 		var dead int64
 		for _, r := range rejected {

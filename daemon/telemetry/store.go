@@ -26,7 +26,7 @@ var ErrFull = errors.New("too many events wait to be stored")
 
 // Options of a Store. The zero value is what the daemon uses.
 type Options struct {
-	MaxBytes  int64            // of events kept, about; default 1 GiB. Beyond it the oldest go
+	MaxBytes  int64            // of events kept, about; default 1 GiB. Beyond it some go, see Store.bound
 	MaxAge    time.Duration    // of an event; default 90 days, negative: any. Older ones go, some each minute
 	MaxQueued int              // events that may wait for the disk; default 65536. Beyond it they are refused
 	Gather    time.Duration    // how long an event may wait for company in its commit; default 20 ms, negative: not
@@ -82,6 +82,8 @@ type Store struct {
 	known    bool
 
 	tally  tally         // the writer's
+	shares shares        // the writer's
+	swept  int64         // the writer's: up to this event there is nothing routine
 	aged   time.Time     // the writer's: when it last looked for old events
 	done   chan struct{} // closed when the writer has ended
 	filled chan struct{} // closed when backfill has ended
@@ -112,6 +114,7 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 		entropy: ulid.Monotonic(bufio.NewReader(rand.Reader), 0),
 	}
 	s.tally.reset()
+	s.shares.reset()
 	var err error
 	if s.lock, err = lockDirectory(dir); err != nil {
 		return nil, err

@@ -164,10 +164,14 @@ func (s *Store) attempt(queued uint64, f func(*sql.Tx, *ledger) error) error {
 		if err := s.tally.write(tx); err != nil {
 			return err
 		}
+		if err := s.shares.write(tx); err != nil {
+			return err
+		}
 		return l.write(tx)
 	})
 	if err != nil {
 		s.tally.reset()
+		s.shares.reset()
 		return err
 	}
 	s.in.publish(l, uint64(l.last-before), queued)
@@ -207,10 +211,13 @@ func (s *Store) open() error {
 }
 
 func (s *Store) use(db *database, l ledger) {
+	s.shares.reset()
+	s.swept = 0
 	s.dbMu.Lock()
 	s.db = db
 	s.dbMu.Unlock()
 	s.in.mu.Lock()
+	l.trimmed = max(l.trimmed, s.in.ledger.trimmed)
 	s.in.ledger = l
 	s.in.mu.Unlock()
 }

@@ -32,9 +32,9 @@ var logRows = []Row{
 		Tests: []string{"tests/e2e TestFlood"},
 	},
 	{
-		ID: "L6", Attack: "push what was recorded out of the store by volume", Hook: "1 MiB of telemetry a second for each session; what every sink has goes first; what one has not is told by number", Core: "the same", Verdict: Partly,
-		Why:   "a session that starts programs as fast as it can fills 1 GiB in minutes: without a sink that takes it, the oldest events go. Counts by hour stay",
-		Tests: []string{receiver + "TestLimits/more bytes than its rate", store + "TestWhatASinkNeverGotIsReported", store + "TestTalliesAreBounded"},
+		ID: "L6", Attack: "push what was recorded out of the store by volume", Hook: "a session that takes up more than a sixteenth of the store loses its own events, what it repeats most first, the first 16 of each kind last; what is routine goes before what was refused, asked or told; the exact number is an event; 1 MiB of telemetry a second for each session", Core: "the same", Verdict: Partly,
+		Why:   "others lose nothing. What was allowed to the session itself, and is of no kind that it has not made 32 of before, can be buried in 64 MiB of its own: it is known by number then. Where a sink keeps up, it has everything",
+		Tests: []string{store + "TestFloodTakesItsOwnPlace", store + "TestRoutineGoesFirst", store + "TestFloodWhileASinkIsAway", receiver + "TestLimits/more bytes than its rate", store + "TestWhatASinkNeverGotIsReported", store + "TestTalliesAreBounded"},
 	},
 	{
 		ID: "L7", Attack: "an event that no receiver takes, so that export stops", Hook: "the batch is halved until it is found, set aside, and told", Core: "the same", Verdict: Stopped,
