@@ -295,10 +295,14 @@ func (c *conn) pumpUp() {
 
 // upEnded is called once, when the client sends nothing more.
 func (c *conn) upEnded(err error) {
-	if err != nil {
+	var far farError
+	switch {
+	case errors.As(err, &far): // it takes no more, but may have answered before
+		c.fail(err)
+	case err != nil:
 		c.fail(err)
 		c.abort()
-	} else {
+	default:
 		_ = c.server.CloseWrite()
 	}
 	<-c.downDone

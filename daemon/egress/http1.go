@@ -31,7 +31,13 @@ func (c *conn) http1() {
 		if !c.connect(j) {
 			return
 		}
+		answered := c.down.Load()
 		next, err := c.pass(r)
+		if errors.Is(err, io.ErrUnexpectedEOF) && c.down.Load() > answered {
+			c.begin()
+			c.upEnded(nil) // the server has answered before it had it all, and the client leaves it at that
+			return
+		}
 		if err != nil {
 			c.broken(j, err)
 			return
@@ -365,6 +371,8 @@ func (c *conn) line(judge func(string) (int64, error)) (int64, error) {
 		return true
 	})
 	switch {
+	case errors.Is(err, io.EOF):
+		return 0, io.ErrUnexpectedEOF
 	case err != nil:
 		return 0, err
 	case !bytes.HasSuffix(line, []byte("\r\n")):
@@ -383,7 +391,7 @@ func (c *conn) line(judge func(string) (int64, error)) (int64, error) {
 		return 0, err
 	}
 	if _, err := c.server.Write(line); err != nil {
-		return 0, err
+		return 0, farError{err}
 	}
 	c.up.Add(int64(len(line)))
 	return n, nil

@@ -8,6 +8,12 @@ import (
 	"sync/atomic"
 )
 
+// farError is what happened on the side that bytes go to.
+type farError struct{ error }
+
+// Unwrap implements errors.Unwrap.
+func (e farError) Unwrap() error { return e.error }
+
 // pump moves bytes from src to dst, on Linux inside the kernel: limit of them, or with -1 all
 // until src ends. It adds what was moved to count. io.ErrUnexpectedEOF: src ended
 // before limit.
@@ -27,7 +33,7 @@ func (p pipes) pump(dst, src *sock, limit int64, count *atomic.Int64) error {
 			return err
 		}
 		if err := p.drain(dst, through, n, count); err != nil {
-			return err
+			return farError{err}
 		}
 		if limit > 0 {
 			limit -= n

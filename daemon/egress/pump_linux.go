@@ -109,8 +109,10 @@ func (p pipes) take(src *sock, want int64, wait bool) (through pipe, n int64, er
 	return through, n, nil
 }
 
-// drain moves the n bytes that are in a pipe to dst, and takes the pipe back.
+// drain moves the n bytes that are in a pipe to dst, and takes the pipe back. They are
+// counted before whoever gets them can act on them.
 func (p pipes) drain(dst *sock, through pipe, n int64, count *atomic.Int64) error {
+	count.Add(n)
 	for n > 0 {
 		var m int64
 		var err error
@@ -120,13 +122,13 @@ func (p pipes) drain(dst *sock, through pipe, n int64, count *atomic.Int64) erro
 		})
 		if failed != nil || err != nil {
 			through.close()
+			count.Add(-n)
 			if failed != nil {
 				return failed
 			}
 			return os.NewSyscallError("splice", err)
 		}
 		n -= m
-		count.Add(m)
 	}
 	p.put(through)
 	return nil
