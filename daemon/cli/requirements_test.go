@@ -66,14 +66,17 @@ Cohorts
   pilot  no  host laptop-1 is none of hosts  /etc/codex/requirements.toml:7
 
 Values
-  allowed_approval_policies  ["on-request"]                   /etc/codex/requirements.toml:1
-  allowed_sandbox_modes      ["read-only","workspace-write"]  /etc/codex/managed_config.toml:1
-  rules.prefix_rules[0]      forbidden: git push              /etc/codex/requirements.toml:4
-  paddock.mode               observe                          /etc/codex/requirements.toml:6
-  paddock.unmatched          allow                            default
-  paddock.network.default    allow                            default
-  paddock.boundary.mode      read-only                        /etc/codex/requirements.toml:2
-  paddock.boundary.project   repository                       default
+  allowed_approval_policies    ["on-request"]                   /etc/codex/requirements.toml:1
+  allowed_sandbox_modes        ["read-only","workspace-write"]  /etc/codex/managed_config.toml:1
+  rules.prefix_rules[0]        forbidden: git push              /etc/codex/requirements.toml:4
+  paddock.mode                 observe                          /etc/codex/requirements.toml:6
+  paddock.unmatched            allow                            default
+  paddock.network.default      allow                            default
+  paddock.approvals.timeout    120                              default
+  paddock.approvals.scopes     ["once","session"]               default
+  paddock.approvals.high_risk  ["credentials","privilege"]      default
+  paddock.boundary.mode        read-only                        /etc/codex/requirements.toml:2
+  paddock.boundary.project     repository                       default
 
 `
 	if diff := cmp.Diff(want, out); diff != "" || code != 0 {

@@ -4,6 +4,8 @@ package policy
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -82,8 +84,120 @@ func TestValues(t *testing.T) {
 		"paddock.telemetry.endpoint": "http://t f:8", "paddock.telemetry.headers.auth": "[redacted] f:9",
 		"paddock.network.rules[0]": "deny 10.0.0.0/8 tcp port 443,80-90 f:10", "paddock.network.default": "allow default:0",
 		"paddock.mode": "enforce default:0", "paddock.unmatched": "prompt high:2", "paddock.agents[0]": "codex high:3", `new."a b"`: "1 high:5",
+		"paddock.approvals.timeout": "120 default:0", "paddock.approvals.scopes": "[once session] default:0",
+		"paddock.approvals.high_risk": "[credentials privilege] default:0",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Of lists that layers narrow or widen, the highest layer that had a say explains them.
+func TestValuesOfApprovals(t *testing.T) {
+	low := as(t, "[paddock.approvals]\ntimeout = 60\nscopes = ['once', 'session', 'always']\nhigh_risk = ['destroy']\n", Subject{})
+	high := as(t, "[paddock.approvals]\ntimeout = 90\nscopes = ['once', 'session']\nhigh_risk = ['remote']\nguard = true\n", Subject{})
+	high.Layer.Name = "high"
+	got := map[string]string{}
+	for _, v := range Values(Merge(low, high), low, high) {
+		if strings.HasPrefix(v.Key, "paddock.approvals.") {
+			got[v.Key] = fmt.Sprintf("%v %s:%d", v.Value, v.Source, v.Line)
+		}
+	}
+	want := map[string]string{
+		"paddock.approvals.timeout": "60 f:2", "paddock.approvals.scopes": "[once session] high:3",
+		"paddock.approvals.high_risk": "[destroy remote] high:4", "paddock.approvals.guard": "true high:5",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Every key of [paddock] that is written is listed: what an admin does not see there, they take for not being in force.
+func TestValuesListEveryKey(t *testing.T) {
+	all := as(t, `
+[paddock]
+mode = 'observe'
+unmatched = 'prompt'
+agents = ['codex']
+require_provenance = 'mdm_verified'
+[paddock.approvals]
+timeout = 60
+scopes = ['once']
+guard = true
+root_may_answer = false
+high_risk = ['destroy']
+auto_review = ['read-only']
+[paddock.boundary]
+mode = 'read-only'
+project = 'repository'
+projects = ['/p']
+writable = ['/w']
+caches = false
+temporary = true
+landlock = false
+fanotify = true
+protected = ['/a']
+unprotected = ['~/.bashrc']
+unreadable = ['/b']
+readable = ['~/.ssh']
+sockets = ['/c']
+reachable = ['/run/docker.sock']
+[paddock.launch]
+environment = 'warn'
+flags = 'warn'
+overrides = 'warn'
+versions = 'warn'
+minimum = { codex = '1.0.0' }
+programs = { codex = ['`+strings.Repeat("a", 64)+`'] }
+places = ['/usr/bin']
+[paddock.network]
+access = 'rules'
+default = 'deny'
+mode = 'limited'
+unfamiliar = 'ask'
+[[paddock.network.rules]]
+cidr = '10.0.0.0/8'
+decision = 'deny'
+[paddock.telemetry]
+endpoint = 'https://t'
+headers = { a = 'b' }
+headers_file = '/h'
+ca_file = '/i'
+cert_file = '/j'
+key_file = '/k'
+heartbeat = 60
+prompts = 'omit'
+outputs = 'omit'
+arguments = 'omit'
+commands = 'omit'
+environment = 'omit'
+secrets = 'redact'
+[[paddock.telemetry.sinks]]
+name = 'file'
+type = 'ndjson'
+file = '/var/log/x'
+`, Subject{})
+	listed := Values(Merge(all), all)
+	check := func(key string) {
+		if all.own(strings.Split(strings.TrimPrefix(key, "paddock."), ".")...) == nil {
+			t.Errorf("%s is not written: write it above", key)
+		}
+		if !slices.ContainsFunc(listed, func(v Value) bool {
+			return v.Line > 0 && (v.Key == key || strings.HasPrefix(v.Key, key+".") || strings.HasPrefix(v.Key, key+"["))
+		}) {
+			t.Errorf("%s is not listed, or not with its line", key)
+		}
+	}
+	for _, f := range paddockShape.Fields {
+		key := "paddock." + f.Name
+		switch {
+		case f.Name == "cohort": // shown as cohorts
+		case f.Shape.Form == codex.Table:
+			for _, inner := range f.Shape.Fields {
+				check(key + "." + inner.Name)
+			}
+		default:
+			check(key)
+		}
 	}
 }

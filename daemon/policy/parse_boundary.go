@@ -219,15 +219,12 @@ func profileMode(allowed *document.Table) SandboxMode {
 }
 
 // boundaryValues lists what is in force of the boundary, with who says so.
-func boundaryValues(merged *Requirements,
-	add func(out []Value, key string, value any, says func(l *Requirements) (string, int, bool), same func(l *Requirements) bool) []Value,
-	written func(names ...string) func(l *Requirements) (string, int, bool),
-) []Value {
+func boundaryValues(merged *Requirements, high []*Requirements, add adder, written func(names ...string) says) []Value {
 	b := merged.Boundary
 	if b.Mode == NoBoundary {
 		return nil
 	}
-	says := func(l *Requirements) (string, int, bool) {
+	mode := func(l *Requirements) (string, int, bool) {
 		for _, names := range [][]string{{"boundary", "mode"}, {"boundary"}} {
 			if source, line, ok := written(names...)(l); ok {
 				return source, line, true
@@ -243,8 +240,23 @@ func boundaryValues(merged *Requirements,
 		}
 		return l.Layer.Name, 0, true
 	}
-	out := add(nil, "paddock.boundary.mode", b.Mode.String(), says, func(l *Requirements) bool { return l.Boundary.Mode == b.Mode })
+	out := add(nil, "paddock.boundary.mode", b.Mode.String(), mode, func(l *Requirements) bool { return l.Boundary.Mode == b.Mode })
 	out = add(out, "paddock.boundary.project", b.Project.String(), written("boundary", "project"), func(l *Requirements) bool { return l.Boundary.Project == b.Project })
+	for _, without := range []struct {
+		name string
+		of   func(*Boundary) bool
+	}{
+		{"caches", func(b *Boundary) bool { return b.NoCaches }},
+		{"temporary", func(b *Boundary) bool { return b.NoTemporary }},
+		{"landlock", func(b *Boundary) bool { return b.NoLandlock }},
+		{"fanotify", func(b *Boundary) bool { return b.NoFanotify }},
+	} {
+		if anyWrote(high, written("boundary", without.name)) {
+			value := without.of(&b)
+			out = add(out, "paddock.boundary."+without.name, !value, written("boundary", without.name),
+				func(l *Requirements) bool { return without.of(&l.Boundary) == value })
+		}
+	}
 	for _, list := range []struct {
 		name     string
 		patterns []Pattern

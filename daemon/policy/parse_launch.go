@@ -100,10 +100,7 @@ func installed(key string, v *document.Value) error {
 }
 
 // launchValues lists what is in force.
-func launchValues(merged *Requirements,
-	add func(out []Value, key string, value any, says func(l *Requirements) (string, int, bool), same func(l *Requirements) bool) []Value,
-	written func(names ...string) func(l *Requirements) (string, int, bool),
-) []Value {
+func launchValues(merged *Requirements, add adder, written func(names ...string) says) []Value {
 	var out []Value
 	m := &merged.Launch
 	for _, kind := range LaunchKinds() {

@@ -90,13 +90,20 @@ func (l *lister) add(key string, value any, v *document.Value) {
 	l.out = append(l.out, Value{key, value, l.effective.Source(v), int(v.At.Line)})
 }
 
+// says finds who wrote a value; adder appends a value with the highest layer that wrote
+// it and means the same.
+type (
+	says  = func(l *Requirements) (source string, line int, ok bool)
+	adder = func(out []Value, key string, value any, written says, same func(l *Requirements) bool) []Value
+)
+
 // ownValues lists Paddock's own values. Where several layers say the same, the
 // highest one explains it.
 func ownValues(merged *Requirements, layers []*Requirements) []Value {
 	all, _ := withPeople(layers)
 	high := slices.Clone(all)
 	slices.Reverse(high)
-	written := func(names ...string) func(l *Requirements) (string, int, bool) {
+	written := func(names ...string) says {
 		return func(l *Requirements) (string, int, bool) {
 			v := l.own(names...)
 			if v == nil {
@@ -105,9 +112,9 @@ func ownValues(merged *Requirements, layers []*Requirements) []Value {
 			return l.Layer.Name, int(v.At.Line), true
 		}
 	}
-	add := func(out []Value, key string, value any, says func(l *Requirements) (string, int, bool), same func(l *Requirements) bool) []Value {
+	add := func(out []Value, key string, value any, written says, same func(l *Requirements) bool) []Value {
 		for _, l := range high {
-			if source, line, ok := says(l); ok && same(l) {
+			if source, line, ok := written(l); ok && same(l) {
 				return append(out, Value{key, value, source, line})
 			}
 		}
@@ -122,8 +129,12 @@ func ownValues(merged *Requirements, layers []*Requirements) []Value {
 	for i, agent := range merged.Agents {
 		out = add(out, document.Element("paddock.agents", i), agent, written("agents"), func(l *Requirements) bool { return slices.Contains(l.Agents, agent) })
 	}
-	if merged.Network.None {
-		out = add(out, "paddock.network.access", accessNone.String(), written("network", "access"), func(l *Requirements) bool { return l.Network.None })
+	if access := written("network", "access"); merged.Network.None || anyWrote(high, access) {
+		word := accessRules
+		if merged.Network.None {
+			word = accessNone
+		}
+		out = add(out, "paddock.network.access", word.String(), access, func(l *Requirements) bool { return l.Network.None == merged.Network.None })
 	}
 	out = add(out, "paddock.network.default", merged.Network.Default.String(), written("network", "default"),
 		func(l *Requirements) bool { return l.Network.Default == merged.Network.Default })
@@ -141,13 +152,24 @@ func ownValues(merged *Requirements, layers []*Requirements) []Value {
 		r := &merged.Network.Rules[i]
 		out = append(out, Value{document.Element("paddock.network.rules", i), r.say(), r.Source, r.Line})
 	}
-	out = append(out, boundaryValues(merged, add, written)...)
+	out = append(out, approvalValues(merged, high, add, written)...)
+	out = append(out, boundaryValues(merged, high, add, written)...)
 	out = append(out, launchValues(merged, add, written)...)
 	if merged.Telemetry.Endpoint != "" {
 		same := func(l *Requirements) bool { return l.Telemetry.Endpoint == merged.Telemetry.Endpoint }
 		out = add(out, "paddock.telemetry.endpoint", merged.Telemetry.Endpoint, written("telemetry", "endpoint"), same)
 		for _, name := range sortedKeys(merged.Telemetry.Headers) {
 			out = add(out, document.Join("paddock.telemetry.headers", name), "[redacted]", written("telemetry", "headers", name), same)
+		}
+		for _, file := range []struct{ name, path string }{
+			{"headers_file", merged.Telemetry.HeadersFile},
+			{"ca_file", merged.Telemetry.CAFile},
+			{"cert_file", merged.Telemetry.CertFile},
+			{"key_file", merged.Telemetry.KeyFile},
+		} {
+			if file.path != "" {
+				out = add(out, "paddock.telemetry."+file.name, file.path, written("telemetry", file.name), same)
+			}
 		}
 	}
 	for i := range merged.Sinks {
@@ -175,6 +197,54 @@ func ownValues(merged *Requirements, layers []*Requirements) []Value {
 			func(l *Requirements) bool { return l.Secrets == merged.Secrets })
 	}
 	return out
+}
+
+func anyWrote(layers []*Requirements, written says) bool {
+	return slices.ContainsFunc(layers, func(l *Requirements) bool {
+		_, _, ok := written(l)
+		return ok
+	})
+}
+
+// approvalValues lists [paddock.approvals]. A list that no layer wrote as it came out is
+// explained by the highest one that has a part in it.
+func approvalValues(merged *Requirements, high []*Requirements, add adder, written func(names ...string) says) []Value {
+	m := &merged.Approvals
+	at := func(name string) says { return written("approvals", name) }
+	out := add(nil, "paddock.approvals.timeout", m.Timeout, at("timeout"), func(l *Requirements) bool { return l.Approvals.Timeout == m.Timeout })
+	for _, list := range []struct {
+		name string
+		of   func(*Approvals) []string
+	}{
+		{"scopes", func(a *Approvals) []string { return a.Scopes }},
+		{"high_risk", func(a *Approvals) []string { return a.HighRisk }},
+		{"auto_review", func(a *Approvals) []string { return a.AutoReview }},
+	} {
+		value := list.of(m)
+		if value == nil && !anyWrote(high, at(list.name)) {
+			continue
+		}
+		same := func(l *Requirements) bool { return sameWords(list.of(&l.Approvals), value) }
+		if !slices.ContainsFunc(high, same) {
+			same = func(l *Requirements) bool { return list.of(&l.Approvals) != nil }
+		}
+		out = add(out, "paddock.approvals."+list.name, append([]string{}, value...), at(list.name), same)
+	}
+	if m.GuardSet {
+		out = add(out, "paddock.approvals.guard", !m.Unguarded, at("guard"), func(l *Requirements) bool { return l.Approvals.Unguarded == m.Unguarded })
+	}
+	if m.RootSet {
+		out = add(out, "paddock.approvals.root_may_answer", m.RootMayAnswer, at("root_may_answer"),
+			func(l *Requirements) bool { return l.Approvals.RootMayAnswer == m.RootMayAnswer })
+	}
+	return out
+}
+
+func sameWords(a, b []string) bool {
+	a, b = slices.Clone(a), slices.Clone(b)
+	slices.Sort(a)
+	slices.Sort(b)
+	return slices.Equal(a, b)
 }
 
 // own returns what a layer says below [paddock].
