@@ -5,6 +5,7 @@ package approval
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -118,12 +119,17 @@ func names(q *Question) []string {
 	return out
 }
 
-// runner reports whether a program is one, by any name with a version: python3.12.
+// runner reports whether a program is one, by any name with a version: python3.12,
+// and the loader of any machine: ld-linux-x86-64.so.2.
 func runner(name string) bool {
 	name = strings.TrimPrefix(path.Base(name), "-")
 	name = strings.TrimSuffix(name, ".exe")
-	return runners[name] || runners[strings.TrimRight(name, "0123456789.-")]
+	return runners[name] || runners[strings.TrimRight(name, "0123456789.-")] || loader.MatchString(name)
 }
+
+// loader is ld.so by the names it has: ld-linux.so.2, ld-musl-x86_64.so.1, ld64.so.2,
+// ld-2.31.so.
+var loader = regexp.MustCompile(`^ld[^/]*\.so(\.[0-9]+)*$`)
 
 // riskOf returns the first of the high-risk classes a question belongs to.
 func riskOf(q *Question, classes []string) string {
