@@ -48,6 +48,15 @@ func newQueue(t *testing.T, timeout int) queue {
 	return queue{q}
 }
 
+// timeIsUp ends the time of what waits. What is asked later has as much as before.
+func (q queue) timeIsUp() {
+	p := policy.DefaultApprovals()
+	p.Timeout = -1
+	q.Apply(p)
+	p.Timeout = 100
+	q.Apply(p)
+}
+
 // terminal is where a test reads what the companion prints.
 type terminal struct {
 	mu   sync.Mutex
@@ -244,10 +253,11 @@ func TestWhatIsOverGoes(t *testing.T) {
 func TestNobodyAnswers(t *testing.T) {
 	d := desktop.StartBus(t)
 	server := d.Pretend()
-	q := newQueue(t, 1)
+	q := newQueue(t, 100)
 	begin(t, d, q, 0)
 	answer := ask(t, q, push())
 	server.Wait("show1")
+	q.timeIsUp()
 	if o := outcome(t, answer); o.Allow || o.Approval.State != approval.Expired {
 		t.Errorf("%+v", o.Approval)
 	}
@@ -263,25 +273,40 @@ func TestNobodyAnswers(t *testing.T) {
 func TestDoNotDisturb(t *testing.T) {
 	d := desktop.Start(t)
 	d.Serve("dunst")
-	q := newQueue(t, 1)
+	q := newQueue(t, 100)
 	begin(t, d, q, 0)
-	pause := func(yes string) {
+	dunstctl := func(args ...string) string {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), "dunstctl", "set-paused", yes)
+		cmd := exec.CommandContext(t.Context(), "dunstctl", args...)
 		cmd.Env = d.Env()
-		if out, err := cmd.CombinedOutput(); err != nil {
+		out, err := cmd.CombinedOutput()
+		if err != nil {
 			t.Fatalf("dunstctl: %v\n%s", err, out)
 		}
+		return strings.TrimSpace(string(out))
 	}
-	pause("true")
-	if o := outcome(t, ask(t, q, push())); o.Allow || o.Approval.State != approval.Expired {
+	kept := func(n string) {
+		t.Helper()
+		for began := time.Now(); dunstctl("count", "waiting") != n; {
+			if time.Since(began) > 60*time.Second {
+				t.Fatalf("dunst keeps %s back, want %s", dunstctl("count", "waiting"), n)
+			}
+		}
+	}
+	dunstctl("set-paused", "true")
+	answer := ask(t, q, push())
+	kept("1")
+	q.timeIsUp()
+	if o := outcome(t, answer); o.Allow || o.Approval.State != approval.Expired {
 		t.Errorf("%+v", o.Approval)
 	}
 	d.Blank()
-	pause("false")
+	kept("0")
+	dunstctl("set-paused", "false")
 	// What is over does not come up now; what is asked now does, alone.
 	ask(t, q, approval.Question{Kind: approval.Connection, Session: "s", Agent: "codex", UID: uid, Subject: approval.Subject{Host: "example.com", Port: 443}})
 	d.Drawn()
+	q.timeIsUp()
 	d.Blank()
 }
 
