@@ -231,6 +231,7 @@ func TestPromptsAreLeftOut(t *testing.T) {
 	for _, name := range []string{
 		AttrPrompt, AttrToolArguments, AttrToolOutput, RecordPrefix + "gen_ai.input.messages",
 		RecordPrefix + "prompt", RecordPrefix + "prompt_text", RecordPrefix + "user_prompt", // Claude Code's
+		RecordPrefix + "request_text", RecordPrefix + "response_text", RecordPrefix + "function_args", // Gemini CLI's
 		RecordPrefix + "response", RecordPrefix + "tool_parameters", RecordPrefix + "full_command",
 	} {
 		record(t, s, Event{Name: NameAgentPrompt, Attrs: map[string]any{name: text, AttrPromptLength: len(text)}})

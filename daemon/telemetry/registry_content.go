@@ -15,7 +15,7 @@ var contents = map[string]Content{
 	AttrReviewRationale:    Outputs,
 
 	// As OpenTelemetry and agents call them, below RecordPrefix.
-	"prompt": Prompts, "prompt_text": Prompts, "user_prompt": Prompts, "gen_ai.input.messages": Prompts, "gen_ai.system_instructions": Prompts, "gen_ai.prompt": Prompts,
+	"prompt": Prompts, "prompt_text": Prompts, "user_prompt": Prompts, "request_text": Prompts, "gen_ai.input.messages": Prompts, "gen_ai.system_instructions": Prompts, "gen_ai.prompt": Prompts,
 	"response": Outputs, "output": Outputs, "gen_ai.output.messages": Outputs, "gen_ai.completion": Outputs, "response_text": Outputs,
 	"arguments": Arguments, "function_args": Arguments, "tool_input": Arguments, "tool_parameters": Arguments,
 	"full_command": Arguments,

@@ -9,8 +9,8 @@ import (
 )
 
 // kindOf gives the name for what an agent calls its record. Codex's are those of
-// its 0.169.0, as captured; Claude Code's those that its 2.1.296 sends; Gemini CLI's
-// those of its documentation.
+// its 0.169.0, as captured; Claude Code's those that its 2.1.296 sends, Gemini CLI's
+// those that its 0.61.0 sends.
 func kindOf(name string) string {
 	agent, rest, ok := strings.Cut(name, ".")
 	if !ok {
@@ -75,7 +75,7 @@ func fields() []field {
 	return []field{
 		{to: telemetry.AttrThreadID, from: []string{"conversation.id", "gen_ai.conversation.id", "session.id", "thread.id"}, as: asWord},
 		{to: telemetry.AttrTurnID, from: []string{"turn.id", "prompt.id", "prompt_id"}, as: asWord},
-		{to: telemetry.AttrToolCallID, from: []string{"call_id", "tool_use_id", "tool.call_id", "gen_ai.tool.call.id"}, as: asWord},
+		{to: telemetry.AttrToolCallID, from: []string{"call_id", "tool_use_id", "tool.call_id", "gen_ai.tool.call.id", "gen_ai.tool.call_id"}, as: asWord},
 		{to: telemetry.AttrToolCallID, from: []string{"item.id"}, as: asWord, only: telemetry.NameAgentReview},
 		{to: telemetry.AttrToolName, from: []string{"tool_name", "function_name", "gen_ai.tool.name", "tool.name"}, as: asWord},
 		{to: telemetry.AttrToolArguments, from: []string{"arguments", "tool_input", "tool_parameters", "function_args", "gen_ai.tool.call.arguments"}, as: asText, moved: true},

@@ -282,6 +282,54 @@ func TestCodexIsUnderstood(t *testing.T) {
 }
 
 // A record without any of the names we know is kept whole.
+// What Gemini CLI 0.61.0 sends, in short: null where it has nothing, call ids in spans only, and node's version for its own.
+func TestGeminiCLI(t *testing.T) {
+	b := start(t, Limits{})
+	const resource = `{"attributes":[{"key":"service.name","value":{"stringValue":"gemini-cli"}},{"key":"service.version","value":{"stringValue":"v20.20.2"}},
+	 {"key":"process.runtime.version","value":{"stringValue":"20.20.2"}},{"key":"session.id","value":{"stringValue":"s-1"}}]}`
+	const common = `{"key":"session.id","value":{"stringValue":"s-1"}},{"key":"prompt_id","value":{"stringValue":"p-1"}}`
+	for path, body := range map[string]string{
+		"/v1/logs": `{"resourceLogs":[{"resource":` + resource + `,"scopeLogs":[{"scope":{"name":"gemini-cli"},"logRecords":[
+		 {"body":{"stringValue":"CLI configuration loaded."},"attributes":[` + common + `,{"key":"event.name","value":{"stringValue":"gemini_cli.config"}},
+		  {"key":"approval_mode","value":{"stringValue":"yolo"}},{"key":"mcp_servers","value":{"stringValue":"jira,docs"}}]},
+		 {"body":{"stringValue":"User prompt. Length: 6."},"attributes":[` + common + `,{"key":"event.name","value":{"stringValue":"gemini_cli.user_prompt"}},
+		  {"key":"prompt","value":{"stringValue":"fix it"}},{"key":"prompt_length","value":{"intValue":6}}]},
+		 {"body":{"stringValue":"Tool call: read_file."},"attributes":[` + common + `,{"key":"event.name","value":{"stringValue":"gemini_cli.tool_call"}},
+		  {"key":"function_name","value":{"stringValue":"read_file"}},{"key":"decision","value":{}},{"key":"mcp_server_name","value":{}},
+		  {"key":"success","value":{"boolValue":false}},{"key":"duration_ms","value":{"intValue":0}},{"key":"error","value":{"stringValue":"no such file"}},
+		  {"key":"function_args","value":{"stringValue":"{\n  \"file_path\": \"x\"\n}"}}]},
+		 {"body":{"stringValue":"API response."},"attributes":[` + common + `,{"key":"event.name","value":{"stringValue":"gemini_cli.api_response"}},
+		  {"key":"model","value":{"stringValue":"gemini-3.8-flash"}},{"key":"input_token_count","value":{"intValue":11}},{"key":"output_token_count","value":{"intValue":7}}]}]}]}]}`,
+		"/v1/traces": `{"resourceSpans":[{"resource":` + resource + `,"scopeSpans":[{"scope":{"name":"gemini-cli"},"spans":[{"name":"tool_call","kind":1,
+		 "traceId":"da39c5f84262b1d46ddf3a9c7424a66a","spanId":"03d6fc3a38074623","startTimeUnixNano":"1","endTimeUnixNano":"2",
+		 "attributes":[{"key":"gen_ai.tool.name","value":{"stringValue":"read_file"}},{"key":"gen_ai.tool.call_id","value":{"stringValue":"read_file_1"}},
+		  {"key":"gen_ai.conversation.id","value":{"stringValue":"s-1"}}]}]}]}]}`,
+	} {
+		if code, answer := b.post(path, "application/json", "", []byte(body)); code != http.StatusOK {
+			t.Fatalf("%s: %d %s", path, code, answer)
+		}
+	}
+	for name, want := range map[string]map[string]any{
+		telemetry.NameAgentSession:    {telemetry.AttrApprovalPolicy: "yolo"},
+		telemetry.NameAgentPrompt:     {telemetry.AttrPrompt: "fix it", telemetry.AttrPromptLength: int64(6), telemetry.AttrTurnID: "p-1"},
+		telemetry.NameAgentToolResult: {telemetry.AttrToolName: "read_file", telemetry.AttrSuccess: false, telemetry.AttrErrorMessage: "no such file", telemetry.AttrAgentDecision: nil, telemetry.AttrMCPServer: nil},
+		telemetry.NameAgentModel:      {telemetry.AttrModel: "gemini-3.8-flash", telemetry.AttrInputTokens: int64(11), telemetry.AttrOutputTokens: int64(7)},
+		telemetry.NameAgentSpan:       {telemetry.AttrToolName: "read_file", telemetry.AttrToolCallID: "read_file_1"},
+	} {
+		events := b.events(name)
+		if len(events) != 1 {
+			t.Errorf("%d events %s", len(events), name)
+			continue
+		}
+		want[telemetry.AttrThreadID], want[telemetry.AttrAgentVersion] = "s-1", nil
+		for key, v := range want {
+			if got := events[0].Attrs[key]; got != v {
+				t.Errorf("%s: %s = %#v, want %#v", name, key, got, v)
+			}
+		}
+	}
+}
+
 func TestAnyProducer(t *testing.T) {
 	b := start(t, Limits{})
 	body := `{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"claude-code"}},{"key":"service.version","value":{"stringValue":"2.1.0"}}]},

@@ -76,13 +76,19 @@ func signals() []signal {
 
 // origin fills in whose a record is.
 func origin(r record, res *resource.Resource, scope *common.InstrumentationScope) record {
+	runtime := ""
 	for _, a := range res.GetAttributes() {
 		switch a.GetKey() {
 		case "service.name":
 			r.service = a.GetValue().GetStringValue()
 		case "service.version":
 			r.version = a.GetValue().GetStringValue()
+		case "process.runtime.version":
+			runtime = a.GetValue().GetStringValue()
 		}
+	}
+	if runtime != "" && r.version == "v"+runtime {
+		r.version = "" // Gemini CLI says the version of its node there
 	}
 	r.scope = scope.GetName()
 	return r
