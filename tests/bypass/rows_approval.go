@@ -102,8 +102,11 @@ var approvalRows = []Row{
 		Tests: []string{"daemon/cli TestCompanionsProgramHasOneCommand"},
 	},
 	{
-		ID: "Q20", Attack: "break the hook: no daemon, input that cannot be read, no answer", Hook: "denied, in words the agent understands", Core: "the same", Verdict: Stopped,
-		Tests: []string{"daemon/cli TestHookFailsClosed", "daemon/cli TestHookDoesNotWaitForEver", "tests/hook TestRealCodexAsksTheRealHook"},
+		ID: "Q20", Attack: "break the hook: no daemon, input that cannot be read, no answer; take its program away", Hook: "denied, in words the agent understands; what an agent runs without its hook is judged at exec", Core: "the same", Verdict: Stopped,
+		Tests: []string{
+			"daemon/cli TestHookFailsClosed", "daemon/cli TestHookDoesNotWaitForEver", "tests/hook TestRealCodexAsksTheRealHook",
+			"tests/hook TestRealClaudeCodeAsksTheRealHook", "tests/codex TestGovernedHook",
+		},
 	},
 	{
 		ID: "Q21", Attack: "call the hook with a prompt of its own, to be shown with a question", Hook: "what a tool call's process tells is marked, and not shown", Core: "the same", Verdict: Partly,

@@ -28,8 +28,8 @@ func TestUnderPaddock(t *testing.T) {
 	}
 	// One kernel: what differs between them is tried by the attacks of tests/vm.
 	cfg := vm.Kernels(t)[0]
-	cfg.Timeout = 12 * time.Minute // three tests, on a machine that may do other work
-	vm.RunTests(t, cfg, "./tests/codex", "^TestGoverned(Attacks|Boundary|Story|Desktop)?$")
+	cfg.Timeout = 12 * time.Minute // five tests, on a machine that may do other work
+	vm.RunTests(t, cfg, "./tests/codex", "^TestGoverned(Attacks|Boundary|Story|Desktop|Hook)?$")
 }
 
 // binary is where TestUnderPaddock leaves the program for the guest.

@@ -154,6 +154,11 @@ func sites(t *testing.T) {
 
 // approveFirst is a person at a terminal who allows the first thing that is asked.
 func approveFirst(ctx context.Context, paddock string) error {
+	return answerAll(ctx, paddock, func(api.Approval) []string { return []string{"approve"} }, 1)
+}
+
+// answerAll is a person at a terminal who answers the first n questions, each with a command and its options.
+func answerAll(ctx context.Context, paddock string, answer func(api.Approval) []string, n int) error {
 	client := api.NewClient("/run/paddock/paddock.sock")
 	for change, err := range client.Approvals(ctx, true) {
 		if err != nil {
@@ -162,27 +167,37 @@ func approveFirst(ctx context.Context, paddock string) error {
 		if change.Approval == nil || change.Approval.State != approval.Pending {
 			continue
 		}
-		master, slave, err := pty.Open()
-		if err != nil {
+		if err := typed(ctx, paddock, append(answer(*change.Approval), change.Approval.ID)...); err != nil {
 			return err
 		}
-		defer master.Close()
-		cmd := exec.CommandContext(ctx, paddock, "approve", change.Approval.ID)
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-		err = cmd.Start()
-		slave.Close()
-		if err != nil {
-			return err
+		if n--; n == 0 {
+			return nil
 		}
-		said := make([]byte, 4096)
-		n, _ := master.Read(said)
-		if err := cmd.Wait(); err != nil {
-			return fmt.Errorf("%w: %s", err, said[:n])
-		}
-		return nil
 	}
 	return ctx.Err()
+}
+
+// typed runs a command on a terminal of its own.
+func typed(ctx context.Context, name string, args ...string) error {
+	master, slave, err := pty.Open()
+	if err != nil {
+		return err
+	}
+	defer master.Close()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	err = cmd.Start()
+	slave.Close()
+	if err != nil {
+		return err
+	}
+	said := make([]byte, 4096)
+	n, _ := master.Read(said)
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("%w: %s", err, said[:n])
+	}
+	return nil
 }
 
 // says runs a client command.

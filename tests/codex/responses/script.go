@@ -20,6 +20,8 @@ type Call struct {
 	Name      string // the tool
 	Namespace string // of the tool; of an MCP server's, "mcp__" and the server's name
 	Arguments string // a JSON object
+	// Before is run when the model is about to ask for it; the answer waits for it. A request that is repeated runs it again.
+	Before func()
 }
 
 // ExecCommand is a call of Codex's shell tool. The command must end within yieldMillis, or Codex answers without its
@@ -48,6 +50,9 @@ func (s Script) next(outputs map[string]string) []map[string]any {
 	for _, call := range s.Calls {
 		if _, done := outputs[call.ID]; done {
 			continue
+		}
+		if call.Before != nil {
+			call.Before()
 		}
 		item := map[string]any{
 			"type": "function_call", "id": "fc_" + call.ID, "call_id": call.ID,
