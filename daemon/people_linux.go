@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/daemon/whole"
 	"github.com/seed-649e9bbc/paddock/mdm"
 )
 
@@ -125,10 +126,7 @@ func (d *Daemon) newPeople() bool {
 func (d *Daemon) savePeople() {
 	data, err := json.Marshal(d.people.seen)
 	if err == nil {
-		err = os.WriteFile(d.peoplePath()+".new", data, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(d.peoplePath()+".new", d.peoplePath())
+		err = whole.Write(d.peoplePath(), data, whole.Process)
 	}
 	if err != nil {
 		d.config.Log.Error("saving who uses the machine", "error", err)

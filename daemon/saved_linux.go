@@ -4,11 +4,12 @@ package daemon
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/seed-649e9bbc/paddock/daemon/whole"
 )
 
 // saveEvery is how often the table of sessions is written when none begins or
@@ -28,11 +29,7 @@ func (d *Daemon) savedPath() string { return filepath.Join(d.config.StateDir, "s
 func (d *Daemon) saveSessions() error {
 	d.saving.Lock()
 	defer d.saving.Unlock()
-	tmp := d.savedPath() + ".new"
-	if err := os.WriteFile(tmp, d.sessions.Snapshot(), 0o600); err != nil {
-		return fmt.Errorf("saving the sessions: %w", err)
-	}
-	return os.Rename(tmp, d.savedPath())
+	return whole.Write(d.savedPath(), d.sessions.Snapshot(), whole.Process)
 }
 
 // restoreSessions reads the sessions from before. Those of another boot have no

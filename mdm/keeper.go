@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/daemon/whole"
 )
 
 // keeper holds what each source last said that could be used. It is requirements
@@ -68,32 +69,12 @@ func (k keeper) keep(s source, data []byte, p policy.Provenance) error {
 	return k.remove(s, name)
 }
 
-// writeWhole replaces a file of root's, whole or not at all even if the power fails.
+// writeWhole replaces a file of root's, and makes the directory that it is in.
 func writeWhole(file string, data []byte) error {
-	dir := filepath.Dir(file)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
-	// One name for all attempts: a crash leaves one file behind, and not one each.
-	temporary := file + ".new"
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, file); err != nil {
-		return err
-	}
-	return syncDir(dir)
+	return whole.Write(file, data, whole.Power)
 }
 
 func (k keeper) forget(s source) error {
@@ -120,13 +101,5 @@ func (k keeper) remove(s source, but string) error {
 	if !removed {
 		return nil
 	}
-	return syncDir(filepath.Join(k.dir, keptDir))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return whole.Sync(filepath.Join(k.dir, keptDir))
 }

@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/seed-649e9bbc/paddock/daemon/whole"
 )
 
 // saver writes the file when something changed, not more often than it must.
@@ -123,30 +124,14 @@ func (q *Queue) save(what saved, sync bool) error {
 	if what.number <= s.written {
 		return nil
 	}
-	if err := replaceFile(q.options.File, data, sync); err != nil {
+	how := whole.Process
+	if sync {
+		how = whole.Power
+	}
+	if err := whole.Write(q.options.File, data, how); err != nil {
 		return err
 	}
 	s.written = what.number
-	return nil
-}
-
-func replaceFile(path string, data []byte, sync bool) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	_, err = f.Write(data)
-	if err == nil && sync {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
 	return nil
 }
 

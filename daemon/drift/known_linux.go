@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/seed-649e9bbc/paddock/daemon/whole"
 )
 
 // known is what is known of the watched files, kept across restarts in a directory that
@@ -78,19 +80,10 @@ func (k *known) save(dir string) error {
 	if err != nil {
 		return err
 	}
-	return replace(dir, knownName, data)
-}
-
-// replace writes a file whole or not at all.
-func replace(dir, name string, data []byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	temporary := filepath.Join(dir, name+".new")
-	if err := os.WriteFile(temporary, data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temporary, filepath.Join(dir, name))
+	return whole.Write(filepath.Join(dir, knownName), data, whole.Process)
 }
 
 // keep notes what a file should be, with its content.
@@ -111,7 +104,11 @@ func (k *known) keep(dir, path string, p *Print) error {
 	case hex.EncodeToString(sum[:]) != p.Sum:
 		return errors.New("it changes while it is read")
 	}
-	if err := replace(dir, p.Sum, data); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	// Before what was ours is put back, it is looked whether this is still what it was.
+	if err := whole.Write(filepath.Join(dir, p.Sum), data, whole.Process); err != nil {
 		return err
 	}
 	k.ours[path] = p

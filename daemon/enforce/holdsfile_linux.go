@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-649e9bbc/paddock/daemon/whole"
 	"github.com/seed-649e9bbc/paddock/ebpf"
 )
 
@@ -70,11 +71,10 @@ func (f *holdsFile) save(holds []*ebpf.Exec) error {
 	if err := gob.NewEncoder(&data).Encode(holds); err != nil {
 		return fmt.Errorf("writing the holds that wait for people: %w", err)
 	}
-	tmp := f.path + ".new"
-	if err := os.WriteFile(tmp, data.Bytes(), 0o600); err != nil {
-		return fmt.Errorf("writing the holds that wait for people: %w", err)
+	if err := whole.Write(f.path, data.Bytes(), whole.Process); err != nil {
+		return fmt.Errorf("the holds that wait for people: %w", err)
 	}
-	return os.Rename(tmp, f.path)
+	return nil
 }
 
 // readHolds reads the file; without one there are none.

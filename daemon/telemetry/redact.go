@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"slices"
 	"sync/atomic"
+
+	"github.com/seed-649e9bbc/paddock/daemon/whole"
 )
 
 // Content is a kind of text that a policy may keep out of the store as a whole.
@@ -214,12 +216,9 @@ func redactionKey(dir string) ([]byte, error) {
 	if _, err := rand.Read(key); err != nil {
 		return nil, err
 	}
-	// Beside it first: half a key would be another one at the next start.
-	if err := os.WriteFile(path+".new", key, 0o600); err != nil {
-		return nil, fmt.Errorf("writing the key of redacted values: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return nil, fmt.Errorf("writing the key of redacted values: %w", err)
+	// Half a key would be another one at the next start.
+	if err := whole.Write(path, key, whole.Power); err != nil {
+		return nil, fmt.Errorf("the key of redacted values: %w", err)
 	}
 	return key, nil
 }
