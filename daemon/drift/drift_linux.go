@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -90,6 +91,7 @@ type Guard struct {
 
 	known  known
 	matter func(name string) bool // whether it matters what happens to it
+	dirs   []string               // to be watched, as of the last look
 	looked time.Time
 	first  bool
 	tells  int // in this look
@@ -99,6 +101,8 @@ type Guard struct {
 	timer  *time.Timer
 	due    time.Time // of it
 	once   sync.Once
+
+	watched []string // which of dirs are; nil: nobody watches
 }
 
 const (
@@ -111,8 +115,6 @@ const (
 // Begin looks for the first time, at what changed since the last daemon did. Run does it
 // if nobody has.
 func (g *Guard) Begin() {
-	g.prepare()
-	g.directories()
 	g.look()
 }
 
@@ -145,10 +147,16 @@ func (g *Guard) prepare() {
 	})
 }
 
-// directories are those that places are in, and on the way to them.
-func (g *Guard) directories() []string {
+// listing is a place with what is there.
+type listing struct {
+	Place
+	paths []string
+}
+
+// list looks what there is, and says which directories are to be watched: those that places are in, and on the way to them.
+func (g *Guard) list() []listing {
+	var out []listing
 	names, dirs, all := map[string]bool{}, map[string]bool{}, map[string]bool{}
-	g.matter = func(name string) bool { return names[name] || dirs[filepath.Dir(name)] }
 	for _, p := range g.Places() {
 		for path := p.Path; ; path = filepath.Dir(path) {
 			names[path] = true
@@ -159,18 +167,27 @@ func (g *Guard) directories() []string {
 				all[path] = true
 			}
 		}
-		for _, path := range below(p) {
-			var st unix.Stat_t
-			if unix.Lstat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
-				all[path], dirs[path] = true, true
-			}
+		paths, below := below(p)
+		for _, path := range below {
+			all[path], dirs[path] = true, true
 		}
+		out = append(out, listing{p, paths})
 	}
-	out := slices.Sorted(maps.Keys(all))
+	g.matter = func(name string) bool { return names[name] || dirs[filepath.Dir(name)] }
+	g.dirs = slices.Sorted(maps.Keys(all))
 	if g.Watched != nil {
-		g.Watched(out, g.matter)
+		g.Watched(g.dirs, g.matter)
 	}
 	return out
+}
+
+// directories are those of the last look: what is new since then is found by the next one, which has it looked at again.
+func (g *Guard) directories() []string {
+	if g.dirs == nil {
+		g.list()
+	}
+	g.watched = g.dirs
+	return g.watched
 }
 
 // look compares what there is with what was known.
@@ -178,30 +195,29 @@ func (g *Guard) look() {
 	g.prepare()
 	began := g.Now()
 	g.tells = 0
-	places := g.Places()
+	places := g.list()
+	if g.watched != nil && !slices.Equal(g.watched, g.dirs) {
+		g.lookIn(0) // what happens there before they are watched is nobody's news
+	}
 	covered := map[string]bool{}
+	before := slices.Sorted(maps.Keys(g.known.prints))
 	dirty := g.first
 	for _, place := range places {
-		fresh := !g.known.places[place.Path] // the first time it is looked at
-		paths := below(place)
-		for path := range g.known.prints { // and what was there
-			if within(path, place.Path) {
-				paths = append(paths, path)
-			}
-		}
+		fresh := !g.known.places[place.Path]                        // the first time it is looked at
+		paths := append(place.paths, within(before, place.Path)...) // what is there, and what was
 		slices.Sort(paths)
 		for _, path := range slices.Compact(paths) {
 			if covered[path] {
 				continue
 			}
 			covered[path] = true
-			before := g.known.prints[path]
-			now, err := printOf(path, before, !place.Sessions)
+			was := g.known.prints[path]
+			now, err := printOf(path, was, !place.Sessions)
 			if err != nil {
 				g.Log.Warn("a protected file cannot be looked at", "error", err)
 				continue
 			}
-			if g.compare(place, path, before, now, fresh) {
+			if g.compare(place.Place, path, was, now, fresh) {
 				dirty = true
 			}
 		}
@@ -330,6 +346,14 @@ func (g *Guard) late() bool {
 	return told
 }
 
-func within(path, dir string) bool {
-	return path == dir || len(path) > len(dir) && path[:len(dir)] == dir && path[len(dir)] == '/'
+// within returns those of sorted paths that are dir, or below it.
+func within(sorted []string, dir string) []string {
+	var out []string
+	if _, found := slices.BinarySearch(sorted, dir); found {
+		out = append(out, dir)
+	}
+	begin, end := strings.TrimRight(dir, "/")+"/", strings.TrimRight(dir, "/")+"0" // which comes next after "/"
+	from, _ := slices.BinarySearch(sorted, begin)
+	to, _ := slices.BinarySearch(sorted, end)
+	return append(out, sorted[from:to]...)
 }

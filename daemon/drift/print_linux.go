@@ -103,9 +103,9 @@ const (
 	maxUsersBelow = 300
 )
 
-// below lists a place and everything in it.
-func below(place Place) []string {
-	out := []string{place.Path}
+// below lists a place and everything in it, and which of that are directories.
+func below(place Place) (out, dirs []string) {
+	out = []string{place.Path}
 	deep, many := maxDepth, maxBelow
 	if place.Sessions {
 		deep, many = maxUsersDepth, maxUsersBelow
@@ -116,6 +116,9 @@ func below(place Place) []string {
 		if err != nil {
 			return
 		}
+		if depth == 1 {
+			dirs = append(dirs, dir)
+		}
 		entries, _ := d.ReadDir(many) // what could be read
 		d.Close()
 		for _, e := range entries {
@@ -124,11 +127,15 @@ func below(place Place) []string {
 			}
 			path := filepath.Join(dir, e.Name())
 			out = append(out, path)
-			if e.IsDir() && depth < deep {
+			if !e.IsDir() {
+				continue
+			}
+			dirs = append(dirs, path)
+			if depth < deep {
 				walk(path, depth+1)
 			}
 		}
 	}
 	walk(place.Path, 1)
-	return out
+	return out, dirs
 }
