@@ -31,6 +31,9 @@ type conn struct {
 	gone <-chan struct{}
 
 	up, down atomic.Int64 // bytes from and to the client
+	// tunnelUp and tunnelDown are what they were when a tunnel through another proxy began.
+	tunnelUp, tunnelDown int64
+	pausing              atomic.Bool // see pause
 
 	mu     sync.Mutex // of what follows
 	server *sock
@@ -268,8 +271,35 @@ func (c *conn) begin() {
 	c.engine.work.Go(c.pumpDown)
 }
 
+// pause undoes begin, so that the answer to the client's first request can be read. It
+// returns false if something has been said before, by either side.
+func (c *conn) pause() bool {
+	silent := func() bool { return c.up.Load() == c.tunnelUp && c.down.Load() == c.tunnelDown }
+	if c.downDone == nil || !silent() {
+		return c.downDone == nil
+	}
+	c.pausing.Store(true)
+	_ = c.server.SetReadDeadline(time.Unix(1, 0))
+	<-c.downDone
+	_ = c.server.SetReadDeadline(time.Time{})
+	if !c.pausing.CompareAndSwap(true, false) {
+		return false // it has ended meanwhile
+	}
+	c.downDone = nil
+	if !silent() {
+		c.begin()
+		return false
+	}
+	return true
+}
+
 func (c *conn) pumpDown() {
 	err := c.engine.pipes.pump(c.client, c.server, -1, &c.down)
+	if isDeadline(err) && c.pausing.Load() {
+		close(c.downDone)
+		return
+	}
+	c.pausing.Store(false)
 	c.mu.Lock()
 	final := c.final
 	c.mu.Unlock()

@@ -145,8 +145,7 @@ func (c *conn) judgeRequest(r *request) *judgement {
 // pass passes a request on with its body. next, if not nil, serves the rest of the
 // connection.
 func (c *conn) pass(r *request) (next func(*conn), err error) {
-	first := c.downDone == nil
-	upgrade := r.Upgrade != "" && first && r.Length == 0 && !strings.EqualFold(r.Upgrade, "h2c")
+	upgrade := r.Upgrade != "" && r.Length == 0 && !strings.EqualFold(r.Upgrade, "h2c") && c.pause()
 	head := make([]byte, r.Size)
 	if err := c.client.take(head); err != nil {
 		return nil, err
@@ -211,6 +210,7 @@ func (c *conn) tunnelThrough(r *request) (next func(*conn), err error) {
 		return nil, c.engine.pipes.pump(c.client, c.server, a.length, &c.down)
 	}
 	c.expect, c.expectPort, c.beyond = r.Host, r.Port, true
+	c.tunnelUp, c.tunnelDown = c.up.Load(), c.down.Load()
 	c.begin()
 	return (*conn).late, nil
 }

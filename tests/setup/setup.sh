@@ -17,7 +17,8 @@ flock 9
 #   qemu-system-x86 cpio kmod xz-utils   tests/vm: the machine, its initramfs, the modules in it
 #   systemd dbus libpam-systemd          PID 1 and logind inside the virtual machine, which sees this file system
 #   tinyproxy-bin                        tests/bench: a proxy to compare with
-#   openssh-server python3-pip           tests/egress: what real clients talk to, and one of them
+#   openssh-server                       tests/egress: what real clients talk to
+#   python3-pip python3-websockets       tests/egress: two of them
 #   busybox-static bubblewrap iproute2   what agents and the tests of ways around Paddock run
 #   btrfs-progs                          ebpf: a file system whose inode numbers are not unique
 #   xvfb xdotool                         tests/desktop: a screen, and a mouse that clicks
@@ -25,7 +26,7 @@ flock 9
 #   polkitd                              proof that a person is there
 packages=(ca-certificates clang-14 llvm-14 libbpf-dev qemu-system-x86 cpio kmod xz-utils
 	systemd dbus libpam-systemd busybox-static bubblewrap iproute2 git btrfs-progs
-	xvfb xdotool dunst notification-daemon polkitd tinyproxy-bin openssh-server python3-pip)
+	xvfb xdotool dunst notification-daemon polkitd tinyproxy-bin openssh-server python3-pip python3-websockets)
 # Debian's own npm pulls in 300 packages: leave a node alone that somebody has installed already.
 command -v npm >/dev/null || packages+=(nodejs npm)
 
