@@ -5,6 +5,7 @@ package telemetry
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -82,7 +83,8 @@ func (s *Store) bound() {
 
 const (
 	maxShare       = 16 // a session that has more than one part in so many of the whole store loses its own events first
-	routineWeighs  = 4  // as much as other events, when it is measured who has how much
+	otherWeighs    = 2  // other events than routine ones weigh one part in so many, when it is measured who has how much
+	routineGoes    = 4  // so many times earlier, when it is chosen what of a session goes
 	fewRoutineEach = 4  // one part in so many of the store is few
 )
 
@@ -97,8 +99,8 @@ func (s *Store) victims(tx *sql.Tx, n int64) (flooder, error) {
 	var nobody flooder
 	var session sql.NullString
 	var weight, routineBytes int64
-	err := tx.QueryRow(`SELECT session, sum(bytes * CASE routine WHEN 1 THEN ? ELSE 1 END) / ? AS weight FROM shares
-		GROUP BY session ORDER BY weight DESC LIMIT 1`, routineWeighs, routineWeighs).Scan(&session, &weight)
+	err := tx.QueryRow(`SELECT session, sum(CASE routine WHEN 1 THEN bytes ELSE bytes / ? END) AS weight FROM shares
+		GROUP BY session ORDER BY weight DESC LIMIT 1`, otherWeighs).Scan(&session, &weight)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nobody, err
 	}
@@ -115,12 +117,12 @@ func (s *Store) victims(tx *sql.Tx, n int64) (flooder, error) {
 		if err := s.choose(tx, routineSQL+` AND seq > ? ORDER BY seq LIMIT ?`, s.swept, n); err != nil {
 			return nobody, err
 		}
-		var last sql.NullInt64
-		if err := tx.QueryRow(`SELECT max(seq) FROM temp.going`).Scan(&last); err != nil {
+		found, last, err := marked(tx)
+		if err != nil {
 			return nobody, err
 		}
-		if last.Valid {
-			s.swept = last.Int64
+		if found > 0 {
+			s.swept = last
 			return nobody, nil
 		}
 		s.swept = 0
@@ -128,46 +130,54 @@ func (s *Store) victims(tx *sql.Tx, n int64) (flooder, error) {
 	return nobody, s.choose(tx, `true ORDER BY seq LIMIT ?`, n)
 }
 
-// largest marks n events of a session, of what it has most of.
+// much are the kinds of a session that have at least half of what the one with the most has, and more than stays.
+var much = fmt.Sprintf(`session = ?1 AND count > %d AND %s >= (SELECT max(%[2]s) / 2 FROM shares WHERE session = ?1 AND count > %[1]d)`, keptOfAKind, goesBy)
+
+// goesBy is by what it is chosen what of a session goes.
+var goesBy = fmt.Sprintf(`bytes * CASE routine WHEN 1 THEN %d ELSE 1 END`, routineGoes)
+
+// largest marks n events of a session, the oldest of what it has most of but for the first of each kind.
 func (s *Store) largest(tx *sql.Tx, session string, n int64) (int64, error) {
-	rows, err := tx.Query(`SELECT id, max(head, gone) FROM shares WHERE session = ? ORDER BY bytes * CASE routine WHEN 1 THEN ? ELSE 1 END DESC`, session, routineWeighs)
+	// The index of sessions has those that have a name. Events are read in their order once, whatever kinds take turns.
+	named := ``
+	if session != "" {
+		named = ` AND e.session <> ''`
+	}
+	_, err := tx.Exec(`INSERT INTO temp.going WITH much AS MATERIALIZED (SELECT id, max(head, gone) AS after FROM shares WHERE `+much+`)
+		SELECT e.seq FROM main.events AS e CROSS JOIN much ON much.id = e.share WHERE e.session = ?1`+named+`
+		AND e.seq > (SELECT min(after) FROM much) AND e.seq > after ORDER BY e.seq LIMIT ?2`, session, n)
 	if err != nil {
 		return 0, err
 	}
-	defer rows.Close()
-	var all, heads [][2]int64
-	for rows.Next() {
-		var of [2]int64
-		if err := rows.Scan(&of[0], &of[1]); err != nil {
-			return 0, err
-		}
-		all = append(all, of)
-		heads = append(heads, [2]int64{of[0], 0})
-	}
-	if err := rows.Err(); err != nil {
+	found, last, err := marked(tx)
+	if err != nil {
 		return 0, err
 	}
-	// The index of sessions has those that have a name.
-	where := `session = ?`
-	if session != "" {
-		where += ` AND session <> ''`
+	if found == 0 {
+		return s.heads(tx, session, n)
 	}
-	// Only who fills his part with the first of each kind, which are large then, loses those as well.
-	for _, of := range append(all, heads...) {
-		if err := s.choose(tx, where+` AND share = ? AND seq > ? ORDER BY seq LIMIT ?`, session, of[0], of[1], n); err != nil {
-			return 0, err
-		}
-		var marked int64
-		var last sql.NullInt64
-		if err := tx.QueryRow(`SELECT count(*), max(seq) FROM temp.going`).Scan(&marked, &last); err != nil {
-			return 0, err
-		}
-		if marked > 0 {
-			_, err := tx.Exec(`UPDATE shares SET gone = max(gone, ?) WHERE id = ?`, last.Int64, of[0])
-			return marked, err
-		}
+	_, err = tx.Exec(`UPDATE shares SET gone = max(gone, ?2) WHERE `+much, session, last)
+	return found, err
+}
+
+// heads marks events of a session that fills its part with the first of each kind, which are large then.
+func (s *Store) heads(tx *sql.Tx, session string, n int64) (int64, error) {
+	var share sql.NullInt64
+	err := tx.QueryRow(`SELECT id FROM shares WHERE session = ? ORDER BY `+goesBy+` DESC LIMIT 1`, session).Scan(&share)
+	if err != nil {
+		return 0, err
 	}
-	return 0, nil
+	if err := s.choose(tx, `session = ? AND share = ? ORDER BY seq LIMIT ?`, session, share, n); err != nil {
+		return 0, err
+	}
+	count, _, err := marked(tx)
+	return count, err
+}
+
+// marked says how many events are to be removed, and which is the last.
+func marked(tx *sql.Tx) (n, last int64, err error) {
+	err = tx.QueryRow(`SELECT count(*), coalesce(max(seq), 0) FROM temp.going`).Scan(&n, &last)
+	return n, last, err
 }
 
 // choose marks events to be removed.
@@ -239,11 +249,12 @@ func (s *Store) deleteGoing(tx *sql.Tx, l *ledger) error {
 		return err
 	}
 	l.kept -= n
-	var last, oldest sql.NullInt64
-	if err := tx.QueryRow(`SELECT max(seq) FROM temp.going`).Scan(&last); err != nil {
+	_, last, err := marked(tx)
+	if err != nil {
 		return err
 	}
-	l.trimmed = max(l.trimmed, last.Int64)
+	l.trimmed = max(l.trimmed, last)
+	var oldest sql.NullInt64
 	if err := tx.QueryRow(`SELECT min(seq) FROM main.events`).Scan(&oldest); err != nil {
 		return err
 	}

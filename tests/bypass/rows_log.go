@@ -33,7 +33,7 @@ var logRows = []Row{
 	},
 	{
 		ID: "L6", Attack: "push what was recorded out of the store by volume", Hook: "a session that takes up more than a sixteenth of the store loses its own events, what it repeats most first, the first 16 of each kind last; what is routine goes before what was refused, asked or told; the exact number is an event; 1 MiB of telemetry a second for each session", Core: "the same", Verdict: Partly,
-		Why:   "others lose nothing. What was allowed to the session itself, and is of no kind that it has not made 32 of before, can be buried in 64 MiB of its own: it is known by number then. Where a sink keeps up, it has everything",
+		Why:   "a session costs others the oldest sixteenth at most, an eighth by a flood of refusals. A session can bury its own deeds where they are not among the first 16 of their kind, or of no kind among its first 32, below 64 MiB of the same kind, 128 MiB for what was refused: they are known by number then, and in the counts by hour. Where a sink keeps up, it has everything",
 		Tests: []string{store + "TestFloodTakesItsOwnPlace", store + "TestRoutineGoesFirst", store + "TestFloodWhileASinkIsAway", receiver + "TestLimits/more bytes than its rate", store + "TestWhatASinkNeverGotIsReported", store + "TestTalliesAreBounded"},
 	},
 	{
