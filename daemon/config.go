@@ -61,7 +61,7 @@ const (
 
 // MemoryLimit is how much memory Go may use before it collects garbage more often,
 // in bytes. What SQLite and the kernel's rings use comes on top.
-const MemoryLimit = 96 << 20
+const MemoryLimit = 80 << 20
 
 // DefaultHoldGrace is long enough for a restart, also by hand.
 const DefaultHoldGrace = 30 * time.Second
