@@ -3,7 +3,6 @@
 package enforce
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
@@ -49,7 +48,7 @@ func (e *Enforcer) fileEvent(s *mark, r *ebpf.File) telemetry.Event {
 		a[telemetry.AttrFilePath] = e.pathOf(r)
 	}
 	if r.ID.Ino != 0 {
-		a[telemetry.AttrFileID] = fmt.Sprintf("%d:%d:%d", r.ID.Dev>>20, r.ID.Dev&0xfffff, r.ID.Ino)
+		a[telemetry.AttrFileID] = fileID(r.ID)
 	}
 	return ev
 }

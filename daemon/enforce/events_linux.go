@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-649e9bbc/paddock/daemon/approval"
@@ -15,20 +16,44 @@ import (
 	"github.com/seed-649e9bbc/paddock/ebpf"
 )
 
+// moment is one time by both clocks.
+type moment struct {
+	day  time.Time
+	boot uint64
+}
+
+// lastMoment is read again after a while: asking for the time since boot is a system call, and
+// there is one event after the other.
+var lastMoment atomic.Pointer[moment]
+
+// steady is how long a change of the time of day may go unnoticed.
+const steady = 50 * time.Millisecond
+
 // clock turns the kernel's times, ns since boot, into times of day.
 func clock(ns uint64) time.Time {
-	return time.Now().Add(-time.Duration(bootTime() - ns))
+	m := lastMoment.Load()
+	if m == nil || time.Since(m.day) > steady {
+		m = &moment{time.Now(), bootTime()}
+		lastMoment.Store(m)
+	}
+	return m.day.Add(time.Duration(ns - m.boot))
 }
 
 // attrs is what is said of one process.
 type attrs = map[string]any
 
+// manyAttrs is how many attributes most events have at most. A map that grows costs twice.
+const manyAttrs = 24
+
 // event begins an event of a session from a kernel record.
 func (e *Enforcer) event(name string, s *mark, h *ebpf.Head) (telemetry.Event, attrs) {
-	a := attrs{
-		telemetry.AttrProcessPID:   int64(h.PID),
-		telemetry.AttrProcessStart: int64(h.Start),
+	room := manyAttrs
+	if name == telemetry.NameProcessExit {
+		room = 8
 	}
+	a := make(attrs, room)
+	a[telemetry.AttrProcessPID] = int64(h.PID)
+	a[telemetry.AttrProcessStart] = int64(h.Start)
 	if s.agent != "" {
 		a[telemetry.AttrAgent] = s.agent
 	}
@@ -68,7 +93,7 @@ func (e *Enforcer) execAttrs(a attrs, x *ebpf.Exec) {
 	a[telemetry.AttrProcessUserID] = int64(x.UID)
 	a[telemetry.AttrProcessExecutableName] = x.Name
 	a[telemetry.AttrCalledAs] = x.Path
-	a[telemetry.AttrFileID] = fmt.Sprintf("%d:%d:%d", x.Exe.Dev>>20, x.Exe.Dev&0xfffff, x.Exe.Ino)
+	a[telemetry.AttrFileID] = fileID(x.Exe.Inode())
 	a[telemetry.AttrProcessCommandArgs] = x.Args()
 	if omitted := int64(x.ArgvTotal) - int64(len(x.Argv)); omitted > 0 {
 		a[telemetry.AttrArgsTruncated] = omitted
@@ -87,6 +112,14 @@ func (e *Enforcer) execAttrs(a attrs, x *ebpf.Exec) {
 	if name := e.users.name(x.UID); name != "" {
 		a[telemetry.AttrProcessOwner] = name
 	}
+}
+
+// fileID is how an event names a file: major and minor number of the device, and the inode.
+func fileID(id ebpf.InodeID) string {
+	b := make([]byte, 0, 48)
+	b = append(strconv.AppendUint(b, uint64(id.Dev>>20), 10), ':')
+	b = append(strconv.AppendUint(b, uint64(id.Dev&0xfffff), 10), ':')
+	return string(strconv.AppendUint(b, id.Ino, 10))
 }
 
 func verdictAttrs(a attrs, v policy.Verdict) {
@@ -184,7 +217,7 @@ func (e *Enforcer) refusedEvent(s *mark, r *ebpf.Refused) telemetry.Event {
 	a[telemetry.AttrProcessUserID] = int64(r.UID)
 	a[telemetry.AttrProcessExecutableName] = r.Name
 	a[telemetry.AttrCalledAs] = r.Path
-	a[telemetry.AttrFileID] = fmt.Sprintf("%d:%d:%d", r.Exe.Dev>>20, r.Exe.Dev&0xfffff, r.Exe.Ino)
+	a[telemetry.AttrFileID] = fileID(r.Exe.Inode())
 	a[telemetry.AttrGate] = "exec.refuse"
 	a[telemetry.AttrTier] = string(e.canary.mechanism())
 	a[telemetry.AttrDecisionEnforced] = r.Enforced
