@@ -43,10 +43,7 @@ const (
 // openBridge listens at both places; socket is the path of the unix one.
 func openBridge(n *network, socket string) (*bridge, error) {
 	b := &bridge{network: n, open: map[*net.UnixConn]string{}}
-	err := n.d.kernel.DropBridges()
-	if err != nil {
-		return nil, err
-	}
+	var err error
 	if b.proxy, err = net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
 		return nil, fmt.Errorf("starting the proxy for clients that use one: %w", err)
 	}
@@ -105,8 +102,20 @@ func (b *bridge) serve() {
 	})
 }
 
+// ended closes the bridges of a session. Who holds its end of one may be none of its
+// processes.
+func (b *bridge) ended(session string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for c, whose := range b.open {
+		if whose == session {
+			c.Close()
+		}
+	}
+}
+
 // extend serves the listener that the process at the other end hands over, until it
-// closes its end.
+// closes its end, or its session ends.
 func (b *bridge) extend(c *net.UnixConn) error {
 	_ = c.SetDeadline(time.Now().Add(handTime))
 	peer, err := api.PeerOf(c)
@@ -126,14 +135,18 @@ func (b *bridge) extend(c *net.UnixConn) error {
 		return err
 	}
 	defer b.forget(c)
-	l, at, err := takeListener(c, namespaceOf(b.proxy))
+	// From here on its end closes the bridge; it may have come before.
+	if _, _, _, known = b.network.d.enforcer.Member(peer.PID); !known || !peer.Alive() {
+		return errors.New("the session has ended")
+	}
+	l, err := takeListener(c, namespaceOf(b.proxy))
 	if err != nil {
 		return err
 	}
 	defer l.Close()
 	flow := egress.Flow{Session: s.ID, Agent: s.Agent, PID: peer.PID, UID: peer.UID, Why: why, Exe: exeOf(peer.PID)}
-	kernel := b.network.d.kernel
-	if err := kernel.SetBridge(at.netns, at.port, key); err != nil {
+	unserve, err := b.network.d.kernel.Serve(l, key)
+	if err != nil {
 		return err
 	}
 	served := make(chan error, 1)
@@ -144,8 +157,7 @@ func (b *bridge) extend(c *net.UnixConn) error {
 	if _, err := c.Write([]byte(api.BridgeReady)); err == nil {
 		_, _ = c.Read(make([]byte, 1)) // until it goes
 	}
-	// Nobody is let there any more before somebody else can take the port.
-	err = kernel.DropBridge(at.netns, at.port)
+	err = unserve()
 	l.Close()
 	return errors.Join(err, <-served)
 }
@@ -175,44 +187,38 @@ func (b *bridge) forget(c *net.UnixConn) {
 	delete(b.open, c)
 }
 
-// place is where in another network namespace somebody listens.
-type place struct {
-	netns uint64
-	port  uint16
-}
-
 // takeListener receives a listener and looks at what it is. It must be in another
 // network namespace than home: in the daemon's own, anybody could connect to it, and
 // be taken for the session.
-func takeListener(c *net.UnixConn, home uint64) (*net.TCPListener, place, error) {
+func takeListener(c *net.UnixConn, home uint64) (*net.TCPListener, error) {
 	fd, err := takeFile(c)
 	if err != nil {
-		return nil, place{}, err
+		return nil, err
 	}
 	file := os.NewFile(uintptr(fd), "listener")
 	defer file.Close()
 	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	if err != nil || listens == 0 {
-		return nil, place{}, errors.New("what came does not listen")
+		return nil, errors.New("what came does not listen")
 	}
 	netns, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
 	if err != nil {
-		return nil, place{}, errors.New("this kernel does not tell network namespaces apart: the bridge needs Linux 5.14")
+		return nil, errors.New("this kernel does not tell network namespaces apart: the bridge needs Linux 5.14")
 	}
 	any, err := net.FileListener(file)
 	if err != nil {
-		return nil, place{}, fmt.Errorf("taking the listener: %w", err)
+		return nil, fmt.Errorf("taking the listener: %w", err)
 	}
 	l, ok := any.(*net.TCPListener)
 	if !ok || !l.Addr().(*net.TCPAddr).IP.IsLoopback() {
 		any.Close()
-		return nil, place{}, errors.New("the listener must be a TCP listener on an address of loopback")
+		return nil, errors.New("the listener must be a TCP listener on an address of loopback")
 	}
 	if netns == home {
 		l.Close()
-		return nil, place{}, errors.New("the listener is in the daemon's own network namespace, where no bridge is needed")
+		return nil, errors.New("the listener is in the daemon's own network namespace, where no bridge is needed")
 	}
-	return l, place{netns, port(l)}, nil
+	return l, nil
 }
 
 // takeFile receives one file. Whatever else came with it is closed: it is ours as soon

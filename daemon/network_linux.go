@@ -57,12 +57,16 @@ func newNetwork(d *Daemon) (*network, error) {
 	return n, err
 }
 
-// managed says whether names make a difference under these requirements.
-func managed(r *policy.Requirements) bool { return policy.CompileHosts(r).ByName() }
+// managed says whether names make a difference under these requirements, and what
+// becomes of loopback.
+func managed(r *policy.Requirements) enforce.Managed {
+	h := policy.CompileHosts(r)
+	return enforce.Managed{ByName: h.ByName(), OwnListeners: h.OwnListeners(), LoopbackDenied: h.LoopbackDenied()}
+}
 
 // prepare makes sure that somebody listens, before a generation sends anybody here.
 func (n *network) prepare(ctx context.Context, r *policy.Requirements) error {
-	if !managed(r) {
+	if !managed(r).ByName {
 		return nil
 	}
 	n.mu.Lock()
@@ -125,6 +129,12 @@ func (n *network) apply(r *policy.Requirements, generation uint32) {
 func (n *network) ended(session string) {
 	n.engine.EndSession(session)
 	n.resolver.Forget(session)
+	n.mu.Lock()
+	b := n.bridge
+	n.mu.Unlock()
+	if b != nil {
+		b.ended(session)
+	}
 }
 
 // count adds what was counted, if anybody listens.

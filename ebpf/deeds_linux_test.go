@@ -22,6 +22,8 @@ var deeds = map[string]func(request, *answer) error{
 	"udp-to":        doUnconnectedUDP,
 	"tcp-elsewhere": doElsewhere,
 	"tcp-inside":    doInNamespace,
+	"listen":        doListen,
+	"unlisten":      doUnlisten,
 }
 
 // doElsewhere connects from another network namespace.

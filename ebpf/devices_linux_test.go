@@ -16,6 +16,9 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -275,8 +278,13 @@ func TestNothingThatIsSentHomeLeavesByADevice(t *testing.T) {
 	h.mu.Lock()
 	h.detach(kernelProgOnEgress)
 	h.mu.Unlock()
+	end := time.Now().Add(20 * time.Second)
 	for _, w := range []way{ways[0], ways[11]} {
-		if got := a.do(w.do, w.to, append([]string{w.how, "pdk-wire"}, w.bound...)...); got.Error != "" {
+		got := a.do(w.do, w.to, append([]string{w.how, "pdk-wire"}, w.bound...)...)
+		for got.Error == "EPERM" && time.Now().Before(end) { // with Linux 5.10 its end takes a moment
+			got = a.do(w.do, w.to, append([]string{w.how, "pdk-wire"}, w.bound...)...)
+		}
+		if got.Error != "" {
 			t.Errorf("without the program: %+v", got)
 		}
 	}
@@ -327,4 +335,56 @@ func doBothDatagrams(r request, a *answer) error {
 		}
 	}
 	return nil
+}
+
+// What looks where packets leave is on the way of every packet of the machine: what does it
+// cost, of somebody nobody governs, and of a session that talks to itself? The same is measured of a program that does
+// nothing: that much is the measuring.
+func BenchmarkPackets(b *testing.B) {
+	h := newNear(b, Generation{})
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	must(b, err)
+	defer stats.Close()
+	nothing, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.CGroupSKB, AttachType: ebpf.AttachCGroupInetEgress, License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 1), asm.Return()},
+	})
+	must(b, err)
+	defer nothing.Close()
+	l, err := link.AttachCgroup(link.CgroupOptions{Path: h.options.Cgroup, Attach: ebpf.AttachCGroupInetEgress, Program: nothing})
+	must(b, err)
+	defer l.Close()
+	ours := h.programs[kernelProgOnEgress]
+	server, session, free := h.actor(), h.actor(), newActor(b)
+	to := server.listens("127.0.0.1:0")
+	for _, c := range []struct {
+		name, do string
+		who      *actor
+	}{
+		{"nobody's TCP", "tcp-packets", free},
+		{"nobody's datagrams", "udp-packets", free},
+		{"a session's own TCP", "tcp-packets", session},
+		{"a session's own datagrams", "udp-packets", session},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			before, beside := ran(b, ours), ran(b, nothing)
+			if got := c.who.do(c.do, to, strconv.Itoa(b.N)); got.Error != "" {
+				b.Fatalf("%+v", got)
+			}
+			after, besides := ran(b, ours), ran(b, nothing)
+			each := func(from, to *ebpf.ProgramStats) float64 {
+				return float64(to.Runtime-from.Runtime) / float64(max(to.RunCount-from.RunCount, 1))
+			}
+			b.ReportMetric(each(before, after), "ns/packet")
+			b.ReportMetric(each(beside, besides), "ns/nothing")
+			b.ReportMetric(float64(after.RunCount-before.RunCount)/float64(b.N), "packets/op")
+		})
+	}
+}
+
+func ran(t testing.TB, p *ebpf.Program) *ebpf.ProgramStats {
+	t.Helper()
+	s, err := p.Stats()
+	must(t, err)
+	return s
 }

@@ -5,6 +5,7 @@ package ebpf
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"runtime"
 	"time"
@@ -152,42 +153,48 @@ func (k *Kernel) SetOwnPorts(ports ...uint16) error {
 	return nil
 }
 
-// SetBridge lets a session, by its key, connect to a TCP port on loopback in another
-// network namespace, given by its cookie: the calling process serves the listener there.
-// DropBridge ends that; call it before the listener is closed.
-func (k *Kernel) SetBridge(netns uint64, port uint16, session uint64) error {
-	if err := k.maps[kernelMapBridges].Put(kernelBridgeKey{Netns: netns, Port: uint32(port)}, session); err != nil {
-		return fmt.Errorf("opening the bridge: %w", err)
-	}
-	return nil
-}
-
-// DropBridge is the end of SetBridge.
-func (k *Kernel) DropBridge(netns uint64, port uint16) error {
-	err := k.maps[kernelMapBridges].Delete(kernelBridgeKey{Netns: netns, Port: uint32(port)})
-	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return fmt.Errorf("closing the bridge: %w", err)
-	}
-	return nil
-}
-
-// DropBridges ends those of a daemon that died.
-func (k *Kernel) DropBridges() error {
-	var stale []kernelBridgeKey
-	var key kernelBridgeKey
-	var session uint64
-	it := k.maps[kernelMapBridges].Iterate()
-	for it.Next(&key, &session) {
-		stale = append(stale, key)
-	}
-	err := it.Err()
-	for _, key := range stale {
-		err = errors.Join(err, k.DropBridge(key.Netns, uint16(key.Port)))
-	}
+// Serve lets a session, by its key, connect to a TCP listener on loopback of whatever
+// network namespace, whatever the policy says, for as long as the daemon lives that
+// SetDaemon named: the caller serves it. stop ends that. The listener must not be
+// another session's.
+func (k *Kernel) Serve(l *net.TCPListener, session uint64) (stop func() error, err error) {
+	conn, err := l.SyscallConn()
 	if err != nil {
-		return fmt.Errorf("closing the bridges from before: %w", err)
+		return nil, fmt.Errorf("looking at the listener: %w", err)
 	}
-	return nil
+	owners := k.maps[kernelMapOwners]
+	var daemon kernelState
+	if err := k.maps[kernelMapStates].Lookup(uint32(0), &daemon); err != nil {
+		return nil, fmt.Errorf("looking for the daemon: %w", err)
+	}
+	var before kernelOwner
+	mark := func(fd uintptr) error {
+		if kind, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || kind != unix.IPPROTO_TCP {
+			return errors.New("the listener is not of TCP alone")
+		}
+		err := owners.Lookup(uint32(fd), &before)
+		switch {
+		case err != nil && !errors.Is(err, ebpf.ErrKeyNotExist):
+			return fmt.Errorf("asking whose the listener is: %w", err)
+		case before.Session != 0 && before.Session != session:
+			return errors.New("the listener is another session's")
+		case before.Served != 0 && before.Served == daemon.Daemon:
+			return errors.New("the listener is served already")
+		}
+		if err := owners.Put(uint32(fd), kernelOwner{Session: session, Served: daemon.Daemon}); err != nil {
+			return fmt.Errorf("marking the listener: %w", err)
+		}
+		return nil
+	}
+	var errMark error
+	if err := errors.Join(conn.Control(func(fd uintptr) { errMark = mark(fd) }), errMark); err != nil {
+		return nil, err
+	}
+	return func() error {
+		var errPut error
+		err := conn.Control(func(fd uintptr) { errPut = owners.Put(uint32(fd), kernelOwner{Session: before.Session}) })
+		return errors.Join(err, errPut)
+	}, nil
 }
 
 // FlowKind says what a connection of a governed process was to reach.

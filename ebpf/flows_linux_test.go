@@ -20,7 +20,7 @@ import (
 // answered with what the kernel says of it.
 type home struct {
 	*Kernel
-	t     *testing.T
+	t     testing.TB
 	ports Listeners
 	flows chan Flow
 }
@@ -28,7 +28,7 @@ type home struct {
 // session of every actor.
 const sessionKey = 1 << 40
 
-func newHome(t *testing.T, g Generation) *home {
+func newHome(t testing.TB, g Generation) *home {
 	t.Helper()
 	h := &home{Kernel: open(t, pinDir(t)), t: t, flows: make(chan Flow, 64)}
 	g.Managed = true
@@ -343,59 +343,18 @@ func TestUnmanagedGenerationRedirectsNothing(t *testing.T) {
 	}
 }
 
-// A listener in another namespace is its session's alone, and only while it is served.
-func TestBridges(t *testing.T) {
-	h := newHome(t, Generation{})
-	a := h.actor()
-	other := newActor(t).govern(h.Kernel, Proc{Session: 2 << 40, Start: 99})
-	to := "127.0.0.1:3128"
-	path, cookie := namespace(t)
-	if cookie == 0 {
-		t.Log("this kernel tells nobody of namespaces: there are no bridges")
-		return
-	}
-	try := func(who *actor, want string) {
-		t.Helper()
-		// ECONNREFUSED: it was let through, and nobody listens there any more.
-		if got := who.do("tcp-inside", to, path); got.Error != want {
-			t.Errorf("%+v, want %s", got, want)
-		}
-	}
-	try(a, "EPERM")
-	must(t, h.SetBridge(cookie, 3128, sessionKey))
-	try(a, "ECONNREFUSED")
-	try(other, "EPERM")
-	must(t, h.SetDaemon(os.Getpid(), false))
-	try(a, "EPERM")
-	must(t, h.SetDaemon(os.Getpid(), true))
-	must(t, h.DropBridges())
-	try(a, "EPERM")
-	must(t, h.SetBridge(cookie+1, 3128, sessionKey))
-	try(a, "EPERM")
-	must(t, h.DropBridge(cookie+1, 3128))
-}
-
-// namespace makes a network namespace with loopback, and returns a path of it and its
-// cookie; 0 before Linux 5.14.
-func namespace(t *testing.T) (path string, cookie uint64) {
+// namespace makes a network namespace with loopback, and returns a path of it.
+func namespace(t *testing.T) string {
 	t.Helper()
 	var ns int
 	must(t, elsewhere(func() error {
 		if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 			return fmt.Errorf("%w: %s", err, out)
 		}
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(fd)
-		cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
-		if err != nil && !errors.Is(err, unix.ENOPROTOOPT) {
-			return err
-		}
+		var err error
 		ns, err = unix.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		return err
 	}))
 	t.Cleanup(func() { unix.Close(ns) })
-	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns), cookie
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns)
 }

@@ -28,7 +28,7 @@ var openNet = []NetEntry{
 
 // open gives a test its own kernel side: own pins, own maps, and connect hooks
 // only below a cgroup of its own.
-func open(t *testing.T, pins string) *Kernel {
+func open(t testing.TB, pins string) *Kernel {
 	t.Helper()
 	k, err := Open(Options{PinDir: pins, Cgroup: FindCgroup()})
 	if err != nil {
@@ -38,7 +38,7 @@ func open(t *testing.T, pins string) *Kernel {
 	return k
 }
 
-func pinDir(t *testing.T) string {
+func pinDir(t testing.TB) string {
 	dir := filepath.Join("/sys/fs/bpf", "paddock-test-"+strings.ReplaceAll(t.Name(), "/", "-"))
 	if err := Remove(dir); err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func enforcing(t *testing.T) *Kernel {
 	return k
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -59,7 +59,7 @@ const (
 
 // actor is a governed process that does what it is told, one thing after the other.
 type actor struct {
-	t   *testing.T
+	t   testing.TB
 	pid int
 	in  io.Writer
 	out *bufio.Reader
@@ -81,7 +81,7 @@ type answer struct {
 }
 
 // newActor starts an actor, not governed yet.
-func newActor(t *testing.T) *actor {
+func newActor(t testing.TB) *actor {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe", "act", "deeds")
 	cmd.Stderr = os.Stderr

@@ -74,13 +74,6 @@ const (
 	kernelBoundaryModeBOUNDARY_FULL      kernelBoundaryMode = 3
 )
 
-type kernelBridgeKey struct {
-	_     structs.HostLayout
-	Netns uint64
-	Port  uint32
-	Pad   uint32
-}
-
 type kernelConnectRecord struct {
 	_          structs.HostLayout
 	Head       kernelRecordHead
@@ -254,7 +247,8 @@ type kernelFlow struct {
 	Decision   uint8
 	Enforced   uint8
 	Kind       uint8
-	Pad        [2]uint8
+	Own        uint8
+	Pad        uint8
 }
 
 type kernelFlowKey struct {
@@ -273,6 +267,7 @@ const (
 	kernelFlowKindFLOW_DNS     kernelFlowKind = 2
 	kernelFlowKindFLOW_SERVICE kernelFlowKind = 3
 	kernelFlowKindFLOW_LOCAL   kernelFlowKind = 4
+	kernelFlowKindFLOW_UNSURE  kernelFlowKind = 5
 )
 
 type kernelFlowQuestion struct {
@@ -401,6 +396,9 @@ const (
 	kernelNetRuleRULE_DEVICE       kernelNetRule = 4294967287
 	kernelNetRuleRULE_NOBODY       kernelNetRule = 4294967286
 	kernelNetRuleRULE_NO_MEMORY    kernelNetRule = 4294967285
+	kernelNetRuleRULE_OWN_LISTENER kernelNetRule = 4294967284
+	kernelNetRuleRULE_SILENT_PORT  kernelNetRule = 4294967283
+	kernelNetRuleRULE_TAKEN        kernelNetRule = 4294967282
 )
 
 type kernelNetSpan struct {
@@ -417,6 +415,21 @@ type kernelNetValue struct {
 	_     structs.HostLayout
 	Count uint32
 	Spans [32]kernelNetSpan
+}
+
+type kernelNetworkFlag uint32
+
+const (
+	kernelNetworkFlagNETWORK_MANAGED     kernelNetworkFlag = 1
+	kernelNetworkFlagNETWORK_OWN         kernelNetworkFlag = 2
+	kernelNetworkFlagNETWORK_NEAR_DENIED kernelNetworkFlag = 4
+)
+
+type kernelOwner struct {
+	_       structs.HostLayout
+	Session uint64
+	Served  uint32
+	Pad     uint32
 }
 
 type kernelProbedFile struct {
@@ -489,7 +502,7 @@ type kernelSettings struct {
 	_          structs.HostLayout
 	Generation uint32
 	Enforce    uint32
-	Managed    uint32
+	Network    uint32
 	Boundary   uint32
 }
 
@@ -531,7 +544,6 @@ const (
 	kernelMapArgvCache           = "argv_cache"
 	kernelMapBoundFilter         = "bound_filter"
 	kernelMapBoundSessions       = "bound_sessions"
-	kernelMapBridges             = "bridges"
 	kernelMapCompanions          = "companions"
 	kernelMapExeCache            = "exe_cache"
 	kernelMapExecScratch         = "exec_scratch"
@@ -540,6 +552,7 @@ const (
 	kernelMapHomes               = "homes"
 	kernelMapNames               = "names"
 	kernelMapOwnPorts            = "own_ports"
+	kernelMapOwners              = "owners"
 	kernelMapPolicyBoundNames    = "policy_bound_names"
 	kernelMapPolicyBounds        = "policy_bounds"
 	kernelMapPolicyDeny          = "policy_deny"
@@ -682,6 +695,7 @@ const (
 	kernelVarExportNetProtocol   = "export_net_protocol"
 	kernelVarExportNetRule       = "export_net_rule"
 	kernelVarExportNetValue      = "export_net_value"
+	kernelVarExportNetworkFlag   = "export_network_flag"
 	kernelVarExportProbedFile    = "export_probed_file"
 	kernelVarExportProcFlag      = "export_proc_flag"
 	kernelVarExportRecordType    = "export_record_type"
@@ -836,7 +850,6 @@ type kernelMapSpecs struct {
 	ArgvCache         *ebpf.MapSpec `ebpf:"argv_cache"`
 	BoundFilter       *ebpf.MapSpec `ebpf:"bound_filter"`
 	BoundSessions     *ebpf.MapSpec `ebpf:"bound_sessions"`
-	Bridges           *ebpf.MapSpec `ebpf:"bridges"`
 	Companions        *ebpf.MapSpec `ebpf:"companions"`
 	ExeCache          *ebpf.MapSpec `ebpf:"exe_cache"`
 	ExecScratch       *ebpf.MapSpec `ebpf:"exec_scratch"`
@@ -845,6 +858,7 @@ type kernelMapSpecs struct {
 	Homes             *ebpf.MapSpec `ebpf:"homes"`
 	Names             *ebpf.MapSpec `ebpf:"names"`
 	OwnPorts          *ebpf.MapSpec `ebpf:"own_ports"`
+	Owners            *ebpf.MapSpec `ebpf:"owners"`
 	PolicyBoundNames  *ebpf.MapSpec `ebpf:"policy_bound_names"`
 	PolicyBounds      *ebpf.MapSpec `ebpf:"policy_bounds"`
 	PolicyDeny        *ebpf.MapSpec `ebpf:"policy_deny"`
@@ -900,6 +914,7 @@ type kernelVariableSpecs struct {
 	ExportNetProtocol   *ebpf.VariableSpec `ebpf:"export_net_protocol"`
 	ExportNetRule       *ebpf.VariableSpec `ebpf:"export_net_rule"`
 	ExportNetValue      *ebpf.VariableSpec `ebpf:"export_net_value"`
+	ExportNetworkFlag   *ebpf.VariableSpec `ebpf:"export_network_flag"`
 	ExportProbedFile    *ebpf.VariableSpec `ebpf:"export_probed_file"`
 	ExportProcFlag      *ebpf.VariableSpec `ebpf:"export_proc_flag"`
 	ExportRecordType    *ebpf.VariableSpec `ebpf:"export_record_type"`
@@ -933,7 +948,6 @@ type kernelMaps struct {
 	ArgvCache         *ebpf.Map `ebpf:"argv_cache"`
 	BoundFilter       *ebpf.Map `ebpf:"bound_filter"`
 	BoundSessions     *ebpf.Map `ebpf:"bound_sessions"`
-	Bridges           *ebpf.Map `ebpf:"bridges"`
 	Companions        *ebpf.Map `ebpf:"companions"`
 	ExeCache          *ebpf.Map `ebpf:"exe_cache"`
 	ExecScratch       *ebpf.Map `ebpf:"exec_scratch"`
@@ -942,6 +956,7 @@ type kernelMaps struct {
 	Homes             *ebpf.Map `ebpf:"homes"`
 	Names             *ebpf.Map `ebpf:"names"`
 	OwnPorts          *ebpf.Map `ebpf:"own_ports"`
+	Owners            *ebpf.Map `ebpf:"owners"`
 	PolicyBoundNames  *ebpf.Map `ebpf:"policy_bound_names"`
 	PolicyBounds      *ebpf.Map `ebpf:"policy_bounds"`
 	PolicyDeny        *ebpf.Map `ebpf:"policy_deny"`
@@ -970,7 +985,6 @@ func (m *kernelMaps) Close() error {
 		m.ArgvCache,
 		m.BoundFilter,
 		m.BoundSessions,
-		m.Bridges,
 		m.Companions,
 		m.ExeCache,
 		m.ExecScratch,
@@ -979,6 +993,7 @@ func (m *kernelMaps) Close() error {
 		m.Homes,
 		m.Names,
 		m.OwnPorts,
+		m.Owners,
 		m.PolicyBoundNames,
 		m.PolicyBounds,
 		m.PolicyDeny,
@@ -1035,6 +1050,7 @@ type kernelVariables struct {
 	ExportNetProtocol   *ebpf.Variable `ebpf:"export_net_protocol"`
 	ExportNetRule       *ebpf.Variable `ebpf:"export_net_rule"`
 	ExportNetValue      *ebpf.Variable `ebpf:"export_net_value"`
+	ExportNetworkFlag   *ebpf.Variable `ebpf:"export_network_flag"`
 	ExportProbedFile    *ebpf.Variable `ebpf:"export_probed_file"`
 	ExportProcFlag      *ebpf.Variable `ebpf:"export_proc_flag"`
 	ExportRecordType    *ebpf.Variable `ebpf:"export_record_type"`

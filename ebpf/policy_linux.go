@@ -34,8 +34,14 @@ type Generation struct {
 	Number  uint32
 	Enforce bool // false: observe
 	Managed bool // governed connections go through the daemon: see SetListeners
-	Net     []NetEntry
-	Deny    map[InodeID]uint32 // programs forbidden whatever their arguments; the value names the rule
+	// OwnListeners says that under a managed network a session may connect, and send, to what it
+	// listens on itself, on loopback, unless an entry of Net denies it.
+	OwnListeners bool
+	// NearDenied says that the daemon lets no session connect to loopback, so that nothing is lost
+	// if the kernel itself answers for a port where nobody listens.
+	NearDenied bool
+	Net        []NetEntry
+	Deny       map[InodeID]uint32 // programs forbidden whatever their arguments; the value names the rule
 	// Boundary is the most any session may write, and Bounds are the places it
 	// speaks of.
 	Boundary BoundaryMode
@@ -58,9 +64,13 @@ func (k *Kernel) SetPolicy(g Generation) error {
 	if g.Enforce {
 		enforce = 1
 	}
-	managed := uint32(0)
-	if g.Managed {
-		managed = 1
+	var network kernelNetworkFlag
+	for flag, set := range map[kernelNetworkFlag]bool{
+		kernelNetworkFlagNETWORK_MANAGED: g.Managed, kernelNetworkFlagNETWORK_OWN: g.OwnListeners, kernelNetworkFlagNETWORK_NEAR_DENIED: g.NearDenied,
+	} {
+		if set {
+			network |= flag
+		}
 	}
 	net4, net6, err := netEntries(g.Net)
 	if err != nil {
@@ -76,7 +86,7 @@ func (k *Kernel) SetPolicy(g Generation) error {
 	}
 	steps := []policyMap{
 		{kernelMapPolicySettings, func(m *ebpf.Map) error {
-			return m.Put(uint32(0), kernelSettings{Generation: g.Number, Enforce: enforce, Managed: managed, Boundary: uint32(g.Boundary)})
+			return m.Put(uint32(0), kernelSettings{Generation: g.Number, Enforce: enforce, Network: uint32(network), Boundary: uint32(g.Boundary)})
 		}},
 		{kernelMapPolicyNet4, func(m *ebpf.Map) error { return putAll(m, net4) }},
 		{kernelMapPolicyNet6, func(m *ebpf.Map) error { return putAll(m, net6) }},

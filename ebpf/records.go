@@ -202,13 +202,16 @@ const (
 	RuleMissing    = -1 - int(^kernelNetRuleRULE_MISSING)     // no policy entry
 	RuleOwnService = -1 - int(^kernelNetRuleRULE_OWN_SERVICE) // a service of Paddock's own
 	// Of the managed network:
-	RuleListener   = -1 - int(^kernelNetRuleRULE_LISTENER)     // to a port where redirected connections arrive
-	RuleNamespace  = -1 - int(^kernelNetRuleRULE_NAMESPACE)    // from another network namespace
-	RuleDatagram   = -1 - int(^kernelNetRuleRULE_DATAGRAM)     // UDP that is no DNS
-	RuleDNSOverTLS = -1 - int(^kernelNetRuleRULE_DNS_OVER_TLS) // TCP port 853
-	RuleDevice     = -1 - int(^kernelNetRuleRULE_DEVICE)       // the socket is bound to a device
-	RuleNobody     = -1 - int(^kernelNetRuleRULE_NOBODY)       // the daemon does not run, or does not listen
-	RuleNoMemory   = -1 - int(^kernelNetRuleRULE_NO_MEMORY)    // the socket could not be marked
+	RuleListener    = -1 - int(^kernelNetRuleRULE_LISTENER)     // to a port where redirected connections arrive
+	RuleNamespace   = -1 - int(^kernelNetRuleRULE_NAMESPACE)    // from another network namespace
+	RuleDatagram    = -1 - int(^kernelNetRuleRULE_DATAGRAM)     // UDP that is no DNS
+	RuleDNSOverTLS  = -1 - int(^kernelNetRuleRULE_DNS_OVER_TLS) // TCP port 853
+	RuleDevice      = -1 - int(^kernelNetRuleRULE_DEVICE)       // the socket is bound to a device
+	RuleNobody      = -1 - int(^kernelNetRuleRULE_NOBODY)       // the daemon does not run, or does not listen
+	RuleNoMemory    = -1 - int(^kernelNetRuleRULE_NO_MEMORY)    // the socket could not be marked
+	RuleOwnListener = -1 - int(^kernelNetRuleRULE_OWN_LISTENER) // to a socket of the session itself
+	RuleSilentPort  = -1 - int(^kernelNetRuleRULE_SILENT_PORT)  // nobody listens there
+	RuleTaken       = -1 - int(^kernelNetRuleRULE_TAKEN)        // somebody else came there in between
 )
 
 // decode reads one record as the ring carried it.

@@ -214,7 +214,7 @@ func (e *Enforcer) Prove(ctx context.Context) error {
 	}
 	c.setMechanism(found)
 	c.gates = judgeFindings(seen, found, strings.Join(attachErrs, "; "), time.Now())
-	if g := e.now.Load(); g != nil && g.managed {
+	if g := e.now.Load(); g != nil && g.managed.ByName {
 		c.gates = append(c.gates, judgeManaged(seen, time.Now())...)
 	}
 	c.gates = append(c.gates, e.proveBoundary(ctx, found, strings.Join(attachErrs, "; "))...)
@@ -319,7 +319,7 @@ func (e *Enforcer) releaseTo(ctx context.Context, place *canaryPlace) (findings,
 	defer cancel()
 	args := []string{itoa(os.Getpid())}
 	managed := e.now.Load().managed
-	if managed {
+	if managed.ByName {
 		args = append(args, canaryManaged)
 	}
 	cmd := e.helper(roleCanary, args...)
@@ -382,7 +382,7 @@ func (e *Enforcer) releaseTo(ctx context.Context, place *canaryPlace) (findings,
 	if err := json.Unmarshal(line, &f); err != nil {
 		return f, fmt.Errorf("reading its report %q: %w", line, err)
 	}
-	if managed {
+	if managed.ByName {
 		// What the canary believes is not enough: each must have come to us, in its name.
 		came := e.canary.arrivals(cmd.Process.Pid)
 		for _, at := range []struct {

@@ -66,9 +66,9 @@ type Config struct {
 	Changed func()
 	// Ended, if set, is called after a session ended.
 	Ended func(session string)
-	// Managed, if set, says whether governed connections are sent to the listeners of
+	// Managed, if set, says how governed connections are sent to the listeners of
 	// the managed network under these requirements.
-	Managed func(*policy.Requirements) bool
+	Managed func(*policy.Requirements) Managed
 	// Refreshed, if set, is called when the policy is in force as another generation,
 	// because programs that its rules name have changed.
 	Refreshed func(generation uint32)
@@ -120,7 +120,7 @@ type generation struct {
 	mode     policy.Mode
 	rules    *policy.Rules
 	network  policy.Network
-	managed  bool
+	managed  Managed
 	catalog  *catalog
 	limits   policy.Boundary
 	launch   policy.Launch
@@ -162,6 +162,13 @@ func New(c Config) (*Enforcer, error) {
 	return e, nil
 }
 
+// Managed says what becomes of connections under requirements.
+type Managed struct {
+	ByName         bool // they are sent to the daemon; nothing else counts if they are not
+	OwnListeners   bool // but those of a session to itself, on loopback
+	LoopbackDenied bool // of what is sent to the daemon, nothing reaches loopback
+}
+
 // Apply puts requirements into force, as the next generation. On an error the
 // one before stays. It returns the generation's number.
 func (e *Enforcer) Apply(r *policy.Requirements) (uint32, error) {
@@ -174,7 +181,10 @@ func (e *Enforcer) Apply(r *policy.Requirements) (uint32, error) {
 	}
 	g := &generation{
 		mode: r.Mode, rules: policy.Compile(r.Rules, r.Unmatched), network: r.Network, profiles: profiles,
-		managed: e.Managed != nil && e.Managed(r), limits: r.Limits(), launch: r.Launch,
+		limits: r.Limits(), launch: r.Launch,
+	}
+	if e.Managed != nil {
+		g.managed = e.Managed(r)
 	}
 	if err := e.install(g); err != nil {
 		return 0, err
@@ -254,7 +264,8 @@ func (e *Enforcer) putInForce(g *generation) error {
 
 // forKernel translates: the kernel side knows no policy.
 func (e *Enforcer) forKernel(g *generation) (ebpf.Generation, error) {
-	out := ebpf.Generation{Number: g.number, Enforce: g.mode == policy.Enforce, Managed: g.managed, Deny: map[ebpf.InodeID]uint32{}}
+	out := ebpf.Generation{Number: g.number, Enforce: g.mode == policy.Enforce, Deny: map[ebpf.InodeID]uint32{}}
+	out.Managed, out.OwnListeners, out.NearDenied = g.managed.ByName, g.managed.OwnListeners, g.managed.LoopbackDenied
 	entries, err := g.network.Entries()
 	if err != nil {
 		return out, fmt.Errorf("translating the network rules: %w", err)

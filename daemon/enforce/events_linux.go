@@ -326,6 +326,12 @@ func kernelReason(rule int) string {
 		return "the managed network does not run: nobody could judge the connection"
 	case ebpf.RuleNoMemory:
 		return "the socket could not be marked"
+	case ebpf.RuleOwnListener:
+		return "the session itself listens there"
+	case ebpf.RuleSilentPort:
+		return "nobody listens there"
+	case ebpf.RuleTaken:
+		return "when it was judged, nobody but the session itself was there, and now it is not"
 	}
 	return "no policy entry for this destination"
 }

@@ -46,6 +46,8 @@ type Domains struct {
 	// LocalBinding says that loopback and private addresses may be reached: a layer
 	// says so, and no other one says that they may not.
 	LocalBinding bool
+	// LocalDenied says that a layer says that they may not be.
+	LocalDenied bool
 	// Upstream says that the proxy of the machine may be used: no layer says that it
 	// may not.
 	Upstream bool
@@ -97,18 +99,17 @@ func (r *Requirements) Domains() Domains {
 	if e == nil {
 		return out
 	}
-	noLocal := false
 	for _, l := range e.Layers {
 		for _, surface := range [][]string{{"experimental_network"}, {"permissions", "network"}} {
 			out.Enabled = out.Enabled || isTrue(l.Doc, append(surface, "enabled"))
 			out.Only = out.Only || isTrue(l.Doc, append(surface, "managed_allowed_domains_only"))
 			local := append(surface, "allow_local_binding")
 			out.LocalBinding = out.LocalBinding || isTrue(l.Doc, local)
-			noLocal = noLocal || isFalse(l.Doc, local)
+			out.LocalDenied = out.LocalDenied || isFalse(l.Doc, local)
 			out.Upstream = out.Upstream && !isFalse(l.Doc, append(surface, "allow_upstream_proxy"))
 		}
 	}
-	out.LocalBinding = out.LocalBinding && !noLocal
+	out.LocalBinding = out.LocalBinding && !out.LocalDenied
 	reviewed := map[string]*document.Value{}
 	for _, item := range e.Reviewed {
 		reviewed[item.Text] = item

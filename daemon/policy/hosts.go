@@ -159,6 +159,39 @@ func (h *Hosts) ByName() bool { return h.byName }
 // Upstream reports whether the proxy that is set for the machine may be used.
 func (h *Hosts) Upstream() bool { return h.domains.Upstream }
 
+// OwnListeners reports whether a session may connect, on loopback, to what it itself
+// listens on: unless requirements say that loopback may not be reached, or deny or review
+// one of its names or addresses. What rules by address deny is denied all the same.
+func (h *Hosts) OwnListeners() bool {
+	if h.network.None || h.domains.LocalDenied || h.without != nil && !h.without.OwnListeners() {
+		return false
+	}
+	return !slices.ContainsFunc(h.rules, func(r hostRule) bool { return r.Decision != NetAllow && r.loops() })
+}
+
+// LoopbackDenied reports whether no rule by name opens any of loopback to anybody else's
+// services.
+func (h *Hosts) LoopbackDenied() bool {
+	if h.network.None {
+		return true
+	}
+	return h.managed && !h.domains.LocalBinding && !slices.ContainsFunc(h.rules, func(r hostRule) bool { return r.literal() && r.loops() })
+}
+
+// loops reports whether the rule is about the machine itself.
+func (r *hostRule) loops() bool {
+	own := func(name string) bool { return localName(name) == private }
+	switch p := r.glob; {
+	case p.exact.IsValid():
+		a := canonicalAddr(p.exact.Addr())
+		return own(p.exact.Name()) || a.IsValid() && (a.IsLoopback() || a.IsUnspecified())
+	case p.within != "":
+		return own(p.within) || own("any."+p.within)
+	default:
+		return slices.ContainsFunc([]string{"localhost", "any.localhost", "127.0.0.1", "127.0.0.2", "::1", "0.0.0.0", "::"}, p.glob.MatchString)
+	}
+}
+
 // Network returns the rules by address.
 func (h *Hosts) Network() Network { return h.network }
 

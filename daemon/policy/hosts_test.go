@@ -226,6 +226,43 @@ func TestLocalBinding(t *testing.T) {
 	}
 }
 
+// A session may reach itself unless somebody has said otherwise of loopback.
+func TestOwnListeners(t *testing.T) {
+	const managed = "[experimental_network]\nenabled=true\n"
+	for _, test := range []struct {
+		name        string
+		layers      []string
+		own, denied bool
+	}{
+		{"by default", []string{managed}, true, true},
+		{"opened", []string{managed + "allow_local_binding=true"}, true, false},
+		{"closed", []string{managed + "allow_local_binding=false"}, false, true},
+		{"closed by one layer, opened by another", []string{managed + "allow_local_binding=true", "[experimental_network]\nallow_local_binding=false"}, false, true},
+		{"closed for a profile", []string{managed, "[permissions.network]\nallow_local_binding=false"}, false, true},
+		{"only what is listed", []string{managed + "managed_allowed_domains_only=true"}, true, true},
+		{"a name of it opened", []string{managed + "[experimental_network.domains]\nlocalhost='allow'"}, true, false},
+		{"an address of it opened", []string{managed + "[experimental_network.domains]\n'127.0.0.5'='allow'"}, true, false},
+		{"a name of it denied", []string{managed + "[experimental_network.domains]\nlocalhost='deny'"}, false, true},
+		{"names below denied", []string{managed + "[experimental_network.domains]\n'*.localhost'='deny'"}, false, true},
+		{"an address of it denied", []string{managed + "[experimental_network.domains]\n'[::1]'='deny'"}, false, true},
+		{"another spelling denied", []string{managed + "[experimental_network.domains]\n'2130706433'='deny'"}, false, true},
+		{"a pattern of it denied", []string{managed + "[experimental_network.domains]\n'127.*'='deny'"}, false, true},
+		{"reviewed", []string{managed + "review_domains=['localhost']"}, false, false},
+		{"somebody else denied", []string{managed + "[experimental_network.domains]\n'10.0.0.1'='deny'\n'**.example'='deny'"}, true, true},
+		{"nothing allowed", []string{"[paddock.network]\naccess='none'"}, false, true},
+		{"not managed", []string{"[experimental_network.domains]\n'a.example'='deny'"}, true, false},
+	} {
+		var layers []*Requirements
+		for _, text := range test.layers {
+			layers = append(layers, layer(t, codex.System, text))
+		}
+		h := CompileHosts(Merge(layers...))
+		if h.OwnListeners() != test.own || h.LoopbackDenied() != test.denied {
+			t.Errorf("%s: own listeners %t, loopback denied %t", test.name, h.OwnListeners(), h.LoopbackDenied())
+		}
+	}
+}
+
 func TestNetworkRulesOfRulesFiles(t *testing.T) {
 	req := Merge(layer(t, codex.System, managedNetwork))
 	host := func(s string) Host { h, _ := ParseHost(s); return h }

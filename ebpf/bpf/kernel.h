@@ -60,6 +60,9 @@ struct bpf_sock {
 	__u32 protocol;
 	__u32 mark;
 	__u32 priority;
+	__u32 src_ip4;
+	__u32 src_ip6[4];
+	__u32 src_port; /* host order */
 };
 
 /* The context of cgroup/connect*, sendmsg*, recvmsg* and getpeername* programs: UAPI, fixed layout. */

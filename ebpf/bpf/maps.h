@@ -291,12 +291,21 @@ enum net_rule {
 	RULE_DEVICE = -9,       /* the socket is bound to a device */
 	RULE_NOBODY = -10,      /* the daemon does not run */
 	RULE_NO_MEMORY = -11,   /* the socket could not be marked */
+	RULE_OWN_LISTENER = -12, /* a socket of the session itself is there */
+	RULE_SILENT_PORT = -13, /* nobody listens there, and the kernel says so */
+	RULE_TAKEN = -14,       /* was one of the two before, and now somebody else is there */
+};
+
+enum network_flag {
+	NETWORK_MANAGED = 1,     /* governed connections go through the daemon */
+	NETWORK_OWN = 2,         /* but for those to what a session itself listens on, on loopback */
+	NETWORK_NEAR_DENIED = 4, /* no rule by name opens loopback */
 };
 
 struct settings {
 	__u32 generation;
 	__u32 enforce; /* 0: observe */
-	__u32 managed; /* 1: governed connections go through the daemon */
+	__u32 network; /* enum network_flag */
 	__u32 boundary; /* enum boundary_mode */
 };
 
@@ -480,22 +489,29 @@ struct {
 	__type(value, __u32);
 } own_ports SEC(".maps");
 
-/* Where in another network namespace a session is served: listeners that the daemon was
- * handed. */
-struct bridge_key {
-	__u64 netns; /* cookie */
-	__u32 port;  /* on loopback, host order */
+/* Whose a socket is: of the session that made it, or that the daemon serves there. Who
+ * has it passed to him is the session's accomplice. Lives and ends with its socket. */
+struct owner {
+	__u64 session;
+	__u32 served; /* a listener that this daemon was handed, for this session; 0: is none */
 	__u32 pad;
 };
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 8192);
-	__type(key, struct bridge_key);
-	__type(value, __u64); /* key of the session */
-} bridges SEC(".maps");
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct owner);
+} owners SEC(".maps");
 
-enum flow_kind { FLOW_NONE = 0, FLOW_PROXY = 1, FLOW_DNS = 2, FLOW_SERVICE = 3, FLOW_LOCAL = 4 };
+enum flow_kind {
+	FLOW_NONE = 0,
+	FLOW_PROXY = 1,
+	FLOW_DNS = 2,
+	FLOW_SERVICE = 3,
+	FLOW_LOCAL = 4,  /* stays on loopback */
+	FLOW_UNSURE = 5, /* so does this, and who is there is looked at once more */
+};
 
 /* Who asked for what. */
 struct flow {
@@ -514,7 +530,8 @@ struct flow {
 	__u8 decision; /* of the connect gate */
 	__u8 enforced;
 	__u8 kind;
-	__u8 pad[2];
+	__u8 own; /* datagrams to sockets of the session itself: each is looked at */
+	__u8 pad;
 };
 
 /* Lives and ends with its socket. */

@@ -33,8 +33,6 @@ INLINE bool repeated(__u32 tgid, const struct destination *d, __u16 refused, __u
 	return false;
 }
 
-#include "redirect.h"
-
 INLINE bool is_mapped(const __u8 *a)
 {
 	const __u32 *w = (const __u32 *)a;
@@ -82,6 +80,9 @@ INLINE void judge_destination(__u32 slot, const struct destination *d, struct ne
 	if (v)
 		look_up(v, d, out);
 }
+
+#include "owners.h"
+#include "redirect.h"
 
 /*
  * 1 lets the connection or datagram pass, 0 makes the call fail with EPERM. It
@@ -260,5 +261,8 @@ SEC("cgroup/sock_create")
 int on_sock_create(struct bpf_sock *ctx)
 {
 	tell_namespace(ctx);
-	return judge_socket(ctx->family, ctx->type, ctx->protocol);
+	if (!judge_socket(ctx->family, ctx->type, ctx->protocol))
+		return 0;
+	own(ctx);
+	return 1;
 }

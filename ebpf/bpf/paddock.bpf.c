@@ -39,6 +39,7 @@ EXPORT(enum, net_decision);
 EXPORT(enum, net_rule);
 EXPORT(enum, listener);
 EXPORT(enum, flow_kind);
+EXPORT(enum, network_flag);
 EXPORT(enum, limit);
 EXPORT(enum, boundary_mode);
 EXPORT(enum, bound_flag);

@@ -10,38 +10,6 @@
 #define DNS_OVER_TLS_PORT 853
 #define LOOPBACK_DEVICE 1 /* of every network namespace */
 
-/* Where governed traffic is sent, as far as one address family goes. */
-INLINE struct egress *egress_now(void)
-{
-	__u32 zero = 0;
-	return bpf_map_lookup_elem(&homes, &zero);
-}
-
-INLINE bool is_four(const __u8 *a)
-{
-	const __u32 *w = (const __u32 *)a;
-	return w[0] == 0 && w[1] == 0 && w[2] == bpf_htonl(0xffff);
-}
-
-/* 127.0.0.0/8, ::1, and the unspecified addresses, which lead there. */
-INLINE bool on_loopback(const __u8 *a)
-{
-	const __u32 *w = (const __u32 *)a;
-	if (is_four(a))
-		return a[12] == 127 || w[3] == 0;
-	return w[0] == 0 && w[1] == 0 && w[2] == 0 && (w[3] == 0 || w[3] == bpf_htonl(1));
-}
-
-INLINE bool is_listener(const struct egress *e, __u16 port)
-{
-	if (!port)
-		return false;
-	for (__u32 i = 0; i < LISTENERS; i++)
-		if (e->ports[i] == port)
-			return true;
-	return false;
-}
-
 /* The daemon cannot ask for the cookie before 5.14. */
 INLINE void tell_namespace(struct bpf_sock *ctx)
 {
@@ -85,12 +53,63 @@ INLINE bool remember(struct bpf_sock_addr *ctx, const struct destination *d, con
 	return true;
 }
 
-/* The session's own listener in this namespace, which the daemon serves. */
-INLINE bool serves(struct bpf_sock_addr *ctx, __u16 port, __u64 session)
+/*
+ * Decides about what is for a socket of the session itself on loopback, of whatever
+ * network namespace, and about what is for nobody; false: it did not. What it lets pass
+ * is looked at again on its way: see arrives.
+ */
+INLINE bool judge_near(struct bpf_sock_addr *ctx, const struct destination *d, const struct proc *p, __u32 network,
+		       bool named, struct net_verdict *v)
 {
-	struct bridge_key k = { .netns = bpf_get_netns_cookie(ctx), .port = port };
-	__u64 *whose = bpf_map_lookup_elem(&bridges, &k);
-	return whose && *whose == session && daemon_alive();
+	bool stream = d->protocol == NET_TCP;
+	bool refused = v->decision != NET_ALLOW && v->rule != RULE_DEFAULT;
+
+	if (!daemon_alive() || (ctx->sk && ctx->sk->bound_dev_if && ctx->sk->bound_dev_if != LOOPBACK_DEVICE))
+		return false;
+	struct owner there = {};
+	bool somebody = stream ? who_listens(ctx, d, &there) : who_receives(ctx, d, &there);
+	struct state *daemon = daemon_state();
+	if (somebody && there.session == p->session && there.served && daemon && daemon->daemon == there.served) {
+		v->decision = NET_ALLOW;
+		v->rule = RULE_OWN_SERVICE;
+		return true;
+	}
+	if (refused || !(network & NETWORK_OWN) || d->port == DNS_PORT || d->port == DNS_OVER_TLS_PORT)
+		return false;
+	if (somebody && there.session == p->session && !there.served) {
+		v->decision = NET_ALLOW;
+		v->rule = RULE_OWN_LISTENER;
+		return true;
+	}
+	/* To say that it is connected would mislead who waits for a server, and who tries
+	 * ::1 before 127.0.0.1. Where 127.0.0.1 is open, the port may be one that a packet
+	 * filter leads elsewhere. */
+	if (p->flags & PROC_CANARY) /* is there to be sent to the daemon */
+		return false;
+	if (!somebody && stream && !named && ((network & NETWORK_NEAR_DENIED) || !is_four(d->addr))) {
+		v->decision = NET_ALLOW;
+		v->rule = RULE_SILENT_PORT;
+		return true;
+	}
+	return false;
+}
+
+/* The other half of judge_near: where its packets go is looked at. */
+INLINE bool watch(struct bpf_sock_addr *ctx, const struct destination *d, const struct proc *p, __u32 tgid,
+		  const struct net_verdict *v, __u32 generation, bool enforced)
+{
+	if (!ctx->sk)
+		return false;
+	if (d->protocol == NET_TCP)
+		return remember(ctx, d, p, tgid, v, generation, enforced, FLOW_UNSURE);
+	struct flow *f = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
+	if ((!f || f->kind != FLOW_DNS) && !remember(ctx, d, p, tgid, v, generation, enforced, FLOW_LOCAL))
+		return false;
+	f = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
+	if (!f)
+		return false;
+	f->own = 1;
+	return true;
 }
 
 /*
@@ -101,7 +120,8 @@ INLINE __u16 manage(struct bpf_sock_addr *ctx, const struct destination *d, cons
 		    const struct settings *set, bool enforced, struct net_verdict *v)
 {
 	struct egress *e = egress_now();
-	bool managed = set && set->managed;
+	__u32 network = set ? set->network : 0;
+	bool managed = network & NETWORK_MANAGED;
 	bool home = e && e->netns && bpf_get_netns_cookie(ctx) == e->netns;
 	bool stream = d->protocol == NET_TCP;
 	bool loopback = on_loopback(d->addr);
@@ -128,15 +148,15 @@ INLINE __u16 manage(struct bpf_sock_addr *ctx, const struct destination *d, cons
 	}
 	if (!managed)
 		return 0;
-	if (!home && stream && loopback && serves(ctx, d->port, p->session)) {
-		v->decision = NET_ALLOW;
-		v->rule = RULE_OWN_SERVICE;
+	/* Named by a rule, not only let through for want of one. */
+	bool named = v->decision == NET_ALLOW && v->rule != RULE_DEFAULT;
+	if (loopback && judge_near(ctx, d, p, network, named, v)) {
+		if (!watch(ctx, d, p, tgid, v, generation, enforced))
+			refuse_as(v, RULE_NO_MEMORY);
 		return 0;
 	}
 	if (v->decision != NET_ALLOW && v->rule != RULE_DEFAULT)
 		return 0;
-	/* Named by a rule, not only let through for want of one. */
-	bool named = v->decision == NET_ALLOW && v->rule != RULE_DEFAULT;
 	if (!home) {
 		/* Loopback is another one there: our listeners cannot be reached, and
 		 * who listens on their ports is somebody else. */
@@ -199,10 +219,11 @@ INLINE void go_itself(struct bpf_sock_addr *ctx, const struct destination *d, co
 		      const struct net_verdict *v, __u32 generation, bool enforced)
 {
 	bool stream = d->protocol == NET_TCP;
-	if (!ctx->sk)
+	bool marked = v->rule == RULE_OWN_SERVICE || v->rule == RULE_OWN_LISTENER || v->rule == RULE_SILENT_PORT;
+	if (!ctx->sk || marked)
 		return;
 	struct flow *f = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
-	if (f && stream && f->kind != FLOW_SERVICE)
+	if (f && stream)
 		f->kind = FLOW_NONE;
 	if (v->decision == NET_ALLOW && on_loopback(d->addr) && (!f || f->kind == FLOW_NONE))
 		remember(ctx, d, p, tgid, v, generation, enforced, FLOW_LOCAL);
@@ -236,8 +257,6 @@ INLINE bool plain_elsewhere(struct __sk_buff *skb)
 SEC("cgroup_skb/egress")
 int on_egress(struct __sk_buff *skb)
 {
-	if (skb->ifindex == LOOPBACK_DEVICE)
-		return 1;
 	struct bpf_sock *sk = skb->sk;
 	if (!sk)
 		return 1;
@@ -247,7 +266,10 @@ int on_egress(struct __sk_buff *skb)
 	struct flow *f = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	if (!f || f->kind == FLOW_NONE)
 		return 1;
-	if (f->protocol != NET_TCP && plain_elsewhere(skb))
+	bool near = skb->ifindex == LOOPBACK_DEVICE;
+	if (near && ((f->kind != FLOW_UNSURE && !f->own) || arrives(skb, f)))
+		return 1;
+	if (!near && f->protocol != NET_TCP && plain_elsewhere(skb))
 		return 1;
 	struct connect_record r = {};
 	struct destination d = { .port = f->port, .protocol = f->protocol };
@@ -266,7 +288,7 @@ int on_egress(struct __sk_buff *skb)
 	r.protocol = d.protocol;
 	r.decision = NET_DENY;
 	r.enforced = f->enforced;
-	r.rule = RULE_DEVICE;
+	r.rule = near ? RULE_TAKEN : RULE_DEVICE;
 	r.uid = f->uid;
 	r.generation = f->generation;
 	submit(&ring_security, RING_SECURITY, &r, sizeof(r));
@@ -274,14 +296,6 @@ int on_egress(struct __sk_buff *skb)
 }
 
 /* ---- what the accepting side asks ----------------------------------------- */
-
-INLINE void four_address(__u8 *to, __u32 ip)
-{
-	__builtin_memset(to, 0, 10);
-	to[10] = 0xff;
-	to[11] = 0xff;
-	__builtin_memcpy(to + 12, &ip, 4);
-}
 
 /*
  * Called before the first packet of every connection, when the local port is

@@ -15,10 +15,11 @@ import (
 	"time"
 )
 
-// managedRules judge by name; the servers of workers are named.
+// managedRules judge by name; the servers of workers are named, and not reached past the proxy because they are their own.
 const managedRules = `[experimental_network]
 enabled = true
 managed_allowed_domains_only = true
+allow_local_binding = false
 [experimental_network.domains]
 "127.0.0.1" = "allow"
 `

@@ -122,11 +122,19 @@ var networkRows = []Row{
 	},
 	{
 		ID: "N26", Attack: "the proxy for clients that use one, or another session's bridge, from outside of it", Hook: "the kernel knows who connects; a bridge is for its session alone", Core: "the same", Verdict: Stopped,
-		Tests: []string{"tests/e2e TestProxyAndBridge", "ebpf TestBridges"},
+		Tests: []string{"tests/e2e TestProxyAndBridge", "ebpf TestOtherNamespacesHaveTheirOwn"},
 	},
 	{
 		ID: "N27", Attack: "hand the bridge a listener at home, where anybody may connect to it, or files beside it until the daemon can open none", Hook: "a bridge is for another namespace; what is not a listener alone is closed", Core: "the same", Verdict: Stopped,
 		Tests: []string{"tests/e2e TestProxyAndBridge/the bridge, at home", "tests/e2e TestProxyAndBridge"},
+	},
+	{
+		ID: "N28", Attack: "somebody else's service on loopback, as if it were the session's: a port that the session had, shares, or got a descriptor for", Hook: "whose process made the socket, looked at by connect and by cgroup_skb/egress, which sees who took the SYN", Core: "the same", Verdict: Stopped,
+		Tests: []string{"ebpf TestOthersAreNotTheSession", "ebpf TestWhoTakesThePortGetsNothing", "tests/e2e TestManagedNetwork/somebody else's server"},
+	},
+	{
+		ID: "N29", Attack: "keep a bridge beyond the end of its session, by a process of nobody's", Hook: "it ends with its session", Core: "the same", Verdict: Stopped,
+		Tests: []string{"tests/e2e TestProxyAndBridge"},
 	},
 	{
 		ID: "N23", Attack: "to wait until Paddock is dead", Hook: "without a living daemon nothing is redirected, and everything is refused", Core: "the same", Verdict: Stopped,

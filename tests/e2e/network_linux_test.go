@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -69,6 +70,8 @@ func TestManagedNetwork(t *testing.T) {
 			}
 		})
 	}
+	const beside = "127.0.0.1:8124"
+	n.http(beside, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "served") }), nil)
 	for _, test := range []struct{ name, script, want, not string }{
 		{"https, http/2", "curl -sSk -m 20 https://allowed.test/", "served allowed.test over HTTP/2.0", ""},
 		{"https, http/1", "curl -sSk -m 20 --http1.1 https://allowed.test/", "served allowed.test over HTTP/1.1", ""},
@@ -91,6 +94,13 @@ func TestManagedNetwork(t *testing.T) {
 		{"another server's DNS", "/usr/bin/python3 -c '" + askDNS(otherDNS) + "'", otherDNS, ""},
 		{"quic", shared.self + " act-datagram " + allowedHost + ":443", "operation not permitted", ""},
 		{"dns over tls", "bash -c 'exec 3<>/dev/tcp/allowed.test/853; head -1 <&3' 2>&1", "Operation not permitted", "dns over tls"},
+		// What a session itself serves, and what somebody else does.
+		{"its own server", "/usr/bin/python3 -m http.server --bind 127.0.0.1 8123 >/dev/null 2>&1 & for i in $(seq 400); do curl -sS -m 20 http://localhost:8123/ && break; sleep 0.05; done; kill $!", "Directory listing", ""},
+		{"its own server, node", "node -e \"const s=require('http').createServer((q,r)=>r.end('own '+q.url)).listen(0,'127.0.0.1',()=>fetch('http://localhost:'+s.address().port+'/x').then(r=>r.text()).then(console.log,e=>console.log(e.cause||e)).then(()=>s.close()))\"", "own /x", ""},
+		{"its own datagrams", "/usr/bin/python3 -c 'from socket import *; s=socket(AF_INET,SOCK_DGRAM); s.bind((\"127.0.0.1\",0)); c=socket(AF_INET,SOCK_DGRAM); c.sendto(b\"x\",s.getsockname()); d,a=s.recvfrom(9); s.sendto(b\"own\",a); c.settimeout(10); print(c.recv(9).decode())'", "own", ""},
+		{"nobody's port", "bash -c '(exec 3<>/dev/tcp/127.0.0.1/9) 2>&1'", "Connection refused", ""},
+		{"somebody else's server", "curl -sS -m 20 http://" + beside + "/; echo ended", "ended", "served"},
+		{"somebody else's server, by localhost", "curl -sS -m 20 http://localhost:" + strings.Split(beside, ":")[1] + "/; echo ended", "ended", "served"},
 		{"by rule", "curl -sS -m 20 http://192.0.2.200/ 2>&1; echo ended", "ended", "served"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

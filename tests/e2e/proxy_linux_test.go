@@ -4,9 +4,12 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/seed-649e9bbc/paddock/daemon/api"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
@@ -78,6 +81,7 @@ for i in range(100):
 	if has := files(); has > had+50 {
 		t.Errorf("the daemon has %d files open, and had %d before it was sent others", has, had)
 	}
+	bridgeEndsWithItsSession(t, m, network.Bridge)
 	// In whose name: two sessions at the same listener, and one over the bridge.
 	seen := map[string]bool{}
 	for _, script := range []string{
@@ -105,5 +109,41 @@ for i in range(100):
 	}
 	if got := n.count(allowedHost + ":80").Load(); got != before {
 		t.Error("a process nobody governs came through")
+	}
+}
+
+// Who keeps a session's end of the bridge does not keep the bridge.
+func bridgeEndsWithItsSession(t *testing.T, m *machine, bridge string) {
+	t.Helper()
+	path := t.TempDir() + "/s"
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	must(t, err)
+	defer l.Close()
+	script := `import socket, array
+rights = lambda s: [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [s.fileno()]))]
+u = socket.socket(socket.AF_UNIX); u.connect("` + bridge + `")
+s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen()
+u.sendmsg([b"x"], rights(s)); print(u.recv(1000).decode(), flush=True)
+k = socket.socket(socket.AF_UNIX); k.connect("` + path + `"); k.sendmsg([b"x"], rights(u)); k.recv(1)`
+	p := m.begin("unshare -rn /bin/sh -c 'ip link set lo up; exec /usr/bin/python3 -c \"$1\"' sh '" + script + "'")
+	keeper, err := l.AcceptUnix()
+	must(t, err)
+	oob := make([]byte, 64)
+	_, size, _, _, err := keeper.ReadMsgUnix(make([]byte, 1), oob)
+	must(t, err)
+	messages, err := unix.ParseSocketControlMessage(oob[:size])
+	must(t, err)
+	fds, err := unix.ParseUnixRights(&messages[0])
+	must(t, err)
+	kept := os.NewFile(uintptr(fds[0]), "bridge")
+	defer kept.Close()
+	keeper.Close() // and the session ends
+	p.wait(t)
+	if out := p.out.String(); !strings.Contains(out, api.BridgeReady) {
+		t.Fatalf("the bridge: %q", out)
+	}
+	must(t, unix.SetsockoptTimeval(fds[0], unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 20}))
+	if n, err := unix.Read(fds[0], make([]byte, 64)); n != 0 || err != nil {
+		t.Errorf("the bridge of a session that has ended: %d, %v, want its end", n, err)
 	}
 }
