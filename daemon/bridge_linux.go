@@ -3,9 +3,11 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -41,10 +43,10 @@ const (
 )
 
 // openBridge listens at both places; socket is the path of the unix one.
-func openBridge(n *network, socket string) (*bridge, error) {
+func openBridge(ctx context.Context, n *network, socket string) (*bridge, error) {
 	b := &bridge{network: n, open: map[*net.UnixConn]string{}}
 	var err error
-	if b.proxy, err = net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
+	if b.proxy, err = egress.Listen(ctx, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)); err != nil {
 		return nil, fmt.Errorf("starting the proxy for clients that use one: %w", err)
 	}
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {

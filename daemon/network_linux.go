@@ -92,7 +92,7 @@ func (n *network) prepare(ctx context.Context, r *policy.Requirements) error {
 		listeners = append(listeners, six)
 		ports.Proxy6 = port(six)
 	}
-	b, err := openBridge(n, n.d.config.bridgeSocket())
+	b, err := openBridge(ctx, n, n.d.config.bridgeSocket())
 	if err != nil {
 		return err
 	}

@@ -45,11 +45,14 @@ func (a *app) bridge(cmd *cobra.Command, at string, argv []string) error {
 	if err != nil || !to.IP.IsLoopback() {
 		return usage(cmd, fmt.Errorf("--listen %s: it must be an address of loopback with a port", at))
 	}
-	l, err := net.ListenTCP("tcp", to)
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false) // what the daemon is handed must be one socket
+	listener, err := plain.Listen(ctx, "tcp", to.String())
 	if err != nil {
 		return &exitError{ExitRunFailed, fmt.Errorf("%s was not started: %w", argv[0], err)}
 	}
-	defer l.Close()
+	defer listener.Close()
+	l := listener.(*net.TCPListener)
 	// Ours from here to the end: with us goes the bridge.
 	served, err := a.client().Bridge(ctx, l)
 	if err != nil {
