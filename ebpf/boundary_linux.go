@@ -235,6 +235,7 @@ var boundHooks = []boundHook{
 	{hook: "sb_mount", first: "mount"},
 	{hook: "sb_remount", first: "remount"},
 	{hook: "move_mount", first: "move"},
+	{hook: "sb_set_mnt_opts", first: "super"},
 	{hook: "sb_umount", first: "umount"},
 	{hook: "bpf", first: "bpf"},
 	{hook: "kernel_read_file", first: "readfile"},

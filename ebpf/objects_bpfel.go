@@ -601,6 +601,7 @@ const (
 	kernelProgLsmBoundSetattr2   = "lsm_bound_setattr2"
 	kernelProgLsmBoundSetxattr   = "lsm_bound_setxattr"
 	kernelProgLsmBoundSetxattr2  = "lsm_bound_setxattr2"
+	kernelProgLsmBoundSuper      = "lsm_bound_super"
 	kernelProgLsmBoundSymlink    = "lsm_bound_symlink"
 	kernelProgLsmBoundUmount     = "lsm_bound_umount"
 	kernelProgLsmBoundUnlink     = "lsm_bound_unlink"
@@ -639,6 +640,7 @@ const (
 	kernelProgModBoundSetattr2   = "mod_bound_setattr2"
 	kernelProgModBoundSetxattr   = "mod_bound_setxattr"
 	kernelProgModBoundSetxattr2  = "mod_bound_setxattr2"
+	kernelProgModBoundSuper      = "mod_bound_super"
 	kernelProgModBoundSymlink    = "mod_bound_symlink"
 	kernelProgModBoundUmount     = "mod_bound_umount"
 	kernelProgModBoundUnlink     = "mod_bound_unlink"
@@ -775,6 +777,7 @@ type kernelProgramSpecs struct {
 	LsmBoundSetattr2  *ebpf.ProgramSpec `ebpf:"lsm_bound_setattr2"`
 	LsmBoundSetxattr  *ebpf.ProgramSpec `ebpf:"lsm_bound_setxattr"`
 	LsmBoundSetxattr2 *ebpf.ProgramSpec `ebpf:"lsm_bound_setxattr2"`
+	LsmBoundSuper     *ebpf.ProgramSpec `ebpf:"lsm_bound_super"`
 	LsmBoundSymlink   *ebpf.ProgramSpec `ebpf:"lsm_bound_symlink"`
 	LsmBoundUmount    *ebpf.ProgramSpec `ebpf:"lsm_bound_umount"`
 	LsmBoundUnlink    *ebpf.ProgramSpec `ebpf:"lsm_bound_unlink"`
@@ -813,6 +816,7 @@ type kernelProgramSpecs struct {
 	ModBoundSetattr2  *ebpf.ProgramSpec `ebpf:"mod_bound_setattr2"`
 	ModBoundSetxattr  *ebpf.ProgramSpec `ebpf:"mod_bound_setxattr"`
 	ModBoundSetxattr2 *ebpf.ProgramSpec `ebpf:"mod_bound_setxattr2"`
+	ModBoundSuper     *ebpf.ProgramSpec `ebpf:"mod_bound_super"`
 	ModBoundSymlink   *ebpf.ProgramSpec `ebpf:"mod_bound_symlink"`
 	ModBoundUmount    *ebpf.ProgramSpec `ebpf:"mod_bound_umount"`
 	ModBoundUnlink    *ebpf.ProgramSpec `ebpf:"mod_bound_unlink"`
@@ -1092,6 +1096,7 @@ type kernelPrograms struct {
 	LsmBoundSetattr2  *ebpf.Program `ebpf:"lsm_bound_setattr2"`
 	LsmBoundSetxattr  *ebpf.Program `ebpf:"lsm_bound_setxattr"`
 	LsmBoundSetxattr2 *ebpf.Program `ebpf:"lsm_bound_setxattr2"`
+	LsmBoundSuper     *ebpf.Program `ebpf:"lsm_bound_super"`
 	LsmBoundSymlink   *ebpf.Program `ebpf:"lsm_bound_symlink"`
 	LsmBoundUmount    *ebpf.Program `ebpf:"lsm_bound_umount"`
 	LsmBoundUnlink    *ebpf.Program `ebpf:"lsm_bound_unlink"`
@@ -1130,6 +1135,7 @@ type kernelPrograms struct {
 	ModBoundSetattr2  *ebpf.Program `ebpf:"mod_bound_setattr2"`
 	ModBoundSetxattr  *ebpf.Program `ebpf:"mod_bound_setxattr"`
 	ModBoundSetxattr2 *ebpf.Program `ebpf:"mod_bound_setxattr2"`
+	ModBoundSuper     *ebpf.Program `ebpf:"mod_bound_super"`
 	ModBoundSymlink   *ebpf.Program `ebpf:"mod_bound_symlink"`
 	ModBoundUmount    *ebpf.Program `ebpf:"mod_bound_umount"`
 	ModBoundUnlink    *ebpf.Program `ebpf:"mod_bound_unlink"`
@@ -1189,6 +1195,7 @@ func (p *kernelPrograms) Close() error {
 		p.LsmBoundSetattr2,
 		p.LsmBoundSetxattr,
 		p.LsmBoundSetxattr2,
+		p.LsmBoundSuper,
 		p.LsmBoundSymlink,
 		p.LsmBoundUmount,
 		p.LsmBoundUnlink,
@@ -1227,6 +1234,7 @@ func (p *kernelPrograms) Close() error {
 		p.ModBoundSetattr2,
 		p.ModBoundSetxattr,
 		p.ModBoundSetxattr2,
+		p.ModBoundSuper,
 		p.ModBoundSymlink,
 		p.ModBoundUmount,
 		p.ModBoundUnlink,

@@ -224,6 +224,10 @@ func attack(name string, args []string) int {
 		if err = uringFile(args[0], strings.Join(args[1:], "")); err == nil {
 			fmt.Println("done")
 		}
+	case "attack-lent":
+		if err = uringLent(args[0], args[1]); err == nil {
+			fmt.Println("done")
+		}
 	case "attack-net":
 		err = attackNet(args[0], args[1])
 	default:

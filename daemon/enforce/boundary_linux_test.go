@@ -154,8 +154,12 @@ var fileAttacks = attempts{
 	"F1 by a descriptor of its own": `exec 7<$AROUND && echo x >>/proc/self/fd/7/file && echo done`,
 	"F1 by a handle": `perl -e '$h = pack("Ii", 120, 0) . "\0" x 120; $m = pack("i", 0); $p = "$ENV{AROUND}/file"; open(D, "<", $ENV{AROUND});
 		syscall(303, -100, $p, $h, $m, 0) == 0 and syscall(304, fileno(D), $h, 1) >= 0 and print "done\n"'`,
-	"F1 by io_uring":               `$SELF attack-uring $AROUND/file`,
-	"F3 by io_uring":               `$SELF attack-uring $AROUND/file taken`,
+	"F1 by io_uring": `$SELF attack-uring $AROUND/file`,
+	"F3 by io_uring": `$SELF attack-uring $AROUND/file taken`,
+	"F1 by io_uring, under credentials lent to it": `$SELF attack-lent personality $AROUND/file`,
+	"F1 by io_uring, under credentials of before":  `$SELF attack-lent drain $AROUND/file`,
+	"F11 a core": `cd $AROUND && ulimit -c unlimited && perl -e '$h = pack("Li", 0x20080522, 0); $d = "\0" x 24; syscall(125, $h, $d) == 0 or die; @v = unpack("L6", $d);
+		$v[0] &= ~(1 << 24); $d = pack("L6", @v); syscall(126, $h, $d) == 0 or die; kill "SEGV", $$'; set -- core*; [ -e "$1" ] && echo done`,
 	"F1 a file without a name":     `perl -e '$d = $ENV{AROUND}; $f = syscall(257, -100, $d, 0x410001, 0600); print "done\n" if $f >= 0'`,
 	"F2 truncate":                  `perl -e 'truncate("$ENV{AROUND}/file", 0) and print "done\n"'`,
 	"F3 rename over":               `mv -f file $AROUND/file && echo done`,
@@ -183,6 +187,12 @@ var fileAttacks = attempts{
 	"F9 a secret in a namespace":   `unshare -Urm sh -c 'mkdir -p b && mount --rbind $AROUND b && cat b/secret/key && echo done'`,
 	"F9 an overlay of its own": `unshare -Urm sh -c 'mkdir -p u w m && mount -t overlay -o lowerdir=$AROUND,upperdir=u,workdir=w o m && cat m/secret/key && echo done' ||
 		{ [ "$GOVERNED" ] || echo done; }`, // a user's overlay needs Linux 5.11
+	"F9 an overlay in no view": `mkdir -p u w && perl -e 'sub get { my $r = syscall(@_); $r >= 0 or exit 1; $r } $t = "overlay"; $f = get(430, $t, 0);
+		for (["lowerdir", $ENV{AROUND}], ["upperdir", "$ENV{PROJECT}/u"], ["workdir", "$ENV{PROJECT}/w"]) { ($k, $v) = @$_; get(431, $f, 1, $k, $v, 0) } get(431, $f, 6, 0, 0, 0); $m = get(432, $f, 0, 0);
+		$p = "secret/key"; get(257, $m, $p, 0, 0); print "done\n"'`,
+	"F9 an overlay in anothers view": `mkdir -p u w m && perl -e 'pipe(R, W); if (!($c = fork)) { syscall(272, 0x10020000) == 0 or exit 1; syswrite(W, "x"); sleep 1000 } sysread(R, $x, 1);
+		open(N, "<", "/proc/$c/ns/mnt"); syscall(308, fileno(N), 0x20000) == 0 or exit 1; chdir($ENV{PROJECT}); $t = "overlay"; $m = "$ENV{PROJECT}/m"; $o = "lowerdir=$ENV{AROUND},upperdir=$ENV{PROJECT}/u,workdir=$ENV{PROJECT}/w";
+		syscall(165, $t, $m, $t, 0, $o) == 0 and open(F, "<", "$m/secret/key") and print "done\n"; kill 9, $c'`,
 	"F11 mkdir, mkfifo, symlink": `mkdir $AROUND/d || mkfifo $AROUND/p || ln -s x $AROUND/s && echo done`,
 	"F11 a socket":               `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, pack_sockaddr_un("$ENV{AROUND}/sock")) and print "done\n"'`,
 	"F12 a disk":                 `mknod src/disk b 7 0; : 2>/dev/null <src/disk && echo done || { [ "$GOVERNED" ] || echo done; }`,
@@ -299,6 +309,8 @@ func TestBoundary(t *testing.T) {
 	t.Run("handed over", b.handed)
 	t.Run("overlay", func(t *testing.T) {
 		t.Run("numbers", b.numbered)
+		t.Run("layers of two file systems", func(t *testing.T) { b.overlaid(t, workUser, true) })
+		t.Run("layers of one file system", func(t *testing.T) { b.overlaid(t, 0, false) })
 	})
 	t.Run("modes", b.modes)
 	t.Run("guard", b.guarded)

@@ -97,16 +97,11 @@ func (e *Enforcer) Sandbox(s *session.Session) (*sandbox.Ruleset, error) {
 // domain knows places, and not what is in them.
 func elsewhere(all []mounted, path string) []string {
 	out := []string{path}
-	var at mounted
-	for _, m := range all {
-		if below(path, m.point) && len(m.point) >= len(at.point) {
-			at = m // the last one lies on top
-		}
-	}
+	at := mountOf(all, path)
 	inside := join(at.root, strings.TrimPrefix(path, strings.TrimSuffix(at.point, "/")))
 	for _, m := range all {
 		switch {
-		case m.dev != at.dev || m == at:
+		case m.dev != at.dev || m.point == at.point && m.root == at.root:
 		case below(inside, m.root):
 			out = append(out, join(m.point, strings.TrimPrefix(inside, strings.TrimSuffix(m.root, "/"))))
 		case below(m.root, inside):

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -16,6 +17,8 @@ type mounted struct {
 	dev   uint32 // major << 20 | minor, as in the kernel
 	root  string // what of the file system is there
 	point string // where
+	// layers are the directories an overlay shows, by the paths it was given.
+	layers []string
 }
 
 func mounts() ([]mounted, error) {
@@ -40,7 +43,52 @@ func parseMounts(data []byte) []mounted {
 		if n, _ := fmt.Sscanf(fields[2], "%d:%d", &major, &minor); n != 2 {
 			continue
 		}
-		out = append(out, mounted{major<<20 | minor&0xfffff, unescape(fields[3]), unescape(fields[4])})
+		m := mounted{dev: major<<20 | minor&0xfffff, root: unescape(fields[3]), point: unescape(fields[4])}
+		if i := slices.Index(fields, "-"); i > 0 && len(fields) > i+3 && fields[i+1] == "overlay" {
+			m.layers = parseLayers(fields[i+3])
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// parseLayers reads the options of an overlay. A path in them that is none on this machine
+// leads nowhere.
+func parseLayers(options string) []string {
+	var out []string
+	for option := range strings.SplitSeq(options, ",") {
+		name, value, _ := strings.Cut(option, "=")
+		value = unescape(value)
+		switch name {
+		case "upperdir", "lowerdir+", "datadir+":
+			out = append(out, value)
+		case "lowerdir":
+			for layer := range strings.SplitSeq(strings.ReplaceAll(value, `\:`, "\x00"), ":") {
+				out = append(out, strings.ReplaceAll(layer, "\x00", ":"))
+			}
+		}
+	}
+	return slices.DeleteFunc(out, func(layer string) bool { return !filepath.IsAbs(layer) })
+}
+
+// mountOf returns what a path is on.
+func mountOf(all []mounted, path string) mounted {
+	var at mounted
+	for _, m := range all {
+		if below(path, m.point) && len(m.point) >= len(at.point) {
+			at = m // the last one lies on top
+		}
+	}
+	return at
+}
+
+// inLayers returns what a path on an overlay is in each of its layers.
+func inLayers(all []mounted, path string) []string {
+	at := mountOf(all, path)
+	inside := join(at.root, strings.TrimPrefix(path, strings.TrimSuffix(at.point, "/")))
+	var out []string
+	for _, layer := range at.layers {
+		out = append(out, filepath.Join(layer, inside))
 	}
 	return out
 }

@@ -5,8 +5,10 @@ package enforce
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -84,5 +86,88 @@ func (b *boundedMachine) numbered(t *testing.T) {
 		read x <places/$n/file || echo refused place $n; read x <secrets/$n && echo told secret $n; n=$((n + 1)); done 2>/dev/null; echo end`, merged, many))
 	if err != nil || strings.TrimSpace(out) != "end" {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// onOverlay are what a session does in a project on an overlay, most of which was there
+// before, in the lower layer; and what it may not.
+var onOverlay = struct{ may, mayNot []string }{
+	may: []string{
+		`echo x >new`, `echo x >>file`, `grep -q content file`, `echo x >>src/deep/file`, `mkdir made && mv new made/renamed`,
+		`mv src/deep/other src/moved`, `mv src src2 && mv src2 src`, `rm short`, `echo again >short`, `rm -r going`, `mkdir going && echo x >going/x`,
+		`chmod 600 modest`, `touch -d 2020-01-01 modest`, `truncate -s 3 long`, `ln linked made/hard`, `ln -s file soft`, `mkfifo made/pipe`, `: >emptied`,
+		`printf y >made/over && mv made/over replaced`, `rm -r made`, `sed -i s/content/else/ edited`,
+		`export HOME=$PWD GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+			git init -q -b main repo && cd repo && echo 1 >f && git add f && git commit -qm 1 && git log --oneline | grep -q 1`,
+	},
+	mayNot: []string{
+		`echo x >>../around/file`, `echo x >../around/new`, `mkdir ../around/made`, `mv file ../around/taken`, `mv ../around/moving taken`, `ln ../around/file gained`,
+		`chmod 700 ../around/file`, `cat ../around/secret/key`, `cat $LOWER/around/secret/key`, `cat $UPPER/around/secret/new`, `echo evil >.git/hooks/pre-commit`, `echo evil >>.git/hooks/old`, `mv .git/hooks .git/h`, `mv .git .g`,
+		`echo x >>locked/file`, `echo x >locked/new`, `rm -r locked`,
+		`echo x >>$UPPER/project/file`, `echo x >$UPPER/project/direct`, `mkdir $UPPER/project/d`, `rm $UPPER/project/src/moved`, `chmod 700 $UPPER/project`,
+		`echo x >>$LOWER/project/file`, `rm $LOWER/project/long`, `echo x >>$LOWER/around/file`,
+	},
+}
+
+// overlaid: a project on an overlay is like one elsewhere, and no way leads by it into
+// the layers.
+func (b *boundedMachine) overlaid(t *testing.T, uid int, two bool) {
+	names := []string{"one"}
+	if two {
+		names = []string{"one", "two"}
+	}
+	dir := layers(t, names...)
+	lower, upper := filepath.Join(dir, "one/lower"), filepath.Join(dir, names[len(names)-1], "upper")
+	must(t, os.MkdirAll(upper+"/work", 0o755))
+	must(t, os.MkdirAll(upper+"/up/project/locked", 0o755))
+	layOut(t, lower)
+	for _, f := range []string{"src/deep/other", "short", "going/deep/file", "modest", "long", "linked", "emptied", "replaced", "edited", "locked/file"} {
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(lower, "project", f)), 0o755))
+		must(t, os.WriteFile(filepath.Join(lower, "project", f), []byte("content\n"), 0o644))
+	}
+	must(t, os.WriteFile(filepath.Join(lower, "around/moving"), nil, 0o644))
+	must(t, os.MkdirAll(upper+"/up/around/secret", 0o755))
+	must(t, os.WriteFile(upper+"/up/around/secret/new", nil, 0o644))
+	for _, place := range []string{lower, upper} {
+		must(t, exec.Command("chown", "-R", fmt.Sprint(uid), place).Run())
+	}
+	merged := filepath.Join(dir, "merged")
+	overlay(t, merged, fmt.Sprintf("lowerdir=%s,upperdir=%s/up,workdir=%s/work", lower, upper, upper))
+	b.bound(fmt.Sprintf("temporary = false\nunreadable = [%q]\nprotected = [%q]\n", merged+"/around/secret", upper+"/up/project/locked"))
+
+	before := len(b.refusals())
+	said := func(shell string, all []string) string {
+		var script strings.Builder
+		fmt.Fprintf(&script, "/bin/true; UPPER=%s/up; LOWER=%s\n", upper, lower)
+		for i, text := range all {
+			fmt.Fprintf(&script, "(%s\n) >/dev/null 2>&1 && echo done %d\n", text, i)
+		}
+		script.WriteString("echo end")
+		cmd := exec.Command(shell, "-c", script.String())
+		cmd.Dir = filepath.Join(merged, "project")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "end\n") {
+			t.Errorf("the shell ended with %v: %s", err, out)
+		}
+		return string(out)
+	}
+	out := said(b.agent, onOverlay.may)
+	for i, text := range onOverlay.may {
+		if !strings.Contains(out, fmt.Sprintf("done %d\n", i)) {
+			t.Errorf("refused: %s", text)
+		}
+	}
+	for _, e := range b.refusals()[before:] {
+		t.Errorf("an event tells of a refusal: %v", e.Attrs)
+	}
+	kept, free := said(b.agent, onOverlay.mayNot), said("/bin/sh", onOverlay.mayNot)
+	for i, text := range onOverlay.mayNot {
+		if strings.Contains(kept, fmt.Sprintf("done %d\n", i)) {
+			t.Errorf("it worked: %s", text)
+		}
+		if !strings.Contains(free, fmt.Sprintf("done %d\n", i)) {
+			t.Errorf("not even where nothing is governed: %s", text)
+		}
 	}
 }

@@ -108,10 +108,17 @@ func TestMounts(t *testing.T) {
 30 22 0:25 / /tmp rw - tmpfs tmpfs rw
 31 22 259:2 /srv/data /mnt/with\040space rw - ext4 /dev/nvme0n1p2 rw
 40 22 8:1 /sub /data rw - btrfs /dev/sda1 rw,subvol=/sub
+50 22 0:50 / /live rw - overlay overlay rw,lowerdir=/a\040b:relative:/c\134:d,upperdir=/up,workdir=/work
 broken
 41 22 x:y / /x rw - x x rw
 `))
-	want := []mounted{{259<<20 | 2, "/", "/"}, {25, "/", "/tmp"}, {259<<20 | 2, "/srv/data", "/mnt/with space"}, {8<<20 | 1, "/sub", "/data"}}
+	want := []mounted{
+		{dev: 259<<20 | 2, root: "/", point: "/"},
+		{dev: 25, root: "/", point: "/tmp"},
+		{dev: 259<<20 | 2, root: "/srv/data", point: "/mnt/with space"},
+		{dev: 8<<20 | 1, root: "/sub", point: "/data"},
+		{dev: 50, root: "/", point: "/live", layers: []string{"/a b", "/c:d", "/up"}},
+	}
 	if diff := cmp.Diff(want, all, cmp.AllowUnexported(mounted{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -129,6 +136,24 @@ broken
 	} {
 		if got := pathOn(all, c.dev, c.inside); got != c.want {
 			t.Errorf("%d %s: %q, want %q", c.dev, c.inside, got, c.want)
+		}
+	}
+}
+
+func TestInLayers(t *testing.T) {
+	all := []mounted{
+		{point: "/", layers: []string{"/run/rw", "/run/ro"}, root: "/"},
+		{point: "/home", root: "/"},
+		{point: "/srv", root: "/part", layers: []string{"/layer"}},
+		{point: "/opt", root: "/", layers: []string{"/old"}},
+		{point: "/opt", root: "/"},
+	}
+	for path, want := range map[string]string{
+		"/etc/shadow": "[/run/rw/etc/shadow /run/ro/etc/shadow]", "/": "[/run/rw /run/ro]", "/home/u/.ssh": "[]",
+		"/srv/x": "[/layer/part/x]", "/srv": "[/layer/part]", "/opt/x": "[]",
+	} {
+		if got := fmt.Sprint(inLayers(all, path)); got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
 		}
 	}
 }

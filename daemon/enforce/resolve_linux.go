@@ -163,6 +163,35 @@ func (r *resolver) across(all []mounted) {
 	}
 }
 
+// secretLayers adds what may not be read, and what is ours, as it is in the layers of an
+// overlay: they have paths of their own.
+func (r *resolver) secretLayers(all []mounted) {
+	known := map[string][]string{} // many names are in the same few directories
+	in := func(path string) []string {
+		found, ok := known[path]
+		if !ok {
+			for _, layer := range inLayers(all, path) {
+				real, err := look(r.lookups, layer, func() (string, error) { return filepath.EvalSymlinks(layer) })
+				if err == nil {
+					found = append(found, real)
+				}
+			}
+			known[path] = found
+		}
+		return found
+	}
+	for _, list := range []*[]wanted{&r.files, &r.names} {
+		for _, w := range *list {
+			if w.bound.Flags&(ebpf.BoundUnreadable|ebpf.BoundOurs) == 0 {
+				continue
+			}
+			for _, path := range in(w.path) {
+				*list = append(*list, wanted{path: path, name: w.name, bound: w.bound, cut: w.cut})
+			}
+		}
+	}
+}
+
 // resolve asks the kernel for the inodes.
 func (r *resolver) resolve() (ebpf.Bounds, []*os.File, error) {
 	var out ebpf.Bounds
@@ -172,6 +201,7 @@ func (r *resolver) resolve() (ebpf.Bounds, []*os.File, error) {
 		return out, nil, err
 	}
 	r.across(all)
+	r.secretLayers(all)
 	paths := map[string]ebpf.InodeID{}
 	for _, w := range slices.Concat(r.files, r.names) {
 		paths[w.path] = ebpf.InodeID{}

@@ -135,6 +135,54 @@ INLINE bool harmless_device(__u32 dev)
 	       dev == DEVICE(1, 9) || dev == DEVICE(5, 0) || dev == DEVICE(5, 2);
 }
 
+/* include/linux/sched.h */
+#define PF_EXITING 0x4
+#define PF_IO_WORKER 0x10
+#define PF_OLD_IO_WORKER 0x20000000 /* up to 5.11, and where their io_uring is a newer one's */
+#define PF_DUMPCORE 0x200
+#define PF_SIGNALED 0x400
+#define PF_KTHREAD 0x200000
+#define CAP_DAC_OVERRIDE 1
+#define CAP_SYS_RESOURCE 24
+
+/* Whether this thread can be at what it asked of io_uring before, under credentials
+ * that it had then. */
+INLINE bool for_io_uring(struct task_struct *task)
+{
+	__u32 worker = PF_IO_WORKER;
+
+	if (!bpf_core_field_exists(task->worker_private)) /* 5.17 */
+		worker |= PF_OLD_IO_WORKER;
+	if (BPF_CORE_READ(task, flags) & worker)
+		return true;
+	if (!bpf_core_field_exists(task->io_uring))
+		return bpf_core_type_exists(struct io_kiocb);
+	return BPF_CORE_READ(task, io_uring) != 0;
+}
+
+/*
+ * Whether an overlay acts on the layers below it: what it does there was judged, as
+ * what is done to the overlay itself. It acts under copies of the credentials of who
+ * mounted it, without the one capability that it never uses. Others who act under
+ * borrowed credentials have either that too, or what the process could have chosen:
+ * for io_uring, or when a core is dumped. These two are not taken for overlays.
+ */
+INLINE bool overlay_acts(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	const struct cred *cred = BPF_CORE_READ(task, cred);
+	__u64 caps = 0;
+
+	if (cred == BPF_CORE_READ(task, real_cred) || BPF_CORE_READ(cred, user_ns, level) != 0)
+		return false;
+	bpf_probe_read_kernel(&caps, sizeof(caps), (void *)cred + bpf_core_field_offset(struct cred, cap_effective));
+	if (!(caps >> CAP_DAC_OVERRIDE & 1) || (caps >> CAP_SYS_RESOURCE & 1))
+		return false;
+	if (BPF_CORE_READ(task, flags) & (PF_EXITING | PF_DUMPCORE | PF_SIGNALED | PF_KTHREAD))
+		return false;
+	return !for_io_uring(task);
+}
+
 /* Returns the error number for the judged file. */
 INLINE int judge_dentry(const struct walk *w, struct dentry *d, __u32 want, __u32 op)
 {
@@ -143,7 +191,7 @@ INLINE int judge_dentry(const struct walk *w, struct dentry *d, __u32 want, __u3
 	if (private_memory(sb))
 		return 0;
 	__u32 why = users_overlay(sb) && w->mode != BOUNDARY_FULL ? WHY_OVERLAY : walk_up(w, d, want);
-	if (why == WHY_NONE)
+	if (why == WHY_NONE || (why == WHY_OUTSIDE && overlay_acts()))
 		return 0;
 	record_file(w, d, op, why);
 	if (!w->enforced)
@@ -231,10 +279,19 @@ INLINE int refuse_mount(__u32 op)
 	struct walk w = {};
 	if (!begin_walk(&w))
 		return 0;
-	if (BPF_CORE_READ(task, nsproxy, mnt_ns, user_ns, level) > 0)
+	if (BPF_CORE_READ(task, nsproxy, mnt_ns, user_ns, level) > 0 && BPF_CORE_READ(task, cred, user_ns, level) > 0)
 		return 0;
 	record_deed(&w, op, WHY_HOST, 0);
 	return w.enforced ? -EPERM : 0;
+}
+
+/* An overlay that a session makes outside of every user namespace is not known for a
+ * user's (users_overlay). To look into it, it need not be put where others see it. */
+INLINE int refuse_super(struct super_block *sb)
+{
+	if (sb->s_magic != OVERLAYFS_SUPER_MAGIC || sb->s_user_ns->level > 0)
+		return 0;
+	return refuse_deed(FILE_MOUNT, 0);
 }
 
 INLINE int refuse_attach(struct task_struct *child, unsigned int mode)
@@ -364,6 +421,7 @@ BOUND_HOOK(ioctl32, "file_ioctl_compat", judge_ioctl(file, cmd), struct file *fi
 BOUND_HOOK(mount, "sb_mount", refuse_mount(FILE_MOUNT), void *from)
 BOUND_HOOK(remount, "sb_remount", refuse_mount(FILE_MOUNT), void *sb)
 BOUND_HOOK(move, "move_mount", refuse_mount(FILE_MOUNT), void *from)
+BOUND_HOOK(super, "sb_set_mnt_opts", refuse_super(sb), struct super_block *sb)
 BOUND_HOOK(umount, "sb_umount", refuse_mount(FILE_UNMOUNT), void *mnt)
 BOUND_HOOK(bpf, "bpf", refuse_deed(FILE_BPF, cmd), int cmd)
 BOUND_HOOK(readfile, "kernel_read_file", id == READING_FIRMWARE ? 0 : refuse_deed(FILE_MODULE, id), void *file, int id)

@@ -134,14 +134,21 @@ struct kuid {
 	__u32 val;
 };
 
+struct user_namespace {
+	int level; /* 0: the first one */
+};
+
+/* A bit for each capability; up to 6.2 in two halves. */
+typedef struct {
+	__u64 val;
+} kernel_cap_t;
+
 struct cred {
 	struct kuid uid;
 	struct kuid gid;
 	struct kuid euid;
-};
-
-struct user_namespace {
-	int level; /* 0: the first one */
+	kernel_cap_t cap_effective;
+	struct user_namespace *user_ns;
 };
 
 struct mnt_namespace {
@@ -247,7 +254,14 @@ struct proc_inode {
 	struct inode vfs_inode;
 };
 
+struct io_kiocb {
+	__u8 opcode;
+};
+
+struct io_uring_task;
+
 struct task_struct {
+	unsigned int flags;
 	unsigned int ptrace;
 	int exit_code;
 	int pid;
@@ -255,9 +269,12 @@ struct task_struct {
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	__u64 start_boottime;
-	const struct cred *cred;
+	const struct cred *real_cred; /* its own */
+	const struct cred *cred;      /* those under which it acts now */
 	struct mm_struct *mm;
 	struct fs_struct *fs;
+	struct io_uring_task *io_uring; /* none: this thread has never used io_uring */
+	void *worker_private;
 	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
 };

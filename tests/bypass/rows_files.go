@@ -47,8 +47,8 @@ var fileRows = []Row{
 		Tests: []string{"daemon/enforce TestBoundary/F8 mode", "daemon/enforce TestBoundary/F8 owner", "daemon/enforce TestBoundary/F8 attributes"},
 	},
 	{
-		ID: "F9", Attack: "mount, bind, overlay, in the machine's namespace or one of its own", Hook: "sb_mount, move_mount, sb_umount in the machine's; by inode in its own; a user's overlay is refused", Core: landlock + ": no mount at all; secrets: " + fanotify, Verdict: Stopped,
-		Tests: []string{"daemon/enforce TestBoundary/F9 bind over it", "daemon/enforce TestBoundary/F9 in a namespace of its own", "daemon/enforce TestBoundary/F9 an overlay of its own", "tests/e2e TestRunWithoutHooks/bind mount", "tests/e2e TestSecretsWithoutHooks/in a namespace of its own"},
+		ID: "F9", Attack: "mount, bind, overlay, in the machine's namespace or one of its own", Hook: "sb_mount, move_mount, sb_umount in the machine's; by inode in its own; overlays of its own are refused (sb_set_mnt_opts)", Core: landlock + ": no mount at all; secrets: " + fanotify, Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F9 bind over it", "daemon/enforce TestBoundary/F9 in a namespace of its own", "daemon/enforce TestBoundary/F9 an overlay of its own", "daemon/enforce TestBoundary/F9 an overlay in no view", "daemon/enforce TestBoundary/F9 an overlay in anothers view", "tests/e2e TestRunWithoutHooks/bind mount", "tests/e2e TestSecretsWithoutHooks/in a namespace of its own"},
 	},
 	{
 		ID: "F11", Attack: "directories, links, pipes, sockets outside", Hook: boundary + ": inode_mkdir, inode_symlink, inode_mknod", Core: landlock, Verdict: Stopped,
@@ -83,9 +83,18 @@ var fileRows = []Row{
 		Why: "until the daemon has seen the directory, for 10 s at most, all in it may be written: in a home that never used that tool",
 	},
 	{
-		ID: "F19", Attack: "a file with the number of another one: in another subvolume of btrfs, or after that is gone", Hook: "on btrfs, number and generation; of what is protected the name is bound as well", Verdict: Partly,
-		Why:   "what two subvolumes made within the same transaction (30 s) may be one to the boundary; a snapshot is what it is of",
-		Tests: []string{"ebpf TestSubvolumesAreToldApart"},
+		ID: "F22", Attack: "pass for an overlay that acts on its layers: credentials lent by io_uring (personalities, what waited), a core dumped elsewhere", Hook: "whoever has used io_uring, or dumps its core, is taken for none", Core: landlock, Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F1 by io_uring, under credentials lent to it", "daemon/enforce TestBoundary/F1 by io_uring, under credentials of before", "daemon/enforce TestBoundary/F11 a core"},
+	},
+	{
+		ID: "F23", Attack: "the layers of the overlay a project is on, by their own paths or by way of the project", Hook: boundary + ": of each layer; secrets are looked for in the layers", Core: landlock, Verdict: Partly,
+		Why:   "a layer that is no longer where it was when the overlay was mounted is looked for in the wrong place: writing is stopped there, reading is not",
+		Tests: []string{"daemon/enforce TestBoundary/layers of two file systems", "daemon/enforce TestBoundary/layers of one file system"},
+	},
+	{
+		ID: "F19", Attack: "a file with the number of another one: in another subvolume of btrfs, in another layer of an overlay, or after that is gone", Hook: "on btrfs, number and generation; on an overlay, directories apart; of what is protected the name is bound as well", Verdict: Partly,
+		Why:   "what two subvolumes made within the same transaction (30 s) may be one to the boundary; a snapshot is what it is of; so may files of two layers of an overlay with `xino=off`",
+		Tests: []string{"ebpf TestSubvolumesAreToldApart", "daemon/enforce TestBoundary/numbers"},
 	},
 	{
 		ID: "F21", Attack: "leave something among the secrets whose opening waits for somebody (a file on lease, a pipe), and have the daemon shown it: everybody's secrets would wait", Hook: "nobody is asked", Core: "fanotify opens without waiting; what it cannot show is refused", Verdict: Stopped,
