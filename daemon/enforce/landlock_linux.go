@@ -54,7 +54,7 @@ func (e *Enforcer) Sandbox(s *session.Session) (*sandbox.Ruleset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the sandbox of session %s: %w", s.ID, err)
 	}
-	own := e.ofSession(g.limits, e.projectOf(s.Key, g.limits, s))
+	own := e.ofSession(g.limits, e.projectOf(s.Key, g.limits, s), s.UID)
 	r := &sandbox.Ruleset{Reading: true, Writing: g.limits.Mode != policy.FullAccess}
 	var secret, places, its []string
 	protected := map[string]bool{}

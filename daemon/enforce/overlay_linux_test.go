@@ -104,7 +104,7 @@ var onOverlay = struct{ may, mayNot []string }{
 		`echo x >>../around/file`, `echo x >../around/new`, `mkdir ../around/made`, `mv file ../around/taken`, `mv ../around/moving taken`, `ln ../around/file gained`,
 		`chmod 700 ../around/file`, `cat ../around/secret/key`, `cat $LOWER/around/secret/key`, `cat $UPPER/around/secret/new`, `echo evil >.git/hooks/pre-commit`, `echo evil >>.git/hooks/old`, `mv .git/hooks .git/h`, `mv .git .g`,
 		`echo x >>locked/file`, `echo x >locked/new`, `rm -r locked`,
-		`echo x >>$UPPER/project/file`, `echo x >$UPPER/project/direct`, `mkdir $UPPER/project/d`, `rm $UPPER/project/src/moved`, `chmod 700 $UPPER/project`,
+		`echo x >>$UPPER/project/short`, `echo x >$UPPER/project/direct`, `mkdir $UPPER/project/d`, `rm $UPPER/project/src/moved`, `chmod 700 $UPPER/project`,
 		`echo x >>$LOWER/project/file`, `rm $LOWER/project/long`, `echo x >>$LOWER/around/file`,
 	},
 }
@@ -117,6 +117,7 @@ func (b *boundedMachine) overlaid(t *testing.T, uid int, two bool) {
 		names = []string{"one", "two"}
 	}
 	dir := layers(t, names...)
+	must(t, os.Chmod(filepath.Dir(b.dir), 0o755)) // another user runs the agent
 	lower, upper := filepath.Join(dir, "one/lower"), filepath.Join(dir, names[len(names)-1], "upper")
 	must(t, os.MkdirAll(upper+"/work", 0o755))
 	must(t, os.MkdirAll(upper+"/up/project/locked", 0o755))
@@ -137,20 +138,10 @@ func (b *boundedMachine) overlaid(t *testing.T, uid int, two bool) {
 
 	before := len(b.refusals())
 	said := func(shell string, all []string) string {
-		var script strings.Builder
-		fmt.Fprintf(&script, "/bin/true; UPPER=%s/up; LOWER=%s\n", upper, lower)
-		for i, text := range all {
-			fmt.Fprintf(&script, "(%s\n) >/dev/null 2>&1 && echo done %d\n", text, i)
-		}
-		script.WriteString("echo end")
-		cmd := exec.Command(shell, "-c", script.String())
+		cmd := exec.Command(shell, "-c", fmt.Sprintf("/bin/true; UPPER=%s/up; LOWER=%s\n", upper, lower)+numbering(all))
 		cmd.Dir = filepath.Join(merged, "project")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
-		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "end\n") {
-			t.Errorf("the shell ended with %v: %s", err, out)
-		}
-		return string(out)
+		return outputOf(t, cmd)
 	}
 	out := said(b.agent, onOverlay.may)
 	for i, text := range onOverlay.may {
@@ -161,8 +152,30 @@ func (b *boundedMachine) overlaid(t *testing.T, uid int, two bool) {
 	for _, e := range b.refusals()[before:] {
 		t.Errorf("an event tells of a refusal: %v", e.Attrs)
 	}
-	kept, free := said(b.agent, onOverlay.mayNot), said("/bin/sh", onOverlay.mayNot)
-	for i, text := range onOverlay.mayNot {
+	refused(t, said(b.agent, onOverlay.mayNot), said("/bin/sh", onOverlay.mayNot), onOverlay.mayNot)
+}
+
+// numbering is a script that says of each of some which worked.
+func numbering(all []string) string {
+	var script strings.Builder
+	for i, text := range all {
+		fmt.Fprintf(&script, "(%s\n) >/dev/null 2>&1 && echo done %d\n", text, i)
+	}
+	return script.String() + "echo end"
+}
+
+func outputOf(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "end\n") {
+		t.Errorf("the shell ended with %v: %s", err, out)
+	}
+	return string(out)
+}
+
+func refused(t *testing.T, kept, free string, all []string) {
+	t.Helper()
+	for i, text := range all {
 		if strings.Contains(kept, fmt.Sprintf("done %d\n", i)) {
 			t.Errorf("it worked: %s", text)
 		}
@@ -170,4 +183,33 @@ func (b *boundedMachine) overlaid(t *testing.T, uid int, two bool) {
 			t.Errorf("not even where nothing is governed: %s", text)
 		}
 	}
+}
+
+// contained: a session in a container, whose root somebody outside mounted.
+func (b *boundedMachine) contained(t *testing.T) {
+	dir := layers(t, "one")
+	up := filepath.Join(dir, "one/up")
+	must(t, os.Mkdir(filepath.Join(dir, "one/work"), 0o755))
+	layOut(t, up+"/work")
+	must(t, os.MkdirAll(up+"/root/.ssh", 0o700))
+	must(t, os.WriteFile(up+"/root/.ssh/id_x", []byte("secret\n"), 0o600))
+	copyFile(t, b.agent, filepath.Join(up, "work", filepath.Base(b.agent)))
+	merged := filepath.Join(dir, "merged")
+	overlay(t, merged, fmt.Sprintf("lowerdir=/,upperdir=%s,workdir=%s/one/work", up, dir))
+	b.bound("")
+	run := func(shell string, all []string) string {
+		return outputOf(t, exec.Command("unshare", "-m", "sh", "-ec", fmt.Sprintf(`mount --bind %[1]s %[1]s && cd %[1]s && mount --bind /proc proc && mount --bind /dev dev
+			pivot_root . mnt && umount -l /mnt && cd /work/project && exec "$0" -c "$1"`, merged), shell, "/bin/true\n"+numbering(all)))
+	}
+	may := []string{`echo x >new`, `echo x >>file`, `mkdir -p a/b && rm -r a`, `echo x >/tmp/pdk-new && rm /tmp/pdk-new`, `cat /etc/passwd`}
+	mayNot := []string{
+		`echo x >>../around/file`, `echo x >/etc/pdk-new`, `cat /root/.ssh/id_x`, `echo evil >.git/hooks/pre-commit`, `echo evil >>/root/.profile`, `echo x >/mnt/new`,
+	}
+	out := run("/work/"+filepath.Base(b.agent), may)
+	for i, text := range may {
+		if !strings.Contains(out, fmt.Sprintf("done %d\n", i)) {
+			t.Errorf("refused: %s", text)
+		}
+	}
+	refused(t, run("/work/"+filepath.Base(b.agent), mayNot), run("/bin/sh", mayNot), mayNot)
 }

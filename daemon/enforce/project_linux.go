@@ -5,7 +5,6 @@ package enforce
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/user"
@@ -25,37 +24,59 @@ type project struct {
 	// shared is the git directory of the repository whose work tree dir is, if that
 	// lies elsewhere.
 	shared string
+	// view is the container the session is in, if any, and seen what dir is called there.
+	view *view
+	seen string
+}
+
+// named is what the session calls its project.
+func (p project) named() string {
+	if p.view != nil {
+		return p.seen
+	}
+	return p.dir
 }
 
 // findProject says which directory is a session's, by where it began. Nothing the
 // agent says counts; a directory counts only if it belongs to the session's user and
 // requirements let it be one.
-func findProject(b policy.Boundary, cwd string, uid uint32) project {
-	home := homeOf(uid)
-	real, err := filepath.EvalSymlinks(cwd)
-	if err != nil || real != cwd || !ownedBy(cwd, uid) {
-		return project{}
+func findProject(b policy.Boundary, v *view, cwd string, uid uint32) project {
+	home := v.home(uid)
+	at := v.at(cwd)
+	real, err := filepath.EvalSymlinks(at)
+	if err != nil || real != at || !ownedBy(at, uid) {
+		return project{view: v}
+	}
+	may := func(dir string) bool {
+		return b.MayBeProject(dir, home) && (v == nil || v.opens(b, v.at(dir), uid) || b.MayBeProject(v.at(dir), homeOf(uid)))
+	}
+	found := func(dir string) project {
+		p := project{dir: v.at(dir), view: v}
+		if v != nil {
+			p.seen = dir
+		}
+		return p
 	}
 	if b.Project == policy.Repository {
 		for dir := cwd; ; dir = filepath.Dir(dir) {
-			if !b.MayBeProject(dir, home) || !ownedBy(dir, uid) || dir == home && cwd != home {
+			if !may(dir) || !ownedBy(v.at(dir), uid) || dir == home && cwd != home {
 				break
 			}
-			info, err := os.Lstat(filepath.Join(dir, ".git"))
+			info, err := os.Lstat(v.at(filepath.Join(dir, ".git")))
 			if err != nil {
 				continue
 			}
-			p := project{dir: dir}
+			p := found(dir)
 			if info.Mode().IsRegular() {
-				p.shared = sharedGit(dir, uid)
+				p.shared = sharedGit(v, dir, uid)
 			}
 			return p
 		}
 	}
-	if b.MayBeProject(cwd, home) {
-		return project{dir: cwd}
+	if may(cwd) {
+		return found(cwd)
 	}
-	return project{}
+	return project{view: v}
 }
 
 // HomeOf is a user's home directory as this machine knows it; empty if it does not.
@@ -82,21 +103,10 @@ const maxGitFile = 8192
 // sharedGit returns the git directory a work tree belongs to. A file in the work
 // tree names it, which an agent could have written: it counts only if the directory
 // names the work tree as well.
-func sharedGit(dir string, uid uint32) string {
-	read := func(path string) string {
-		f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-		if err != nil {
-			return ""
-		}
-		defer f.Close()
-		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-			return ""
-		}
-		data, _ := io.ReadAll(io.LimitReader(f, maxGitFile)) // cut short: then it fits nothing
-		return strings.TrimSpace(string(data))
-	}
+func sharedGit(v *view, dir string, uid uint32) string {
+	read := func(path string) string { return strings.TrimSpace(readSmall(v.at(path), maxGitFile)) }
 	own, ok := strings.CutPrefix(read(filepath.Join(dir, ".git")), "gitdir: ")
-	if !ok || !filepath.IsAbs(own) || !ownedBy(own, uid) || read(filepath.Join(own, "gitdir")) != filepath.Join(dir, ".git") {
+	if !ok || !filepath.IsAbs(own) || !ownedBy(v.at(own), uid) || read(filepath.Join(own, "gitdir")) != filepath.Join(dir, ".git") {
 		return ""
 	}
 	common := read(filepath.Join(own, "commondir"))
@@ -106,8 +116,8 @@ func sharedGit(dir string, uid uint32) string {
 	if !filepath.IsAbs(common) {
 		common = filepath.Join(own, common)
 	}
-	real, err := filepath.EvalSymlinks(common)
-	if err != nil || filepath.Dir(filepath.Dir(own)) != real || !ownedBy(real, uid) {
+	real, err := filepath.EvalSymlinks(v.at(common))
+	if err != nil || filepath.Dir(filepath.Dir(v.at(own))) != real || !ownedBy(real, uid) {
 		return ""
 	}
 	return real
@@ -121,7 +131,7 @@ func (e *Enforcer) bind(key uint64, s *session.Session) error {
 		return nil
 	}
 	p := e.projectOf(key, g.boundary.policy, s)
-	r := e.ofSession(g.boundary.policy, p)
+	r := e.ofSession(g.boundary.policy, p, s.UID)
 	bounds, kept, err := r.resolve()
 	if err != nil { // then it has no project, but it has a boundary
 		err = fmt.Errorf("looking for the project of session %s: %w", s.ID, err)
@@ -137,8 +147,11 @@ func (e *Enforcer) bind(key uint64, s *session.Session) error {
 }
 
 // ofSession says what is a session's own in the boundary.
-func (e *Enforcer) ofSession(b policy.Boundary, p project) *resolver {
+func (e *Enforcer) ofSession(b policy.Boundary, p project, uid uint32) *resolver {
 	r := &resolver{kernel: e.Kernel, lookups: &e.lookups}
+	if p.view != nil {
+		r.places(b, p.view, uid)
+	}
 	if p.dir != "" {
 		r.aside(p.dir, func(r *resolver) { r.own(p.dir, b.Rules()) })
 	}
@@ -176,15 +189,16 @@ func (r *resolver) own(dir string, rules []policy.PathRule) {
 func (e *Enforcer) projectOf(key uint64, b policy.Boundary, s *session.Session) project {
 	e.projects.Lock()
 	defer e.projects.Unlock()
-	if p, ok := e.projects.of[key]; ok && (p.dir == "" || b.MayBeProject(p.dir, homeOf(s.UID))) {
+	if p, ok := e.projects.of[key]; ok && (p.dir == "" || b.MayBeProject(p.named(), p.view.home(s.UID))) {
 		return p
 	}
 	// Where it began may hang: then it has none, and not for the time until it answers.
 	p, err := look(&e.lookups, s.Root.Cwd, func() (project, error) {
-		if !sameDirectory(s) {
-			return project{}, nil
+		v := viewOf(s.Root.PID)
+		if !sameDirectory(s, v) {
+			return project{view: v}, nil
 		}
-		return findProject(b, s.Root.Cwd, s.UID), nil
+		return findProject(b, v, s.Root.Cwd, s.UID), nil
 	})
 	if err != nil {
 		e.Log.Warn("a session has no project, for the directory where it began hangs", "session", s.ID, "error", err)
@@ -196,9 +210,9 @@ func (e *Enforcer) projectOf(key uint64, b policy.Boundary, s *session.Session) 
 // sameDirectory says whether the path at which a session began leads to where its
 // first process is: in a mount namespace of its own it may be anywhere. Of a process
 // that is gone there is only the path.
-func sameDirectory(s *session.Session) bool {
+func sameDirectory(s *session.Session, v *view) bool {
 	var here, there unix.Stat_t
-	if err := unix.Stat(s.Root.Cwd, &here); err != nil {
+	if err := unix.Stat(v.at(s.Root.Cwd), &here); err != nil {
 		return false
 	}
 	if err := unix.Stat(procPath(s.Root.PID, "cwd"), &there); err != nil {

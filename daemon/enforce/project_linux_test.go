@@ -64,19 +64,19 @@ func TestFindProject(t *testing.T) {
 		if want.shared != "" {
 			want.shared = filepath.Join(top, want.shared)
 		}
-		if got := findProject(b, filepath.Join(top, cwd), uid); got != want {
+		if got := findProject(b, nil, filepath.Join(top, cwd), uid); got != want {
 			t.Errorf("%s: %+v, want %+v", cwd, got, want)
 		}
 	}
-	if got := findProject(b, filepath.Join(top, "repo"), uid+1); got != (project{}) {
+	if got := findProject(b, nil, filepath.Join(top, "repo"), uid+1); got != (project{}) {
 		t.Errorf("another user's directory: %+v", got)
 	}
 	b.Project = policy.WorkingDirectory
-	if got := findProject(b, filepath.Join(top, "repo/a"), uid); got != (project{dir: filepath.Join(top, "repo/a")}) {
+	if got := findProject(b, nil, filepath.Join(top, "repo/a"), uid); got != (project{dir: filepath.Join(top, "repo/a")}) {
 		t.Errorf("the directory: %+v", got)
 	}
 	b.Projects = [][]policy.Pattern{{{Text: filepath.Join(top, "plain")}}}
-	if got := findProject(b, filepath.Join(top, "repo/a"), uid); got != (project{}) {
+	if got := findProject(b, nil, filepath.Join(top, "repo/a"), uid); got != (project{}) {
 		t.Errorf("where none may be: %+v", got)
 	}
 }

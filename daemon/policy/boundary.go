@@ -190,11 +190,8 @@ func (b Boundary) MayBeProject(dir, home string) bool {
 	if slices.Contains(sharedDirectories, dir) || within(home, dir) && home != dir {
 		return false
 	}
-	for _, r := range b.Rules() {
-		// A project inside what is protected would open it.
-		if (r.Kind == Protected || r.Kind == Unreadable) && !r.Relative() && within(dir, expand(r.Text, home)) {
-			return false
-		}
+	if b.Keeps(dir, home) { // a project inside what is protected would open it
+		return false
 	}
 	for _, list := range b.Projects {
 		if !slices.ContainsFunc(list, func(p Pattern) bool { return within(dir, expand(p.Text, home)) }) {
@@ -202,6 +199,13 @@ func (b Boundary) MayBeProject(dir, home string) bool {
 		}
 	}
 	return true
+}
+
+// Keeps reports whether a path is, or lies in, what is protected or unreadable.
+func (b Boundary) Keeps(path, home string) bool {
+	return slices.ContainsFunc(b.Rules(), func(r PathRule) bool {
+		return (r.Kind == Protected || r.Kind == Unreadable) && !r.Relative() && within(path, expand(r.Text, home))
+	})
 }
 
 func expand(pattern, home string) string {
