@@ -145,7 +145,7 @@ func (c *conn) judgeRequest(r *request) *judgement {
 // pass passes a request on with its body. next, if not nil, serves the rest of the
 // connection.
 func (c *conn) pass(r *request) (next func(*conn), err error) {
-	upgrade := r.Upgrade != "" && r.Length == 0 && !strings.EqualFold(r.Upgrade, "h2c") && c.pause()
+	upgrade := r.Upgrade != "" && r.Length == 0 && !offersHTTP2(r.Upgrade) && c.pause()
 	head := make([]byte, r.Size)
 	if err := c.client.take(head); err != nil {
 		return nil, err
@@ -171,6 +171,17 @@ func (c *conn) pass(r *request) (next func(*conn), err error) {
 		return nil, c.chunks()
 	}
 	return nil, c.engine.pipes.pump(c.server, c.client, r.Length, &c.up)
+}
+
+// offersHTTP2 says whether HTTP/2 is among the protocols a request would change to.
+func offersHTTP2(upgrade string) bool {
+	for offer := range strings.SplitSeq(upgrade, ",") {
+		name, _, _ := strings.Cut(strings.Trim(offer, " \t"), "/")
+		if name = strings.ToLower(name); name == "h2c" || name == "h2" || name == "http" {
+			return true
+		}
+	}
+	return false
 }
 
 // upgrade waits for the answer to the first request, which asks for another protocol.

@@ -183,9 +183,11 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 	// HTTP/2 that begins like this would be judged by nobody: the server is not asked.
-	got, err := say(t, at, "GET / HTTP/1.1\r\nHost: allowed.test\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n")
-	if err != nil || !strings.HasSuffix(got, "\r\n\r\n.") {
-		t.Errorf("%q, %v", got, err)
+	for _, offer := range []string{"h2c", "other, H2C", "h2c,", "other\r\nUpgrade: h2c", "HTTP/2.0"} {
+		got, err := say(t, at, "GET / HTTP/1.1\r\nHost: allowed.test\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: "+offer+"\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n")
+		if err != nil || !strings.HasSuffix(got, "\r\n\r\n.") {
+			t.Errorf("%q: %q, %v", offer, got, err)
+		}
 	}
 	// A server that refuses goes on with HTTP, and so does the judging.
 	c = dial(t, r.Redirect(t, rig.HTTP(t)))
