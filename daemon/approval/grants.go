@@ -87,6 +87,17 @@ func (q *Queue) granted(question *Question) *grant {
 	return nil
 }
 
+// Covers says whether an answer to another question, of which this one turns out to be a part, is good enough for it.
+func (q *Queue) Covers(out *Outcome, question *Question) bool {
+	answer := out.Approval.Answer
+	if answer == nil || question.HumanOnly && answer.By == ByReview {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return answer.Proof != "" || riskOf(question, q.policy.HighRisk) == ""
+}
+
 func (q *Queue) endGrants(session string) {
 	q.grants = slices.DeleteFunc(q.grants, func(g *grant) bool { return g.Scope == Session && g.Session == session })
 	q.saver.soon()

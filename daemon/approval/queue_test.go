@@ -84,6 +84,29 @@ func person() Answerer {
 
 func newFile(t *testing.T) string { return filepath.Join(t.TempDir(), "approvals.json") }
 
+// What a call is approved as may turn out to be something that needs a better answer.
+func TestAnswerToAnotherQuestion(t *testing.T) {
+	q, _ := testQueue(t, newFile(t))
+	defer q.Close()
+	harmless, human, risky := command("s", "git", "push"), command("s", "git", "push"), command("s", "git", "push")
+	human.HumanOnly = true
+	risky.Within = [][]string{{"sudo", "id"}}
+	for name, test := range map[string]struct {
+		answer *Answer
+		covers [3]bool
+	}{
+		"on a terminal":      {&Answer{Allow: true, By: ByTerminal, Proof: "terminal"}, [3]bool{true, true, true}},
+		"a click":            {&Answer{Allow: true, By: ByCompanion}, [3]bool{true, true, false}},
+		"a reviewer program": {&Answer{Allow: true, By: ByReview}, [3]bool{true, false, false}},
+		"none":               {nil, [3]bool{}},
+	} {
+		out := Outcome{Allow: true, Approval: Approval{Answer: test.answer}}
+		if got := [3]bool{q.Covers(&out, &harmless), q.Covers(&out, &human), q.Covers(&out, &risky)}; got != test.covers {
+			t.Errorf("%s: of what is harmless, for people only, of high risk %v, want %v", name, got, test.covers)
+		}
+	}
+}
+
 func TestTheSameQuestionIsAskedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, ev := testQueue(t, newFile(t))

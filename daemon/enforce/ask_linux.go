@@ -167,10 +167,10 @@ func (e *Enforcer) question(g *generation, x *ebpf.Exec, m *mark, v policy.Verdi
 	}
 	q := approval.Question{
 		Kind: approval.Command, Session: m.id, Agent: m.agent, UID: x.UID,
-		Subject: approval.Subject{Argv: args, Program: e.programOf(x), Cwd: readLink(x.PID, "cwd")},
+		Subject: approval.Subject{Argv: args, Program: e.programOf(x), Cwd: e.cwdOf(x)},
 		Why:     approval.Why{Reason: v.Reason},
 		Names:   []string{x.Name, x.Path, readLink(x.PID, "exe")}, HumanOnly: v.Rule.HumanOnly,
-		Identity: fmt.Sprintf("%d:%d:%d:%d.%d", x.Exe.Dev, x.Exe.Ino, x.Exe.Size, x.Exe.CtimeSec, x.Exe.CtimeNsec),
+		Identity: fmt.Sprintf("%d:%d:%d:%d.%d in %d:%d", x.Exe.Dev, x.Exe.Ino, x.Exe.Size, x.Exe.CtimeSec, x.Exe.CtimeNsec, x.Cwd.Dev, x.Cwd.Ino),
 	}
 	if len(v.Prefix) > 0 {
 		q.Names = append(q.Names, v.Prefix[0]) // what it is by its content
@@ -252,6 +252,26 @@ func (e *Enforcer) programOf(x *ebpf.Exec) string {
 	named, err2 := os.Lstat(path)
 	if err1 != nil || err2 != nil || !os.SameFile(runs, named) {
 		return ""
+	}
+	return path
+}
+
+// onlyThere is said of a directory that is not what the daemon finds at its path.
+const onlyThere = " (as its own mounts have it)"
+
+// cwdOf is the path of the directory a process is in. What its own mounts put at a path is not what people know by it.
+func (e *Enforcer) cwdOf(x *ebpf.Exec) string {
+	path := readLink(x.PID, "cwd")
+	if !filepath.IsAbs(path) {
+		return path
+	}
+	same, err := look(&e.lookups, path, func() (bool, error) {
+		is, err1 := os.Stat(procPath(x.PID, "cwd"))
+		named, err2 := os.Lstat(path)
+		return err1 == nil && err2 == nil && os.SameFile(is, named), nil
+	})
+	if err != nil || !same {
+		return path + onlyThere
 	}
 	return path
 }

@@ -5,8 +5,10 @@ package enforce
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,7 +84,7 @@ func (e *Enforcer) JudgeTool(ctx context.Context, pid int, call ToolCall) (ToolA
 	out := e.Approvals.Wait(ctx, e.toolQuestion(m, call, found))
 	answer := ToolAnswer{Decision: toolDeny, Approval: out.Approval.ID, Reason: refusal(&out) + ": " + found.worst.Reason}
 	if out.Allow {
-		e.vouchers.add(m.id, call.ToolCall, found.asked, out)
+		e.vouchers.add(m.id, call.ToolCall, found, out)
 		if !call.Ask {
 			e.vouchers.addCall(m.id, call, out)
 		}
@@ -97,6 +99,7 @@ type judged struct {
 	allowed bool       // every command is known, and a rule allows it
 	all     [][]string // as far as they are known
 	asked   [][]string // of those, what rules want approved and is known whole
+	places  []string   // the directories in which they run, as far as the call's words say
 }
 
 func judgeCommands(rules *policy.Rules, call ToolCall) judged {
@@ -112,6 +115,7 @@ func judgeCommands(rules *policy.Rules, call ToolCall) judged {
 			return out
 		}
 	}
+	out.places = placesOf(call.Cwd, commands)
 	out.allowed = slices.ContainsFunc(commands, func(c text.Command) bool { return c.Kind == text.Program })
 	for _, c := range commands {
 		if c.Kind == text.Builtin || c.Kind == text.Function {
@@ -134,6 +138,27 @@ func judgeCommands(rules *policy.Rules, call ToolCall) judged {
 		if v.Decision > out.worst.Decision || v.Decision == out.worst.Decision && v.Rule.HumanOnly && !out.worst.Rule.HumanOnly {
 			out.worst = v
 		}
+	}
+	return out
+}
+
+// placesOf lists the directories that people see of a call: where it begins, and where it says that it goes.
+func placesOf(cwd string, commands []text.Command) []string {
+	if !filepath.IsAbs(cwd) {
+		return nil
+	}
+	at := filepath.Clean(cwd)
+	out := []string{at}
+	for _, c := range commands {
+		if c.Kind != text.Builtin || c.Unknown != "" || len(c.Words) != 2 || c.Words[0] != "cd" || strings.HasPrefix(c.Words[1], "-") {
+			continue
+		}
+		if to := c.Words[1]; filepath.IsAbs(to) {
+			at = filepath.Clean(to)
+		} else {
+			at = filepath.Join(at, to)
+		}
+		out = append(out, at)
 	}
 	return out
 }
@@ -162,7 +187,8 @@ func (e *Enforcer) toolQuestion(m *mark, call ToolCall, found judged) approval.Q
 type voucher struct {
 	session, toolCall string
 	words             []string
-	call              string // callKey of a whole call; then words is empty
+	places            []string // the directories in which they may run
+	call              string   // callKey of a whole call; then words is empty
 	until             time.Time
 	outcome           approval.Outcome
 }
@@ -179,10 +205,10 @@ const (
 	maxVouchers = 1024
 )
 
-func (v *vouchers) add(session, toolCall string, commands [][]string, out approval.Outcome) {
+func (v *vouchers) add(session, toolCall string, found judged, out approval.Outcome) {
 	now := time.Now()
-	for _, words := range commands {
-		v.put(now, voucher{session: session, toolCall: toolCall, words: words, until: now.Add(voucherTime), outcome: out})
+	for _, words := range found.asked {
+		v.put(now, voucher{session: session, toolCall: toolCall, words: words, places: found.places, until: now.Add(voucherTime), outcome: out})
 	}
 }
 
@@ -207,13 +233,6 @@ func (v *vouchers) put(now time.Time, one voucher) {
 	}
 }
 
-// use takes the voucher for a command, if there is one.
-func (v *vouchers) use(session, toolCall string, argv []string) (approval.Outcome, bool) {
-	return v.take(session, toolCall, func(one *voucher) bool {
-		return one.call == "" && len(argv) == len(one.words) && filepath.Base(argv[0]) == filepath.Base(one.words[0]) && slices.Equal(argv[1:], one.words[1:])
-	})
-}
-
 // useCall takes the voucher for a call. Claude Code and Codex do not name the call when they ask for permission.
 func (v *vouchers) useCall(session string, call ToolCall) (approval.Outcome, bool) {
 	key := callKey(call)
@@ -235,11 +254,37 @@ func (v *vouchers) take(session, toolCall string, is func(*voucher) bool) (appro
 	return out, true
 }
 
-// approvedBefore finds the voucher of a held exec. It must be the program people
-// mean by its name: an agent's own of that name is asked about.
+// approvedBefore finds the voucher of a held exec: these words, of the program people mean by the first of them, where the
+// call said that they run, and by an answer that is good enough for what it turns out to be.
 func (e *Enforcer) approvedBefore(x *ebpf.Exec, q *approval.Question) (approval.Outcome, bool) {
-	if q.Program == "" || !slices.Contains(e.directories(), filepath.Dir(q.Program)) || x.Flags.Has(ebpf.Script) || len(q.Argv) == 0 {
+	if x.Flags.Has(ebpf.Script) || len(q.Argv) == 0 || !e.means(q.Argv[0], q.Program) {
 		return approval.Outcome{}, false
 	}
-	return e.vouchers.use(q.Session, q.ToolCall, q.Argv)
+	return e.vouchers.take(q.Session, q.ToolCall, func(one *voucher) bool {
+		return one.call == "" && slices.Equal(q.Argv, one.words) && slices.Contains(one.places, q.Cwd) && e.Approvals.Covers(&one.outcome, q)
+	})
+}
+
+// means says whether a program is what people mean by a word: a process may call any by any, and an agent may have its own
+// of that name.
+func (e *Enforcer) means(word, program string) bool {
+	directories := e.directories()
+	if program == "" || !slices.Contains(directories, filepath.Dir(program)) {
+		return false
+	}
+	is, err := os.Stat(program)
+	if err != nil {
+		return false
+	}
+	if strings.Contains(word, "/") {
+		if !slices.Contains(directories, filepath.Dir(word)) {
+			return false
+		}
+		meant, err := os.Stat(word)
+		return err == nil && os.SameFile(is, meant)
+	}
+	return slices.ContainsFunc(directories, func(dir string) bool {
+		meant, err := os.Stat(filepath.Join(dir, word))
+		return err == nil && os.SameFile(is, meant)
+	})
 }

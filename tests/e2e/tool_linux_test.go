@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -17,7 +18,11 @@ import (
 
 // actTool asks as an agent's hook does. Agents do not say for which call they want permission.
 func actTool(socket, call, command string) error {
-	r := api.ToolRequest{Tool: "Bash", Command: command, ToolCall: call, Ask: call == "ask" || call == "ask-unnamed"}
+	cwd, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	r := api.ToolRequest{Tool: "Bash", Command: command, Cwd: cwd, ToolCall: call, Ask: call == "ask" || call == "ask-unnamed"}
 	if call == "ask-unnamed" {
 		r.ToolCall = ""
 	}
@@ -36,6 +41,7 @@ const toolAskRules = `
 prefix_rules = [
   { pattern = [{ token = "touch" }, { token = "never" }], decision = "forbidden", justification = "never" },
   { pattern = [{ token = "touch" }], decision = "prompt", justification = "it leaves files" },
+  { pattern = [{ token = "mkdir" }], decision = "prompt-user", justification = "a person looks at each" },
 ]
 [paddock]
 mode = "enforce"
@@ -121,4 +127,32 @@ func TestToolCall(t *testing.T) {
 	m.events.wait("its end", func(e telemetry.Event) bool {
 		return e.Name == telemetry.NameApprovalCancelled && text(e, telemetry.AttrApprovalID) == text(wanted, telemetry.AttrApprovalID)
 	})
+}
+
+// What a person approved before a call is that program, where the call said that it would be.
+func TestApprovedCallIsNothingElse(t *testing.T) {
+	m := started(t, toolAskRules)
+	for _, test := range []struct{ name, call, approve, run, made string }{
+		{"another program called by its name", "n1", "touch made-1 made-2", "exec bash -c 'exec -a touch mkdir made-1 made-2'", "made-1"},
+		{"in another directory", "n2", "touch there", "cd sub && exec touch there", "sub/there"},
+		{"in another one mounted there", "n3", "touch mounted", "unshare -m sh -c \"mount --bind sub $PWD && cd $PWD && exec touch mounted\"", "sub/mounted"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			must(t, os.MkdirAll(filepath.Join(m.dir, "sub"), 0o777))
+			p := m.begin(shared.self + " act-tool " + m.socket() + " " + test.call + " '" + test.approve + "'; (" + test.run + "); echo code-$?")
+			m.answers(0, "approve", text(m.events.wait("the question before the call", func(e telemetry.Event) bool {
+				return text(e, telemetry.AttrToolCallID) == test.call && e.Name == telemetry.NameApprovalRequested
+			}), telemetry.AttrApprovalID))
+			m.answers(0, "deny", m.question(filepath.Base(test.made)))
+			p.says(t, "code-137")
+			if m.exists(test.made) {
+				t.Error("it ran")
+			}
+		})
+	}
+	p := m.begin(shared.self + " act-tool " + m.socket() + " n4 'cd sub && touch here'; cd sub && touch here; echo code-$?")
+	m.answers(0, "approve", text(m.events.wait("the question before the call", func(e telemetry.Event) bool {
+		return text(e, telemetry.AttrToolCallID) == "n4" && e.Name == telemetry.NameApprovalRequested
+	}), telemetry.AttrApprovalID))
+	p.says(t, "code-0") // people saw where it goes
 }
