@@ -39,6 +39,7 @@ var attacks = map[string]func(request, *answer) error{
 	"tcp-packets":  doManyPackets(unix.SOCK_STREAM),
 	"udp-packets":  doManyPackets(unix.SOCK_DGRAM),
 	"rebind":       doRebind,
+	"broadcast":    doBroadcast,
 	"uring-tcp":    doUringTCP,
 	"uring-udp":    doUringUDP,
 	"uring-socket": doUringSocket,

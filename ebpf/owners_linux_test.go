@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -234,6 +235,25 @@ func doOwnAndDNS(r request, a *answer) error {
 	return nil
 }
 
+// doBroadcast has a socket at a broadcast address, which is preferred to what is bound to
+// every one, and sends there.
+func doBroadcast(r request, _ *answer) error {
+	own, to, err := socketTo(r.To, false, unix.SOCK_DGRAM)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(own)
+	if err := errors.Join(unix.SetsockoptInt(own, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.Bind(own, to)); err != nil {
+		return fmt.Errorf("bind: %w", err)
+	}
+	fd, to, err := socketTo(r.To, false, unix.SOCK_DGRAM)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1), unix.Sendto(fd, []byte("data"), 0, to))
+}
+
 // doRebind takes a listener out of a unix socket and does to it what would make it ours.
 func doRebind(r request, a *answer) error {
 	via, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: r.With[0], Net: "unix"})
@@ -380,6 +400,20 @@ func TestOthersAreNotTheSession(t *testing.T) {
 		at := free.listens("127.0.0.5:0", "shared")
 		a.listens(strings.Replace(at, "127.0.0.5", "0.0.0.0", 1), "shared")
 		mine(t, free, at)
+	})
+	t.Run("nobody's and its own, by broadcast", func(t *testing.T) {
+		everywhere, err := (&net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+			return errors.Join(c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) }), err)
+		}}).ListenPacket(t.Context(), "udp4", "0.0.0.0:0")
+		must(t, err)
+		defer everywhere.Close()
+		got := a.do("broadcast", fmt.Sprintf("127.255.255.255:%d", everywhere.LocalAddr().(*net.UDPAddr).Port))
+		must(t, everywhere.SetReadDeadline(time.Now().Add(100*time.Millisecond)))
+		if n, _, err := everywhere.ReadFrom(make([]byte, 8)); err == nil || got.Error != "EPERM" {
+			t.Errorf("%+v, and %d bytes came to somebody else", got, n)
+		}
+		for next[*Connect](t, h.Kernel, security).Rule != RuleDatagram {
+		}
 	})
 	t.Run("another session's", func(t *testing.T) { mine(t, other, other.listens("127.0.0.1:0")) })
 	t.Run("what a rule denies", func(t *testing.T) {

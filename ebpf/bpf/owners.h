@@ -26,6 +26,14 @@ INLINE bool on_loopback(const __u8 *a)
 	return w[0] == 0 && w[1] == 0 && w[2] == 0 && (w[3] == 0 || w[3] == bpf_htonl(1));
 }
 
+/* 127.255.255.255, and 127.0.0.0 up to 5.13: of a datagram for it every socket gets one
+ * that is bound to every address. */
+INLINE bool is_broadcast(const __u8 *a)
+{
+	const __u32 *w = (const __u32 *)a;
+	return is_four(a) && (w[3] == bpf_htonl(0x7fffffff) || w[3] == bpf_htonl(0x7f000000));
+}
+
 INLINE void four_address(__u8 *to, __u32 ip)
 {
 	__builtin_memset(to, 0, 10);
@@ -234,7 +242,7 @@ INLINE bool arrives(struct __sk_buff *skb, struct flow *flow)
 	if (sk) {
 		enum finder f = finds(sk, flow->session);
 		bpf_sk_release(sk);
-		if (f == FINDS_SESSION)
+		if (f == FINDS_SESSION && !is_broadcast(p.to.addr))
 			return true;
 	}
 	/* Or for somebody else whom it may send to. */

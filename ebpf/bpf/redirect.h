@@ -76,7 +76,7 @@ INLINE bool judge_near(struct bpf_sock_addr *ctx, const struct destination *d, c
 	}
 	if (refused || !(network & NETWORK_OWN) || d->port == DNS_PORT || d->port == DNS_OVER_TLS_PORT)
 		return false;
-	if (somebody && there.session == p->session && !there.served) {
+	if (somebody && there.session == p->session && !there.served && !is_broadcast(d->addr)) {
 		v->decision = NET_ALLOW;
 		v->rule = RULE_OWN_LISTENER;
 		return true;
