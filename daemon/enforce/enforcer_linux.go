@@ -83,7 +83,7 @@ type Enforcer struct {
 	users    users
 	now      atomic.Pointer[generation]
 	hashes   *memo[ebpf.FileID, digest]
-	paths    *memo[ebpf.InodeID, string]
+	paths    *paths
 	causes   causes
 	bounded  bounded
 	marks    sessions
@@ -143,7 +143,7 @@ func New(c Config) (*Enforcer, error) {
 		Config:  c,
 		envKeys: c.Profiles.EnvKeys(),
 		hashes:  newMemo[ebpf.FileID, digest](8192),
-		paths:   newMemo[ebpf.InodeID, string](8192),
+		paths:   newPaths(),
 		prompts: newMemo[string, string](1024),
 		bygone:  newMemo[int, bygone](8192),
 	}

@@ -106,7 +106,7 @@ func (e *Enforcer) execAttrs(a attrs, x *ebpf.Exec) {
 	if cwd, ok := e.paths.get(x.Cwd); ok {
 		a[telemetry.AttrProcessWorkingDir] = cwd
 	} else if cwd := readLink(x.PID, "cwd"); cwd != "" {
-		e.paths.put(x.Cwd, cwd)
+		e.paths.learn(x.PID, x.Cwd, cwd)
 		a[telemetry.AttrProcessWorkingDir] = cwd
 	}
 	if name := e.users.name(x.UID); name != "" {

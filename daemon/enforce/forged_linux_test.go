@@ -5,7 +5,9 @@ package enforce
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -137,5 +139,28 @@ func TestForgedEnvironment(t *testing.T) {
 	start := m.wait("the session", func(e telemetry.Event) bool { return e.Name == telemetry.NameSessionStart })
 	if ev := m.execOf("ls"); ev.Session != start.Session || ev.Attrs[telemetry.AttrAgent] != "test-agent" {
 		t.Errorf("the event is of session %s, agent %v; the session is %s", ev.Session, ev.Attrs[telemetry.AttrAgent], start.Session)
+	}
+}
+
+// What a session mounts is nobody else's: where a directory or a program is, its own mounts do not say for others.
+func TestForgedPaths(t *testing.T) {
+	m := newMachine(t, lsForbidden)
+	m.box()
+	must(t, os.WriteFile(filepath.Join(m.dir, "script"), []byte(`cd box; /bin/echo known
+unshare -m sh -c 'mkdir innocent && touch program && mount --bind $PWD innocent && mount --bind /bin/echo innocent/program && cd innocent && ./program forged'
+/bin/echo end # the kernel remembers it
+`), 0o666))
+	out, _ := m.run("sh script; true")
+	if !strings.Contains(out, "forged") {
+		t.Fatalf("%q", out)
+	}
+	remembered := m.wait("the last command", func(e telemetry.Event) bool {
+		args, _ := e.Attrs[telemetry.AttrProcessCommandArgs].([]string)
+		return e.Name == telemetry.NameProcessExec && len(args) == 2 && args[1] == "end"
+	})
+	for attr, want := range map[string]string{telemetry.AttrProcessWorkingDir: "/box", telemetry.AttrProcessExecutablePath: "/echo"} {
+		if path, _ := remembered.Attrs[attr].(string); !strings.HasSuffix(path, want) {
+			t.Errorf("%s is %q, want it to end with %s", attr, path, want)
+		}
 	}
 }

@@ -238,10 +238,10 @@ func (e *Enforcer) weigh(g *generation, x *ebpf.Exec, p process, content func() 
 	names = addName(names, x.Name)
 	if path := readLink(x.PID, "exe"); filepath.IsAbs(path) {
 		names = addName(names, path)
-		e.paths.put(x.Exe.Inode(), path)
+		e.paths.learn(x.PID, x.Exe.Inode(), path)
 	}
 	if cwd := readLink(x.PID, "cwd"); cwd != "" {
-		e.paths.put(x.Cwd, cwd)
+		e.paths.learn(x.PID, x.Cwd, cwd)
 	}
 	var worst policy.Verdict
 	all := subjects(x, args, names, p, g)

@@ -71,4 +71,9 @@ var logRows = []Row{
 		Why:   "what it had taken and not stored, of some 20 ms, is gone; how many that were is told, to the last one",
 		Tests: []string{"tests/e2e TestWhatAKillCostsIsTold", store + "TestKilledWriter"},
 	},
+	{
+		ID: "L15", Attack: "have another session's programs or directories recorded by false paths: seen there first, in mounts of one's own", Hook: "the daemon's own mounts count more; name, arguments and `paddock.file.id` are the kernel's", Core: "the same", Verdict: Partly,
+		Why:   "where nobody has been by the daemon's mounts, the path that a session has is recorded: a container's files have no other",
+		Tests: []string{"daemon/enforce TestForgedPaths"},
+	},
 }
