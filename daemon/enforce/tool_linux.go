@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	text "github.com/seed-649e9bbc/paddock/daemon/policy/shell"
@@ -266,25 +268,26 @@ func (e *Enforcer) approvedBefore(x *ebpf.Exec, q *approval.Question) (approval.
 }
 
 // means says whether a program is what people mean by a word: a process may call any by any, and an agent may have its own
-// of that name.
+// of that name, where it is looked for as well.
 func (e *Enforcer) means(word, program string) bool {
 	directories := e.directories()
-	if program == "" || !slices.Contains(directories, filepath.Dir(program)) {
-		return false
-	}
 	is, err := os.Stat(program)
-	if err != nil {
+	if err != nil || !slices.Contains(directories, filepath.Dir(program)) || !nobodyElses(program) || !nobodyElses(filepath.Dir(program)) {
 		return false
 	}
 	if strings.Contains(word, "/") {
-		if !slices.Contains(directories, filepath.Dir(word)) {
+		if directories = []string{filepath.Dir(word)}; !slices.Contains(e.directories(), directories[0]) {
 			return false
 		}
-		meant, err := os.Stat(word)
-		return err == nil && os.SameFile(is, meant)
 	}
 	return slices.ContainsFunc(directories, func(dir string) bool {
-		meant, err := os.Stat(filepath.Join(dir, word))
+		meant, err := os.Stat(filepath.Join(dir, filepath.Base(word)))
 		return err == nil && os.SameFile(is, meant)
 	})
+}
+
+// nobodyElses says whether nobody but root can change a file or directory.
+func nobodyElses(path string) bool {
+	var st unix.Stat_t
+	return unix.Stat(path, &st) == nil && st.Uid == 0 && st.Mode&0o022 == 0
 }

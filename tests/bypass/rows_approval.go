@@ -64,11 +64,11 @@ var approvalRows = []Row{
 		Tests: []string{"tests/e2e TestApprovalSurvivesRestart", "tests/e2e TestApprovalDiesWithoutADaemon", "tests/e2e TestRequirementsChangeWhileSomebodyIsAsked"},
 	},
 	{
-		ID: "Q13", Attack: "have the hook's question approved, and run something else: another program called by that name, in another directory or one mounted in its place, what needs a better answer", Hook: "what was approved may run once, with these words, if it is the program people mean by the first of them, in a directory that the question named, and if the answer is good enough for what it turns out to be", Core: "the same", Verdict: Partly,
+		ID: "Q13", Attack: "have the hook's question approved, and run something else: another program called by that name, one of its own in `~/.local/bin`, in another directory or one mounted in its place, what needs a better answer", Hook: "what was approved may run once, with these words, if it is the program that root installed by the first of them, in a directory that the question named, and if the answer is good enough for what it turns out to be", Core: "the same", Verdict: Partly,
 		Why: "environment and standard input are not part of a question, of a call as of any other command: with `git push` approved, `GIT_SSH_COMMAND` says what it runs",
 		Tests: []string{
 			"tests/e2e TestToolCall", "tests/e2e TestApprovedCallIsNothingElse/another program called by its name", "tests/e2e TestApprovedCallIsNothingElse/in another directory",
-			"tests/e2e TestApprovedCallIsNothingElse/in another one mounted there", "daemon/approval TestAnswerToAnotherQuestion",
+			"tests/e2e TestApprovedCallIsNothingElse/in another one mounted there", "daemon/approval TestAnswerToAnotherQuestion", "daemon/enforce TestWhatPeopleMeanByAWord",
 		},
 	},
 	{
