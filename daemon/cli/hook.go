@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -144,7 +145,8 @@ func (h *hookRun) decide(ctx context.Context, e *hook.Event) ([]byte, error) {
 	}
 	if !e.Shell {
 		if req.Input = e.Input; len(req.Input) > maxHookText {
-			req.Input = req.Input[:maxHookText] + fmt.Sprintf("... (%d bytes more)", len(req.Input)-maxHookText)
+			// An answer that holds on holds for the very same input.
+			req.Input = req.Input[:maxHookText] + fmt.Sprintf("... (%d bytes more, SHA-256 of all %x)", len(req.Input)-maxHookText, sha256.Sum256([]byte(req.Input)))
 		}
 	}
 	answer, err := client.RequestTool(ctx, req)

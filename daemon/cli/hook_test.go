@@ -71,6 +71,24 @@ func TestHookAnswers(t *testing.T) {
 	}
 }
 
+// What is too long to be shown is not the same as something else that begins like it.
+func TestHookTellsLongInputsApart(t *testing.T) {
+	var inputs []string
+	socket := serve(t, &fake{tool: func(r api.ToolRequest) (api.ToolAnswer, error) {
+		inputs = append(inputs, r.Input)
+		return api.ToolAnswer{Decision: api.ToolNone}, nil
+	}})
+	for _, end := range []string{"a", "b", "a"} {
+		in := `{"hook_event_name":"PreToolUse","tool_name":"Write","tool_input":{"content":"` + strings.Repeat("x", maxHookText) + end + `"}}`
+		if out, errs, code := hooked(t, socket, strings.NewReader(in), "codex"); code != 0 || out != "" || errs != "" {
+			t.Fatalf("%d %q %q", code, out, errs)
+		}
+	}
+	if inputs[0] == inputs[1] || inputs[0] != inputs[2] || len(inputs[0]) > maxHookText+200 {
+		t.Errorf("they end with %q", []string{inputs[0][maxHookText:], inputs[1][maxHookText:], inputs[2][maxHookText:]})
+	}
+}
+
 // Whatever cannot be done, no agent takes it for a yes: neither an exit code of 0
 // without an answer, nor any other than 2.
 func TestHookFailsClosed(t *testing.T) {
