@@ -201,6 +201,7 @@ func removeOthers[K comparable](m *ebpf.Map, session uint64, keep map[K]kernelBo
 // there is a program of its own for that.
 type boundHook struct {
 	hook, first, second string // names of the hook, and of the programs without their mechanism
+	function            string // that calls the hook, if it is not called like it: without "security_"
 	newer               bool   // not on every kernel
 	guard               bool   // of GuardOnly too
 }
@@ -237,12 +238,26 @@ var boundHooks = []boundHook{
 	{hook: "move_mount", first: "move"},
 	{hook: "sb_set_mnt_opts", first: "super"},
 	{hook: "sb_umount", first: "umount"},
+	{hook: "sb_pivotroot", first: "pivot"},
 	{hook: "bpf", first: "bpf"},
 	{hook: "kernel_read_file", first: "readfile"},
 	{hook: "kernel_load_data", first: "loaddata"},
 	{hook: "ptrace_access_check", first: "attach", guard: true},
 	{hook: "unix_stream_connect", first: "peer", guard: true},
 	{hook: "unix_may_send", first: "send", guard: true},
+	{hook: "task_setnice", first: "nice", guard: true},
+	{hook: "task_setioprio", first: "ioprio", guard: true},
+	{hook: "task_setscheduler", first: "schedule", guard: true},
+	{hook: "task_setrlimit", first: "limit", guard: true},
+	{hook: "task_movememory", first: "pages", guard: true},
+	{hook: "key_permission", first: "key", newer: true}, // a kernel may be built without keys
+	{hook: "ipc_permission", first: "ipc"},
+	{hook: "shm_shmctl", first: "shmctl"},
+	{hook: "sem_semctl", first: "semctl"},
+	{hook: "msg_queue_msgctl", first: "msgctl"},
+	{hook: "shm_alloc_security", function: "shm_alloc", first: "shm"},
+	{hook: "sem_alloc_security", function: "sem_alloc", first: "sem"},
+	{hook: "msg_queue_alloc_security", function: "msg_queue_alloc", first: "msg"},
 }
 
 // boundPrograms picks the programs that fit the running kernel.
@@ -261,7 +276,11 @@ func (k *Kernel) boundPrograms(m Mechanism, part Part) ([]string, error) {
 			continue
 		}
 		var f *btf.Func
-		err := types.TypeByName(place+h.hook, &f)
+		called := h.hook
+		if m == ModReturn && h.function != "" {
+			called = h.function
+		}
+		err := types.TypeByName(place+called, &f)
 		if errors.Is(err, btf.ErrNotFound) && h.newer {
 			continue
 		}

@@ -197,6 +197,9 @@ const (
 	kernelFileOpFILE_MODULE   kernelFileOp = 12
 	kernelFileOpFILE_PTRACE   kernelFileOp = 13
 	kernelFileOpFILE_TERMINAL kernelFileOp = 14
+	kernelFileOpFILE_KEY      kernelFileOp = 15
+	kernelFileOpFILE_IPC      kernelFileOp = 16
+	kernelFileOpFILE_PRIORITY kernelFileOp = 17
 )
 
 type kernelFileRecord struct {
@@ -550,6 +553,7 @@ const (
 	kernelMapFlows               = "flows"
 	kernelMapHeld                = "held"
 	kernelMapHomes               = "homes"
+	kernelMapMadeIpc             = "made_ipc"
 	kernelMapNames               = "names"
 	kernelMapOwnPorts            = "own_ports"
 	kernelMapOwners              = "owners"
@@ -579,14 +583,23 @@ const (
 	kernelProgLsmBoundCreate     = "lsm_bound_create"
 	kernelProgLsmBoundIoctl      = "lsm_bound_ioctl"
 	kernelProgLsmBoundIoctl32    = "lsm_bound_ioctl32"
+	kernelProgLsmBoundIoprio     = "lsm_bound_ioprio"
+	kernelProgLsmBoundIpc        = "lsm_bound_ipc"
+	kernelProgLsmBoundKey        = "lsm_bound_key"
+	kernelProgLsmBoundLimit      = "lsm_bound_limit"
 	kernelProgLsmBoundLink       = "lsm_bound_link"
 	kernelProgLsmBoundLoaddata   = "lsm_bound_loaddata"
 	kernelProgLsmBoundMkdir      = "lsm_bound_mkdir"
 	kernelProgLsmBoundMknod      = "lsm_bound_mknod"
 	kernelProgLsmBoundMount      = "lsm_bound_mount"
 	kernelProgLsmBoundMove       = "lsm_bound_move"
+	kernelProgLsmBoundMsg        = "lsm_bound_msg"
+	kernelProgLsmBoundMsgctl     = "lsm_bound_msgctl"
+	kernelProgLsmBoundNice       = "lsm_bound_nice"
 	kernelProgLsmBoundOpen       = "lsm_bound_open"
+	kernelProgLsmBoundPages      = "lsm_bound_pages"
 	kernelProgLsmBoundPeer       = "lsm_bound_peer"
+	kernelProgLsmBoundPivot      = "lsm_bound_pivot"
 	kernelProgLsmBoundReadfile   = "lsm_bound_readfile"
 	kernelProgLsmBoundReceive    = "lsm_bound_receive"
 	kernelProgLsmBoundRemount    = "lsm_bound_remount"
@@ -595,13 +608,17 @@ const (
 	kernelProgLsmBoundRmdir      = "lsm_bound_rmdir"
 	kernelProgLsmBoundRmxattr    = "lsm_bound_rmxattr"
 	kernelProgLsmBoundRmxattr2   = "lsm_bound_rmxattr2"
+	kernelProgLsmBoundSchedule   = "lsm_bound_schedule"
+	kernelProgLsmBoundSem        = "lsm_bound_sem"
+	kernelProgLsmBoundSemctl     = "lsm_bound_semctl"
 	kernelProgLsmBoundSend       = "lsm_bound_send"
 	kernelProgLsmBoundSetacl2    = "lsm_bound_setacl2"
 	kernelProgLsmBoundSetattr    = "lsm_bound_setattr"
 	kernelProgLsmBoundSetattr2   = "lsm_bound_setattr2"
 	kernelProgLsmBoundSetxattr   = "lsm_bound_setxattr"
 	kernelProgLsmBoundSetxattr2  = "lsm_bound_setxattr2"
-	kernelProgLsmBoundSuper      = "lsm_bound_super"
+	kernelProgLsmBoundShm        = "lsm_bound_shm"
+	kernelProgLsmBoundShmctl     = "lsm_bound_shmctl"
 	kernelProgLsmBoundSymlink    = "lsm_bound_symlink"
 	kernelProgLsmBoundUmount     = "lsm_bound_umount"
 	kernelProgLsmBoundUnlink     = "lsm_bound_unlink"
@@ -618,14 +635,23 @@ const (
 	kernelProgModBoundCreate     = "mod_bound_create"
 	kernelProgModBoundIoctl      = "mod_bound_ioctl"
 	kernelProgModBoundIoctl32    = "mod_bound_ioctl32"
+	kernelProgModBoundIoprio     = "mod_bound_ioprio"
+	kernelProgModBoundIpc        = "mod_bound_ipc"
+	kernelProgModBoundKey        = "mod_bound_key"
+	kernelProgModBoundLimit      = "mod_bound_limit"
 	kernelProgModBoundLink       = "mod_bound_link"
 	kernelProgModBoundLoaddata   = "mod_bound_loaddata"
 	kernelProgModBoundMkdir      = "mod_bound_mkdir"
 	kernelProgModBoundMknod      = "mod_bound_mknod"
 	kernelProgModBoundMount      = "mod_bound_mount"
 	kernelProgModBoundMove       = "mod_bound_move"
+	kernelProgModBoundMsg        = "mod_bound_msg"
+	kernelProgModBoundMsgctl     = "mod_bound_msgctl"
+	kernelProgModBoundNice       = "mod_bound_nice"
 	kernelProgModBoundOpen       = "mod_bound_open"
+	kernelProgModBoundPages      = "mod_bound_pages"
 	kernelProgModBoundPeer       = "mod_bound_peer"
+	kernelProgModBoundPivot      = "mod_bound_pivot"
 	kernelProgModBoundReadfile   = "mod_bound_readfile"
 	kernelProgModBoundReceive    = "mod_bound_receive"
 	kernelProgModBoundRemount    = "mod_bound_remount"
@@ -634,13 +660,17 @@ const (
 	kernelProgModBoundRmdir      = "mod_bound_rmdir"
 	kernelProgModBoundRmxattr    = "mod_bound_rmxattr"
 	kernelProgModBoundRmxattr2   = "mod_bound_rmxattr2"
+	kernelProgModBoundSchedule   = "mod_bound_schedule"
+	kernelProgModBoundSem        = "mod_bound_sem"
+	kernelProgModBoundSemctl     = "mod_bound_semctl"
 	kernelProgModBoundSend       = "mod_bound_send"
 	kernelProgModBoundSetacl2    = "mod_bound_setacl2"
 	kernelProgModBoundSetattr    = "mod_bound_setattr"
 	kernelProgModBoundSetattr2   = "mod_bound_setattr2"
 	kernelProgModBoundSetxattr   = "mod_bound_setxattr"
 	kernelProgModBoundSetxattr2  = "mod_bound_setxattr2"
-	kernelProgModBoundSuper      = "mod_bound_super"
+	kernelProgModBoundShm        = "mod_bound_shm"
+	kernelProgModBoundShmctl     = "mod_bound_shmctl"
 	kernelProgModBoundSymlink    = "mod_bound_symlink"
 	kernelProgModBoundUmount     = "mod_bound_umount"
 	kernelProgModBoundUnlink     = "mod_bound_unlink"
@@ -755,14 +785,23 @@ type kernelProgramSpecs struct {
 	LsmBoundCreate    *ebpf.ProgramSpec `ebpf:"lsm_bound_create"`
 	LsmBoundIoctl     *ebpf.ProgramSpec `ebpf:"lsm_bound_ioctl"`
 	LsmBoundIoctl32   *ebpf.ProgramSpec `ebpf:"lsm_bound_ioctl32"`
+	LsmBoundIoprio    *ebpf.ProgramSpec `ebpf:"lsm_bound_ioprio"`
+	LsmBoundIpc       *ebpf.ProgramSpec `ebpf:"lsm_bound_ipc"`
+	LsmBoundKey       *ebpf.ProgramSpec `ebpf:"lsm_bound_key"`
+	LsmBoundLimit     *ebpf.ProgramSpec `ebpf:"lsm_bound_limit"`
 	LsmBoundLink      *ebpf.ProgramSpec `ebpf:"lsm_bound_link"`
 	LsmBoundLoaddata  *ebpf.ProgramSpec `ebpf:"lsm_bound_loaddata"`
 	LsmBoundMkdir     *ebpf.ProgramSpec `ebpf:"lsm_bound_mkdir"`
 	LsmBoundMknod     *ebpf.ProgramSpec `ebpf:"lsm_bound_mknod"`
 	LsmBoundMount     *ebpf.ProgramSpec `ebpf:"lsm_bound_mount"`
 	LsmBoundMove      *ebpf.ProgramSpec `ebpf:"lsm_bound_move"`
+	LsmBoundMsg       *ebpf.ProgramSpec `ebpf:"lsm_bound_msg"`
+	LsmBoundMsgctl    *ebpf.ProgramSpec `ebpf:"lsm_bound_msgctl"`
+	LsmBoundNice      *ebpf.ProgramSpec `ebpf:"lsm_bound_nice"`
 	LsmBoundOpen      *ebpf.ProgramSpec `ebpf:"lsm_bound_open"`
+	LsmBoundPages     *ebpf.ProgramSpec `ebpf:"lsm_bound_pages"`
 	LsmBoundPeer      *ebpf.ProgramSpec `ebpf:"lsm_bound_peer"`
+	LsmBoundPivot     *ebpf.ProgramSpec `ebpf:"lsm_bound_pivot"`
 	LsmBoundReadfile  *ebpf.ProgramSpec `ebpf:"lsm_bound_readfile"`
 	LsmBoundReceive   *ebpf.ProgramSpec `ebpf:"lsm_bound_receive"`
 	LsmBoundRemount   *ebpf.ProgramSpec `ebpf:"lsm_bound_remount"`
@@ -771,13 +810,17 @@ type kernelProgramSpecs struct {
 	LsmBoundRmdir     *ebpf.ProgramSpec `ebpf:"lsm_bound_rmdir"`
 	LsmBoundRmxattr   *ebpf.ProgramSpec `ebpf:"lsm_bound_rmxattr"`
 	LsmBoundRmxattr2  *ebpf.ProgramSpec `ebpf:"lsm_bound_rmxattr2"`
+	LsmBoundSchedule  *ebpf.ProgramSpec `ebpf:"lsm_bound_schedule"`
+	LsmBoundSem       *ebpf.ProgramSpec `ebpf:"lsm_bound_sem"`
+	LsmBoundSemctl    *ebpf.ProgramSpec `ebpf:"lsm_bound_semctl"`
 	LsmBoundSend      *ebpf.ProgramSpec `ebpf:"lsm_bound_send"`
 	LsmBoundSetacl2   *ebpf.ProgramSpec `ebpf:"lsm_bound_setacl2"`
 	LsmBoundSetattr   *ebpf.ProgramSpec `ebpf:"lsm_bound_setattr"`
 	LsmBoundSetattr2  *ebpf.ProgramSpec `ebpf:"lsm_bound_setattr2"`
 	LsmBoundSetxattr  *ebpf.ProgramSpec `ebpf:"lsm_bound_setxattr"`
 	LsmBoundSetxattr2 *ebpf.ProgramSpec `ebpf:"lsm_bound_setxattr2"`
-	LsmBoundSuper     *ebpf.ProgramSpec `ebpf:"lsm_bound_super"`
+	LsmBoundShm       *ebpf.ProgramSpec `ebpf:"lsm_bound_shm"`
+	LsmBoundShmctl    *ebpf.ProgramSpec `ebpf:"lsm_bound_shmctl"`
 	LsmBoundSymlink   *ebpf.ProgramSpec `ebpf:"lsm_bound_symlink"`
 	LsmBoundUmount    *ebpf.ProgramSpec `ebpf:"lsm_bound_umount"`
 	LsmBoundUnlink    *ebpf.ProgramSpec `ebpf:"lsm_bound_unlink"`
@@ -794,14 +837,23 @@ type kernelProgramSpecs struct {
 	ModBoundCreate    *ebpf.ProgramSpec `ebpf:"mod_bound_create"`
 	ModBoundIoctl     *ebpf.ProgramSpec `ebpf:"mod_bound_ioctl"`
 	ModBoundIoctl32   *ebpf.ProgramSpec `ebpf:"mod_bound_ioctl32"`
+	ModBoundIoprio    *ebpf.ProgramSpec `ebpf:"mod_bound_ioprio"`
+	ModBoundIpc       *ebpf.ProgramSpec `ebpf:"mod_bound_ipc"`
+	ModBoundKey       *ebpf.ProgramSpec `ebpf:"mod_bound_key"`
+	ModBoundLimit     *ebpf.ProgramSpec `ebpf:"mod_bound_limit"`
 	ModBoundLink      *ebpf.ProgramSpec `ebpf:"mod_bound_link"`
 	ModBoundLoaddata  *ebpf.ProgramSpec `ebpf:"mod_bound_loaddata"`
 	ModBoundMkdir     *ebpf.ProgramSpec `ebpf:"mod_bound_mkdir"`
 	ModBoundMknod     *ebpf.ProgramSpec `ebpf:"mod_bound_mknod"`
 	ModBoundMount     *ebpf.ProgramSpec `ebpf:"mod_bound_mount"`
 	ModBoundMove      *ebpf.ProgramSpec `ebpf:"mod_bound_move"`
+	ModBoundMsg       *ebpf.ProgramSpec `ebpf:"mod_bound_msg"`
+	ModBoundMsgctl    *ebpf.ProgramSpec `ebpf:"mod_bound_msgctl"`
+	ModBoundNice      *ebpf.ProgramSpec `ebpf:"mod_bound_nice"`
 	ModBoundOpen      *ebpf.ProgramSpec `ebpf:"mod_bound_open"`
+	ModBoundPages     *ebpf.ProgramSpec `ebpf:"mod_bound_pages"`
 	ModBoundPeer      *ebpf.ProgramSpec `ebpf:"mod_bound_peer"`
+	ModBoundPivot     *ebpf.ProgramSpec `ebpf:"mod_bound_pivot"`
 	ModBoundReadfile  *ebpf.ProgramSpec `ebpf:"mod_bound_readfile"`
 	ModBoundReceive   *ebpf.ProgramSpec `ebpf:"mod_bound_receive"`
 	ModBoundRemount   *ebpf.ProgramSpec `ebpf:"mod_bound_remount"`
@@ -810,13 +862,17 @@ type kernelProgramSpecs struct {
 	ModBoundRmdir     *ebpf.ProgramSpec `ebpf:"mod_bound_rmdir"`
 	ModBoundRmxattr   *ebpf.ProgramSpec `ebpf:"mod_bound_rmxattr"`
 	ModBoundRmxattr2  *ebpf.ProgramSpec `ebpf:"mod_bound_rmxattr2"`
+	ModBoundSchedule  *ebpf.ProgramSpec `ebpf:"mod_bound_schedule"`
+	ModBoundSem       *ebpf.ProgramSpec `ebpf:"mod_bound_sem"`
+	ModBoundSemctl    *ebpf.ProgramSpec `ebpf:"mod_bound_semctl"`
 	ModBoundSend      *ebpf.ProgramSpec `ebpf:"mod_bound_send"`
 	ModBoundSetacl2   *ebpf.ProgramSpec `ebpf:"mod_bound_setacl2"`
 	ModBoundSetattr   *ebpf.ProgramSpec `ebpf:"mod_bound_setattr"`
 	ModBoundSetattr2  *ebpf.ProgramSpec `ebpf:"mod_bound_setattr2"`
 	ModBoundSetxattr  *ebpf.ProgramSpec `ebpf:"mod_bound_setxattr"`
 	ModBoundSetxattr2 *ebpf.ProgramSpec `ebpf:"mod_bound_setxattr2"`
-	ModBoundSuper     *ebpf.ProgramSpec `ebpf:"mod_bound_super"`
+	ModBoundShm       *ebpf.ProgramSpec `ebpf:"mod_bound_shm"`
+	ModBoundShmctl    *ebpf.ProgramSpec `ebpf:"mod_bound_shmctl"`
 	ModBoundSymlink   *ebpf.ProgramSpec `ebpf:"mod_bound_symlink"`
 	ModBoundUmount    *ebpf.ProgramSpec `ebpf:"mod_bound_umount"`
 	ModBoundUnlink    *ebpf.ProgramSpec `ebpf:"mod_bound_unlink"`
@@ -860,6 +916,7 @@ type kernelMapSpecs struct {
 	Flows             *ebpf.MapSpec `ebpf:"flows"`
 	Held              *ebpf.MapSpec `ebpf:"held"`
 	Homes             *ebpf.MapSpec `ebpf:"homes"`
+	MadeIpc           *ebpf.MapSpec `ebpf:"made_ipc"`
 	Names             *ebpf.MapSpec `ebpf:"names"`
 	OwnPorts          *ebpf.MapSpec `ebpf:"own_ports"`
 	Owners            *ebpf.MapSpec `ebpf:"owners"`
@@ -958,6 +1015,7 @@ type kernelMaps struct {
 	Flows             *ebpf.Map `ebpf:"flows"`
 	Held              *ebpf.Map `ebpf:"held"`
 	Homes             *ebpf.Map `ebpf:"homes"`
+	MadeIpc           *ebpf.Map `ebpf:"made_ipc"`
 	Names             *ebpf.Map `ebpf:"names"`
 	OwnPorts          *ebpf.Map `ebpf:"own_ports"`
 	Owners            *ebpf.Map `ebpf:"owners"`
@@ -995,6 +1053,7 @@ func (m *kernelMaps) Close() error {
 		m.Flows,
 		m.Held,
 		m.Homes,
+		m.MadeIpc,
 		m.Names,
 		m.OwnPorts,
 		m.Owners,
@@ -1074,14 +1133,23 @@ type kernelPrograms struct {
 	LsmBoundCreate    *ebpf.Program `ebpf:"lsm_bound_create"`
 	LsmBoundIoctl     *ebpf.Program `ebpf:"lsm_bound_ioctl"`
 	LsmBoundIoctl32   *ebpf.Program `ebpf:"lsm_bound_ioctl32"`
+	LsmBoundIoprio    *ebpf.Program `ebpf:"lsm_bound_ioprio"`
+	LsmBoundIpc       *ebpf.Program `ebpf:"lsm_bound_ipc"`
+	LsmBoundKey       *ebpf.Program `ebpf:"lsm_bound_key"`
+	LsmBoundLimit     *ebpf.Program `ebpf:"lsm_bound_limit"`
 	LsmBoundLink      *ebpf.Program `ebpf:"lsm_bound_link"`
 	LsmBoundLoaddata  *ebpf.Program `ebpf:"lsm_bound_loaddata"`
 	LsmBoundMkdir     *ebpf.Program `ebpf:"lsm_bound_mkdir"`
 	LsmBoundMknod     *ebpf.Program `ebpf:"lsm_bound_mknod"`
 	LsmBoundMount     *ebpf.Program `ebpf:"lsm_bound_mount"`
 	LsmBoundMove      *ebpf.Program `ebpf:"lsm_bound_move"`
+	LsmBoundMsg       *ebpf.Program `ebpf:"lsm_bound_msg"`
+	LsmBoundMsgctl    *ebpf.Program `ebpf:"lsm_bound_msgctl"`
+	LsmBoundNice      *ebpf.Program `ebpf:"lsm_bound_nice"`
 	LsmBoundOpen      *ebpf.Program `ebpf:"lsm_bound_open"`
+	LsmBoundPages     *ebpf.Program `ebpf:"lsm_bound_pages"`
 	LsmBoundPeer      *ebpf.Program `ebpf:"lsm_bound_peer"`
+	LsmBoundPivot     *ebpf.Program `ebpf:"lsm_bound_pivot"`
 	LsmBoundReadfile  *ebpf.Program `ebpf:"lsm_bound_readfile"`
 	LsmBoundReceive   *ebpf.Program `ebpf:"lsm_bound_receive"`
 	LsmBoundRemount   *ebpf.Program `ebpf:"lsm_bound_remount"`
@@ -1090,13 +1158,17 @@ type kernelPrograms struct {
 	LsmBoundRmdir     *ebpf.Program `ebpf:"lsm_bound_rmdir"`
 	LsmBoundRmxattr   *ebpf.Program `ebpf:"lsm_bound_rmxattr"`
 	LsmBoundRmxattr2  *ebpf.Program `ebpf:"lsm_bound_rmxattr2"`
+	LsmBoundSchedule  *ebpf.Program `ebpf:"lsm_bound_schedule"`
+	LsmBoundSem       *ebpf.Program `ebpf:"lsm_bound_sem"`
+	LsmBoundSemctl    *ebpf.Program `ebpf:"lsm_bound_semctl"`
 	LsmBoundSend      *ebpf.Program `ebpf:"lsm_bound_send"`
 	LsmBoundSetacl2   *ebpf.Program `ebpf:"lsm_bound_setacl2"`
 	LsmBoundSetattr   *ebpf.Program `ebpf:"lsm_bound_setattr"`
 	LsmBoundSetattr2  *ebpf.Program `ebpf:"lsm_bound_setattr2"`
 	LsmBoundSetxattr  *ebpf.Program `ebpf:"lsm_bound_setxattr"`
 	LsmBoundSetxattr2 *ebpf.Program `ebpf:"lsm_bound_setxattr2"`
-	LsmBoundSuper     *ebpf.Program `ebpf:"lsm_bound_super"`
+	LsmBoundShm       *ebpf.Program `ebpf:"lsm_bound_shm"`
+	LsmBoundShmctl    *ebpf.Program `ebpf:"lsm_bound_shmctl"`
 	LsmBoundSymlink   *ebpf.Program `ebpf:"lsm_bound_symlink"`
 	LsmBoundUmount    *ebpf.Program `ebpf:"lsm_bound_umount"`
 	LsmBoundUnlink    *ebpf.Program `ebpf:"lsm_bound_unlink"`
@@ -1113,14 +1185,23 @@ type kernelPrograms struct {
 	ModBoundCreate    *ebpf.Program `ebpf:"mod_bound_create"`
 	ModBoundIoctl     *ebpf.Program `ebpf:"mod_bound_ioctl"`
 	ModBoundIoctl32   *ebpf.Program `ebpf:"mod_bound_ioctl32"`
+	ModBoundIoprio    *ebpf.Program `ebpf:"mod_bound_ioprio"`
+	ModBoundIpc       *ebpf.Program `ebpf:"mod_bound_ipc"`
+	ModBoundKey       *ebpf.Program `ebpf:"mod_bound_key"`
+	ModBoundLimit     *ebpf.Program `ebpf:"mod_bound_limit"`
 	ModBoundLink      *ebpf.Program `ebpf:"mod_bound_link"`
 	ModBoundLoaddata  *ebpf.Program `ebpf:"mod_bound_loaddata"`
 	ModBoundMkdir     *ebpf.Program `ebpf:"mod_bound_mkdir"`
 	ModBoundMknod     *ebpf.Program `ebpf:"mod_bound_mknod"`
 	ModBoundMount     *ebpf.Program `ebpf:"mod_bound_mount"`
 	ModBoundMove      *ebpf.Program `ebpf:"mod_bound_move"`
+	ModBoundMsg       *ebpf.Program `ebpf:"mod_bound_msg"`
+	ModBoundMsgctl    *ebpf.Program `ebpf:"mod_bound_msgctl"`
+	ModBoundNice      *ebpf.Program `ebpf:"mod_bound_nice"`
 	ModBoundOpen      *ebpf.Program `ebpf:"mod_bound_open"`
+	ModBoundPages     *ebpf.Program `ebpf:"mod_bound_pages"`
 	ModBoundPeer      *ebpf.Program `ebpf:"mod_bound_peer"`
+	ModBoundPivot     *ebpf.Program `ebpf:"mod_bound_pivot"`
 	ModBoundReadfile  *ebpf.Program `ebpf:"mod_bound_readfile"`
 	ModBoundReceive   *ebpf.Program `ebpf:"mod_bound_receive"`
 	ModBoundRemount   *ebpf.Program `ebpf:"mod_bound_remount"`
@@ -1129,13 +1210,17 @@ type kernelPrograms struct {
 	ModBoundRmdir     *ebpf.Program `ebpf:"mod_bound_rmdir"`
 	ModBoundRmxattr   *ebpf.Program `ebpf:"mod_bound_rmxattr"`
 	ModBoundRmxattr2  *ebpf.Program `ebpf:"mod_bound_rmxattr2"`
+	ModBoundSchedule  *ebpf.Program `ebpf:"mod_bound_schedule"`
+	ModBoundSem       *ebpf.Program `ebpf:"mod_bound_sem"`
+	ModBoundSemctl    *ebpf.Program `ebpf:"mod_bound_semctl"`
 	ModBoundSend      *ebpf.Program `ebpf:"mod_bound_send"`
 	ModBoundSetacl2   *ebpf.Program `ebpf:"mod_bound_setacl2"`
 	ModBoundSetattr   *ebpf.Program `ebpf:"mod_bound_setattr"`
 	ModBoundSetattr2  *ebpf.Program `ebpf:"mod_bound_setattr2"`
 	ModBoundSetxattr  *ebpf.Program `ebpf:"mod_bound_setxattr"`
 	ModBoundSetxattr2 *ebpf.Program `ebpf:"mod_bound_setxattr2"`
-	ModBoundSuper     *ebpf.Program `ebpf:"mod_bound_super"`
+	ModBoundShm       *ebpf.Program `ebpf:"mod_bound_shm"`
+	ModBoundShmctl    *ebpf.Program `ebpf:"mod_bound_shmctl"`
 	ModBoundSymlink   *ebpf.Program `ebpf:"mod_bound_symlink"`
 	ModBoundUmount    *ebpf.Program `ebpf:"mod_bound_umount"`
 	ModBoundUnlink    *ebpf.Program `ebpf:"mod_bound_unlink"`
@@ -1173,14 +1258,23 @@ func (p *kernelPrograms) Close() error {
 		p.LsmBoundCreate,
 		p.LsmBoundIoctl,
 		p.LsmBoundIoctl32,
+		p.LsmBoundIoprio,
+		p.LsmBoundIpc,
+		p.LsmBoundKey,
+		p.LsmBoundLimit,
 		p.LsmBoundLink,
 		p.LsmBoundLoaddata,
 		p.LsmBoundMkdir,
 		p.LsmBoundMknod,
 		p.LsmBoundMount,
 		p.LsmBoundMove,
+		p.LsmBoundMsg,
+		p.LsmBoundMsgctl,
+		p.LsmBoundNice,
 		p.LsmBoundOpen,
+		p.LsmBoundPages,
 		p.LsmBoundPeer,
+		p.LsmBoundPivot,
 		p.LsmBoundReadfile,
 		p.LsmBoundReceive,
 		p.LsmBoundRemount,
@@ -1189,13 +1283,17 @@ func (p *kernelPrograms) Close() error {
 		p.LsmBoundRmdir,
 		p.LsmBoundRmxattr,
 		p.LsmBoundRmxattr2,
+		p.LsmBoundSchedule,
+		p.LsmBoundSem,
+		p.LsmBoundSemctl,
 		p.LsmBoundSend,
 		p.LsmBoundSetacl2,
 		p.LsmBoundSetattr,
 		p.LsmBoundSetattr2,
 		p.LsmBoundSetxattr,
 		p.LsmBoundSetxattr2,
-		p.LsmBoundSuper,
+		p.LsmBoundShm,
+		p.LsmBoundShmctl,
 		p.LsmBoundSymlink,
 		p.LsmBoundUmount,
 		p.LsmBoundUnlink,
@@ -1212,14 +1310,23 @@ func (p *kernelPrograms) Close() error {
 		p.ModBoundCreate,
 		p.ModBoundIoctl,
 		p.ModBoundIoctl32,
+		p.ModBoundIoprio,
+		p.ModBoundIpc,
+		p.ModBoundKey,
+		p.ModBoundLimit,
 		p.ModBoundLink,
 		p.ModBoundLoaddata,
 		p.ModBoundMkdir,
 		p.ModBoundMknod,
 		p.ModBoundMount,
 		p.ModBoundMove,
+		p.ModBoundMsg,
+		p.ModBoundMsgctl,
+		p.ModBoundNice,
 		p.ModBoundOpen,
+		p.ModBoundPages,
 		p.ModBoundPeer,
+		p.ModBoundPivot,
 		p.ModBoundReadfile,
 		p.ModBoundReceive,
 		p.ModBoundRemount,
@@ -1228,13 +1335,17 @@ func (p *kernelPrograms) Close() error {
 		p.ModBoundRmdir,
 		p.ModBoundRmxattr,
 		p.ModBoundRmxattr2,
+		p.ModBoundSchedule,
+		p.ModBoundSem,
+		p.ModBoundSemctl,
 		p.ModBoundSend,
 		p.ModBoundSetacl2,
 		p.ModBoundSetattr,
 		p.ModBoundSetattr2,
 		p.ModBoundSetxattr,
 		p.ModBoundSetxattr2,
-		p.ModBoundSuper,
+		p.ModBoundShm,
+		p.ModBoundShmctl,
 		p.ModBoundSymlink,
 		p.ModBoundUmount,
 		p.ModBoundUnlink,

@@ -18,6 +18,11 @@ const (
 	OpPtrace  = FileOp(kernelFileOpFILE_PTRACE)
 	// OpTerminal is input put into a terminal, as if somebody had typed it.
 	OpTerminal = FileOp(kernelFileOpFILE_TERMINAL)
+	// OpKey is reading what a key of the kernel holds, OpIPC anything with shared memory, queues or semaphores of
+	// System V, OpPriority setting the priority, limits or processors of another process.
+	OpKey      = FileOp(kernelFileOpFILE_KEY)
+	OpIPC      = FileOp(kernelFileOpFILE_IPC)
+	OpPriority = FileOp(kernelFileOpFILE_PRIORITY)
 )
 
 // String is the word that events use.
@@ -28,6 +33,7 @@ func (o FileOp) String() string {
 		kernelFileOpFILE_CHANGE: "change", kernelFileOpFILE_CONNECT: "connect", kernelFileOpFILE_MOUNT: "mount",
 		kernelFileOpFILE_UNMOUNT: "unmount", kernelFileOpFILE_BPF: "bpf", kernelFileOpFILE_MODULE: "module",
 		kernelFileOpFILE_PTRACE: "ptrace", kernelFileOpFILE_TERMINAL: "terminal",
+		kernelFileOpFILE_KEY: "key", kernelFileOpFILE_IPC: "ipc", kernelFileOpFILE_PRIORITY: "priority",
 	}
 	if name, ok := names[kernelFileOp(o)]; ok {
 		return name
@@ -77,7 +83,7 @@ type File struct {
 	Why      FileWhy
 	Enforced bool
 	UID      uint32
-	Target   int      // of OpPtrace and OpConnect: the other process; else a command
+	Target   int      // of OpPtrace, OpPriority and OpConnect: the other process; else a command
 	Parts    []string // of its path, the file's own name last; each at most 39 bytes
 	Rooted   bool     // Parts begin at the root of its file system
 }

@@ -4,6 +4,7 @@ package enforce
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -258,8 +259,11 @@ func TestBoundary(t *testing.T) {
 	b, proven := newBounded(t)
 	t.Run("honest work", func(t *testing.T) {
 		before := len(b.refusals())
-		out := b.all(true, honestWork)
-		for name := range honestWork {
+		work := attempts{}
+		maps.Copy(work, honestWork)
+		maps.Copy(work, sharedWork)
+		out := b.all(true, work)
+		for name := range work {
 			if !strings.Contains(out[name], "done") {
 				t.Errorf("%s: %.800q", name, out[name])
 			}
@@ -313,6 +317,7 @@ func TestBoundary(t *testing.T) {
 		t.Run("layers of one file system", func(t *testing.T) { b.overlaid(t, 0, false) })
 		t.Run("a container", b.contained)
 	})
+	t.Run("shared", b.shared)
 	t.Run("modes", b.modes)
 	t.Run("guard", b.guarded)
 }

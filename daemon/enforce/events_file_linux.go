@@ -17,7 +17,7 @@ func (e *Enforcer) fileEvent(s *mark, r *ebpf.File) telemetry.Event {
 	switch r.Op {
 	case ebpf.OpConnect:
 		gate = "unix"
-	case ebpf.OpPtrace:
+	case ebpf.OpPtrace, ebpf.OpPriority, ebpf.OpKey, ebpf.OpIPC:
 		name, gate, severity = telemetry.NameTamper, "ptrace", telemetry.Error
 	case ebpf.OpBPF, ebpf.OpMount, ebpf.OpUnmount, ebpf.OpModule, ebpf.OpTerminal:
 		name, gate, severity = telemetry.NameTamper, "machine", telemetry.Error
@@ -38,7 +38,7 @@ func (e *Enforcer) fileEvent(s *mark, r *ebpf.File) telemetry.Event {
 	}
 	if name == telemetry.NameTamper {
 		a[telemetry.AttrTamperOperation] = r.Op.String()
-		if r.Op == ebpf.OpPtrace {
+		if r.Op == ebpf.OpPtrace || r.Op == ebpf.OpPriority {
 			a[telemetry.AttrTamperTarget] = int64(r.Target)
 		}
 		return ev

@@ -70,7 +70,7 @@ const (
 	AttrDNSAlias         = "paddock.dns.alias"            // the alias (CNAME) that was the reason
 	AttrCanaryProven     = "paddock.canary.proven"        // bool
 	AttrCanaryDetail     = "paddock.canary.detail"        // what happened instead
-	AttrTamperOperation  = "paddock.tamper.operation"     // ptrace, bpf, mount, unmount, module, terminal
+	AttrTamperOperation  = "paddock.tamper.operation"     // ptrace, bpf, mount, unmount, module, terminal, key, ipc, priority
 	AttrTamperTarget     = "paddock.tamper.target.pid"    // int64
 	AttrTamperSignal     = "paddock.tamper.signal"        // int64, 0: ptrace
 	AttrTamperObject     = "paddock.tamper.object"        // program or map of the kernel side

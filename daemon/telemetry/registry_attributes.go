@@ -105,7 +105,7 @@ var ownAttributes = []Attribute{
 
 	{AttrCanaryProven, Bool, "the attempt was refused", "", ""},
 	{AttrCanaryDetail, String, "what happened instead", "status_detail", "event.reason"},
-	{AttrTamperOperation, String, "what else than a signal: `ptrace` (any way to the memory or descriptors of another process), `bpf`, `mount`, `unmount`, `module`, `terminal` (input as if somebody had typed it)", "", ""},
+	{AttrTamperOperation, String, "what else than a signal: `ptrace` (any way to the memory or descriptors of another process), `bpf`, `mount`, `unmount`, `module`, `terminal` (input as if somebody had typed it), `key` (what a key of the kernel holds), `ipc` (shared memory, queues, semaphores of System V), `priority` (priority, limits, processors of another process)", "", ""},
 	{AttrTamperTarget, Int, "the process it reached for", "", ""},
 	{AttrTamperSignal, Int, "the signal; 0: it wanted to trace it", "", ""},
 

@@ -41,6 +41,9 @@ enum file_op {
 	FILE_MODULE = 12,
 	FILE_PTRACE = 13,
 	FILE_TERMINAL = 14, /* input put into a terminal, as if it had been typed */
+	FILE_KEY = 15,      /* reading what a kernel key holds */
+	FILE_IPC = 16,      /* shared memory, queues, semaphores of System V */
+	FILE_PRIORITY = 17, /* priority, limits, processors, memory nodes of a process */
 };
 
 enum file_why {
@@ -413,8 +416,8 @@ INLINE __u32 walk_up(const struct walk *w, struct dentry *d, __u32 want)
 	find(&f, flags);
 	if (f.all & BOUND_UNREADABLE)
 		return WHY_UNREADABLE;
-	if (!(want & WANT_WRITE))
-		return WHY_NONE;
+	if (!(want & WANT_WRITE)) /* who reads a queue takes what is in it */
+		return sb->s_magic == MQUEUE_MAGIC && child != d ? WHY_UNREADABLE : WHY_NONE;
 	if (f.near & BOUND_PROTECTED)
 		return WHY_PROTECTED;
 	if ((f.near & BOUND_WRITE) || w->mode == BOUNDARY_FULL)

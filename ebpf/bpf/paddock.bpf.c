@@ -13,6 +13,7 @@
 #include "refuse.h"
 #include "bounds.h"
 #include "boundary.h"
+#include "others.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 

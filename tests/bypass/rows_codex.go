@@ -51,7 +51,7 @@ func InCodex() []Tried {
 		{"A9", "the memory of another", Failed, Failed},
 		{"A9", "the environment of another", Failed, Failed},
 		{"A10", "a descriptor of another", Failed, Failed},
-		{"A16", "shared memory of another", Failed, Worked},
+		{"A16", "shared memory of another", Failed, Failed},
 		{"N1", "TCP to a denied address", Failed, Failed},
 		{"N6", "UDP to a denied address", Failed, Failed},
 		{"N9", "a raw socket", Failed, Failed},

@@ -137,8 +137,15 @@ var strangerRows = []Row{
 		Tests: []string{"daemon/policy TestAgentsOwnProgram"},
 	},
 	{
-		ID: "A16", Attack: "kernel keyrings, shared memory, message queues of the same user", Verdict: NotCovered,
-		Why: "no hook of the boundary asks about them",
+		ID: "A16", Attack: "kernel keyrings, shared memory, message queues, semaphores, memfds of the same user", Verdict: Stopped,
+		Hook:  "key_permission: no key is read; ipc_permission, shm_shmctl, sem_semctl, msg_queue_msgctl: of System V's, what the session made itself; file_open: POSIX queues; ptrace_access_check: memfds",
+		Why:   "keys can be searched for, used by the kernel and written over; for files in `/dev/shm` see F13",
+		Tests: []string{"daemon/enforce TestBoundary/A16 a key of the kernel", "daemon/enforce TestBoundary/A16 shared memory of another", "daemon/enforce TestBoundary/A16 write to the memory", "daemon/enforce TestBoundary/A16 mode of the memory", "daemon/enforce TestBoundary/A16 a message for another", "daemon/enforce TestBoundary/A16 a message for another (POSIX)", "daemon/enforce TestBoundary/A16 memory without a name"},
+	},
+	{
+		ID: "A18", Attack: "set limits, priority, processors or memory nodes of another process of the user: a limit of no CPU time ends it", Verdict: Stopped,
+		Hook:  "task_setrlimit, task_setnice, task_setioprio, task_setscheduler, task_movememory: processes of the session only",
+		Tests: []string{"daemon/enforce TestBoundary/A18 limits of another", "daemon/enforce TestBoundary/A18 processors of another", "daemon/enforce TestBoundary/A18 priority of another"},
 	},
 	{
 		ID: "A17", Attack: "open another terminal of the user: read what is typed, show what is false", Hook: "file_open: one in which somebody works whom nobody governs", Verdict: Stopped,
@@ -208,7 +215,7 @@ var paddockRows = []Row{
 		Tests: []string{"daemon/enforce TestBoundary/P16 whom the kernel ends first"},
 	},
 	{
-		ID: "P17", Attack: "end, stop, trace or starve the companion, which is a process of the user's", Hook: "task_kill, file_send_sigiotask, ptrace_access_check: it is known by its file", Verdict: Partly,
+		ID: "P17", Attack: "end, stop, trace or starve the companion, which is a process of the user's", Hook: "task_kill, file_send_sigiotask, ptrace_access_check: it is known by its file; limits and priority as A18", Verdict: Partly,
 		Why:   "without the hooks it can be ended: then nobody is asked by it, `paddock approvals` on a terminal still does, and without an answer a question is refused. Whoever takes all of the machine's processors starves it too",
 		Tests: []string{"daemon/enforce TestCompanionIsLeftAlone"},
 	},

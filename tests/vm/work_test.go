@@ -20,21 +20,22 @@ func TestWork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cache := filepath.Join(root, ".cache", "work-go")
+	cache, programs := filepath.Join(root, ".cache", "work-go"), filepath.Join(root, ".cache", "work-bin")
 	fill := exec.Command("sh", "-ec", `
 		printf 'module example.com/m\ngo 1.24\nrequire github.com/google/go-cmp v0.7.0\n' >go.mod
 		printf 'package m\nimport "github.com/google/go-cmp/cmp"\nfunc Same(a, b int) bool { return cmp.Equal(a, b) }\n' >m.go
 		printf 'package m\nimport "testing"\nfunc TestSame(t *testing.T) { if !Same(2, 2) { t.Fail() } }\n' >m_test.go
-		go mod tidy && go build ./... && go vet ./... && go test ./...`)
+		go mod tidy && go build ./... && go vet ./... && go test ./...
+		[ -e $GOBIN/gopls ] || GOFLAGS= GOCACHE= go install golang.org/x/tools/gopls@v0.21.1`)
 	fill.Dir = t.TempDir()
-	fill.Env = append(os.Environ(), "GOCACHE="+cache, "GOFLAGS=-mod=mod -trimpath", "CGO_ENABLED=0")
+	fill.Env = append(os.Environ(), "GOCACHE="+cache, "GOBIN="+programs, "GOFLAGS=-mod=mod -trimpath", "CGO_ENABLED=0")
 	if out, err := fill.CombinedOutput(); err != nil {
 		t.Fatalf("compiling once for all machines: %v: %s", err, out)
 	}
 	for _, cfg := range Kernels(t) {
 		t.Run(cfg.Name(), func(t *testing.T) {
 			cfg.Timeout = 25 * time.Minute
-			cfg.Env = []string{"PADDOCK_LONG=1", "PADDOCK_GOCACHE=" + cache}
+			cfg.Env = []string{"PADDOCK_LONG=1", "PADDOCK_GOCACHE=" + cache, "PADDOCK_WORK_BIN=" + programs}
 			RunTests(t, cfg, "./daemon/enforce", "^TestWork$")
 		})
 	}
