@@ -79,6 +79,11 @@ paddock = { mode = "enforce" }`, m.dir+"/box", m.dir+"/handled"))
 		"another program's place":            "unshare -Urm sh -c 'mount --bind /bin/ls /bin/true && /bin/true box'",
 		"a false name for itself":            `perl -e '$n = $0 = "harmless"; syscall(157, 15, $n); exec {"/bin/ls"} "harmless", "box"'`,
 		"a library put before another":       "LD_PRELOAD=./evil.so /bin/true",
+		"a library that watches the loader":  "LD_AUDIT=./evil.so /bin/true",
+		"a library that knows an encoding":   `printf 'module PDK// INTERNAL evil 1\nmodule INTERNAL PDK// evil 1\n' >gconv-modules; echo x | GCONV_PATH=. iconv -f PDK -t UTF-8`,
+		"a variable that git obeys":          `GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=alias.x GIT_CONFIG_VALUE_0='!ls box' git x`,
+		"a variable that a shell obeys":      `echo 'ls box' >start; BASH_ENV=./start bash -c :`,
+		"a variable that python obeys":       `mkdir -p lib; echo 'import os; os.system("ls box")' >lib/sitecustomize.py; PYTHONPATH=lib python3 -c pass`,
 		"code without a file": `python3 -c 'import ctypes, mmap
 m = mmap.mmap(-1, 4096, prot=7); m.write(open("code", "rb").read())
 ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(m)))()'`,

@@ -30,14 +30,20 @@ type boundedMachine struct {
 // layOut makes a project and its surroundings in dir.
 func layOut(t *testing.T, dir string) (project, around string) {
 	t.Helper()
-	for _, d := range []string{"project/.git/hooks", "project/src/deep", "around/secret", "around/kept"} {
+	for _, d := range []string{
+		"project/.git/hooks", "project/.git/modules/libs/sub", "project/.git/worktrees/tree", "project/.git/worktrees/own", "around/tree", "project/within", "project/src/deep", "around/secret", "around/kept",
+	} {
 		must(t, os.MkdirAll(filepath.Join(dir, d), 0o755))
 	}
 	for _, f := range []string{
 		"project/file", "project/.git/config", "project/.git/hooks/old", "project/src/deep/file",
 		"around/file", "around/secret/key", "around/kept/file",
+		"project/.git/modules/libs/sub/config", "project/.git/worktrees/tree/commondir", "project/.git/worktrees/own/commondir",
 	} {
 		must(t, os.WriteFile(filepath.Join(dir, f), []byte("content\n"), 0o644))
+	}
+	for name, tree := range map[string]string{"tree": "around/tree", "own": "project/within"} {
+		must(t, os.WriteFile(filepath.Join(dir, "project/.git/worktrees", name, "gitdir"), []byte(filepath.Join(dir, tree, ".git")+"\n"), 0o644))
 	}
 	return filepath.Join(dir, "project"), filepath.Join(dir, "around")
 }
@@ -186,6 +192,38 @@ var fileAttacks = attempts{
 	"F9 bind over it":              `mount --bind src $AROUND && umount $AROUND && echo done`,
 	"F9 in a namespace of its own": `unshare -Urm sh -c 'mkdir -p b && mount --bind $AROUND b && echo x >>b/file && echo done'`,
 	"F9 a secret in a namespace":   `unshare -Urm sh -c 'mkdir -p b && mount --rbind $AROUND b && cat b/secret/key && echo done'`,
+	"F1 by io_uring":                    `$SELF attack-uring $AROUND/file`,
+	"F3 by io_uring":                    `$SELF attack-uring $AROUND/file taken`,
+	"F1 a file without a name":          `perl -e '$d = $ENV{AROUND}; $f = syscall(257, -100, $d, 0x410001, 0600); print "done\n" if $f >= 0'`,
+	"F2 truncate":                       `perl -e 'truncate("$ENV{AROUND}/file", 0) and print "done\n"'`,
+	"F3 rename over":                    `mv -f file $AROUND/file && echo done`,
+	"F3 rename away":                    `perl -e 'rename("$ENV{AROUND}/file", "taken") and print "done\n"'`,
+	"F3 exchange":                       `perl -e '$a = "$ENV{AROUND}/file"; $b = "src/deep/file"; syscall(316, -100, $a, -100, $b, 2) == 0 and print "done\n"'`,
+	"F4 hard link":                      `ln $AROUND/file hard && echo x >>hard && echo done`,
+	"F4 hard link to a secret":          `ln $AROUND/secret/key hard2 && cat hard2 && echo done`,
+	"F5 remove":                         `rm -f $AROUND/file && echo done`,
+	"F5 the directory of hooks":         `mv .git/hooks .git/h && mkdir .git/hooks && echo done`,
+	"F5 the parent of hooks":            `mv .git g && cp -r g .git && echo evil >.git/hooks/pre-commit && echo done`,
+	"F5 a hook":                         `echo evil >.git/hooks/pre-commit && echo done`,
+	"F5 an old hook":                    `echo evil >>.git/hooks/old && echo done`,
+	"F5 git configuration":              `echo x >c && mv c .git/config && echo done`,
+	"F5 another common directory":       `echo ../evil >.git/commondir && echo done`,
+	"F15 configuration of a submodule":  `echo x >>.git/modules/libs/sub/config && echo done`,
+	"F15 hooks of a submodule":          `mkdir .git/modules/libs/sub/hooks && echo evil >.git/modules/libs/sub/hooks/post-checkout && echo done`,
+	"F15 a submodule made anew":         `mv .git/modules/libs .git/modules/l && mkdir .git/modules/libs && echo done`,
+	"F15 another work tree":             `echo /evil >.git/worktrees/tree/commondir && echo done`,
+	"F15 settings of another work tree": `echo x >.git/worktrees/tree/config.worktree && echo done`,
+	"F5 a directory agents obey":        `mkdir .agents; echo evil >.agents/x && echo done`,
+	"F5 what is yet to come":            `mkdir -p vendor/locked; echo x >vendor/locked/x && echo done`,
+	"F5 a protected directory":          `mv $AROUND/kept $AROUND/k && echo done`,
+	"F8 mode":                           `chmod 777 $AROUND/file && echo done`,
+	"F8 owner":                          `chown 65534 $AROUND/file && echo done`,
+	"F8 times":                          `touch $AROUND/file && echo done`,
+	"F8 flags":                          `perl -e 'open(F, "<", "$ENV{AROUND}/file"); $n = pack("L!", 0x40); (ioctl(F, 0x40086602, $n) || $! == 25) and print "done\n"'`,
+	"F8 attributes":                     `perl -e '$p = "$ENV{AROUND}/file"; $n = "trusted.x"; $v = "x"; syscall(188, $p, $n, $v, 1, 0) == 0 and print "done\n"'`,
+	"F9 bind over it":                   `mount --bind src $AROUND && umount $AROUND && echo done`,
+	"F9 in a namespace of its own":      `unshare -Urm sh -c 'mkdir -p b && mount --bind $AROUND b && echo x >>b/file && echo done'`,
+	"F9 a secret in a namespace":        `unshare -Urm sh -c 'mkdir -p b && mount --rbind $AROUND b && cat b/secret/key && echo done'`,
 	"F9 an overlay of its own": `unshare -Urm sh -c 'mkdir -p u w m && mount -t overlay -o lowerdir=$AROUND,upperdir=u,workdir=w o m && cat m/secret/key && echo done' ||
 		{ [ "$GOVERNED" ] || echo done; }`, // a user's overlay needs Linux 5.11
 	"F9 an overlay in no view": `mkdir -p u w && perl -e 'sub get { my $n = shift; my $r = syscall($n, @_); $r >= 0 or exit 1; $r } $t = "overlay"; $f = get(430, $t, 0);
@@ -234,14 +272,15 @@ func strangerAttacks(b *boundedMachine, pid int, socket, terminal string) attemp
 // What a session needs, it may: its project, temporary files, devices that are none,
 // namespaces, and reading what is not secret.
 var honestWork = attempts{
-	"files":      `echo x >new && mkdir -p a/b && mv new a/b && ln a/b/new hard3 && ln -s hard3 soft && chmod 600 hard3 && rm -r a && echo done`,
-	"temporary":  "f=$(mktemp) && echo x >$f && rm $f && cat <<END >/dev/null && echo done\nhere\nEND\n",
-	"devices":    `echo x >/dev/null && head -c1 /dev/urandom >/dev/null && dd if=/dev/zero of=/dev/null count=1 2>/dev/null && echo done`,
-	"pipes":      `echo x | tee /dev/stderr 2>&1 >/dev/null | cat >/dev/stdout && echo done`,
-	"reading":    `cat $AROUND/file /etc/passwd >/dev/null && ls / >/dev/null && echo done`,
-	"proc":       `echo 500 >/proc/self/oom_score_adj && cat /proc/self/status >/dev/null && echo done`,
-	"memfd":      `perl -e '$n = "x"; $f = syscall(319, $n, 0); open(F, ">", "/proc/self/fd/$f") and print F "x" and print "done\n"'`,
-	"namespaces": `unshare -Urm perl -e '$t = "t"; $m = "/mnt"; syscall(165, $t, $m, $t = "tmpfs", 0, 0) == 0 and open(F, ">", "/mnt/f") and print "done\n"'`,
+	"a work tree of its own": `echo x >.git/worktrees/own/commondir && rm -r .git/worktrees/own && echo done`,
+	"files":                  `echo x >new && mkdir -p a/b && mv new a/b && ln a/b/new hard3 && ln -s hard3 soft && chmod 600 hard3 && rm -r a && echo done`,
+	"temporary":              "f=$(mktemp) && echo x >$f && rm $f && cat <<END >/dev/null && echo done\nhere\nEND\n",
+	"devices":                `echo x >/dev/null && head -c1 /dev/urandom >/dev/null && dd if=/dev/zero of=/dev/null count=1 2>/dev/null && echo done`,
+	"pipes":                  `echo x | tee /dev/stderr 2>&1 >/dev/null | cat >/dev/stdout && echo done`,
+	"reading":                `cat $AROUND/file /etc/passwd >/dev/null && ls / >/dev/null && echo done`,
+	"proc":                   `echo 500 >/proc/self/oom_score_adj && cat /proc/self/status >/dev/null && echo done`,
+	"memfd":                  `perl -e '$n = "x"; $f = syscall(319, $n, 0); open(F, ">", "/proc/self/fd/$f") and print F "x" and print "done\n"'`,
+	"namespaces":             `unshare -Urm perl -e '$t = "t"; $m = "/mnt"; syscall(165, $t, $m, $t = "tmpfs", 0, 0) == 0 and open(F, ">", "/mnt/f") and print "done\n"'`,
 	"git": `export HOME=$PWD/home GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b; mkdir home && git init -q -b main repo && cd repo &&
 		echo 1 >f && git add f && git commit -qm 1 && git checkout -qb two && echo 2 >g && git add g && git commit -qm 2 && git checkout -q main && echo 3 >h && git add h &&
 		git commit -qm 3 && git rebase -q two && cd .. && git clone -q repo copy && git -C copy log --oneline | grep -c . | grep -q 3 && echo done`,

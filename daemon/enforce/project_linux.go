@@ -97,9 +97,6 @@ func ownedBy(path string, uid uint32) bool {
 	return unix.Lstat(path, &st) == nil && st.Uid == uid
 }
 
-// maxGitFile bounds what is read of a file that names a directory, in bytes.
-const maxGitFile = 8192
-
 // sharedGit returns the git directory a work tree belongs to. A file in the work
 // tree names it, which an agent could have written: it counts only if the directory
 // names the work tree as well.
@@ -107,9 +104,12 @@ func sharedGit(v *view, dir string, uid uint32) string {
 	read := func(path string) string { return strings.TrimSpace(readSmall(v.at(path), maxGitFile)) }
 	own, ok := strings.CutPrefix(read(filepath.Join(dir, ".git")), "gitdir: ")
 	if !ok || !filepath.IsAbs(own) || !ownedBy(v.at(own), uid) || read(filepath.Join(own, "gitdir")) != filepath.Join(dir, ".git") {
+func sharedGit(dir string, uid uint32) string {
+	own, ok := strings.CutPrefix(readGitFile(filepath.Join(dir, ".git")), "gitdir: ")
+	if !ok || !filepath.IsAbs(own) || !ownedBy(own, uid) || readGitFile(filepath.Join(own, "gitdir")) != filepath.Join(dir, ".git") {
 		return ""
 	}
-	common := read(filepath.Join(own, "commondir"))
+	common := readGitFile(filepath.Join(own, "commondir"))
 	if common == "" {
 		return ""
 	}
@@ -156,12 +156,10 @@ func (e *Enforcer) ofSession(b policy.Boundary, p project, uid uint32) *resolver
 		r.aside(p.dir, func(r *resolver) { r.own(p.dir, b.Rules()) })
 	}
 	if p.shared != "" {
-		r.files = append(r.files, wanted{path: p.shared, bound: ebpf.Bound{Flags: ebpf.BoundWrite}})
-		for _, rule := range b.Rules() {
-			if name, ok := strings.CutPrefix(rule.Text, ".git/"); ok && rule.Kind == policy.Protected {
-				r.add(filepath.Join(p.shared, name), ebpf.Bound{Flags: ebpf.BoundProtected})
-			}
-		}
+		r.aside(p.shared, func(r *resolver) {
+			r.files = append(r.files, wanted{path: p.shared, bound: ebpf.Bound{Flags: ebpf.BoundWrite}})
+			r.git(p.shared, p.dir, b.Rules())
+		})
 		r.exact(filepath.Join(p.dir, ".git"), ebpf.Bound{Flags: ebpf.BoundProtected})
 	}
 	return r
@@ -170,8 +168,14 @@ func (e *Enforcer) ofSession(b policy.Boundary, p project, uid uint32) *resolver
 // own adds a project's directory, and what is protected in each.
 func (r *resolver) own(dir string, rules []policy.PathRule) {
 	r.files = append(r.files, wanted{path: dir, bound: ebpf.Bound{Flags: ebpf.BoundWrite}})
+	git := filepath.Join(dir, ".git")
+	info, err := os.Lstat(git)
+	repository := err == nil && info.IsDir()
+	if repository {
+		r.git(git, dir, rules)
+	}
 	for _, rule := range rules {
-		if !rule.Relative() {
+		if !rule.Relative() || repository && strings.HasPrefix(rule.Text, ".git/") {
 			continue
 		}
 		path := filepath.Join(dir, rule.Text)

@@ -5,7 +5,9 @@ package enforce
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -204,5 +206,58 @@ func TestLinksLeadNowhere(t *testing.T) {
 	r.add(filepath.Join(top, "home/.cache"), ebpf.Bound{Flags: ebpf.BoundUnreadable})
 	if len(r.files) == 0 || r.files[0].path != filepath.Join(top, "private") {
 		t.Errorf("what is unreadable is not followed: %+v", r.files)
+	}
+}
+
+// Of a repository as git makes it, every configuration that somebody else's git obeys is
+// known: of submodules with slashes in their names and within each other, and of work
+// trees outside of the project.
+func TestGitDirectories(t *testing.T) {
+	top, err := filepath.EvalSymlinks(t.TempDir())
+	must(t, err)
+	cmd := exec.Command("sh", "-ec", `export HOME=$PWD GIT_CONFIG_NOSYSTEM=1
+		git config --global user.name a; git config --global user.email a@b; git config --global protocol.file.allow always
+		for r in inner outer main; do git init -q $r; git -C $r commit -q --allow-empty -m 1; done
+		git -C outer submodule -q add ../inner libs/in; git -C outer commit -q -m 2
+		git -C main submodule -q add ../outer libs/out; git -C main submodule -q update --init --recursive; git -C main commit -q -m 2
+		git -C main worktree add -q ../beside; git -C main worktree add -q within; git -C main worktree add -q ../gone; rm -r gone
+		git -C beside submodule -q update --init`)
+	cmd.Dir = top
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	names := func(dirs []string) string {
+		var out []string
+		for _, d := range dirs {
+			out = append(out, strings.TrimPrefix(d, top+"/main/.git/"))
+		}
+		return strings.Join(out, " ")
+	}
+	git := filepath.Join(top, "main/.git")
+	modules, all := gitModules(git)
+	if got := names(modules); got != "modules/libs/out modules/libs/out/modules/libs/in" || !all {
+		t.Errorf("submodules: %s, all: %v", got, all)
+	}
+	if got := names(gitTrees(git, filepath.Join(top, "main"))); got != "worktrees/beside" {
+		t.Errorf("work trees, for a session in the first: %s", got)
+	}
+	if got := names(gitTrees(git, filepath.Join(top, "beside"))); got != "worktrees/beside worktrees/within" {
+		t.Errorf("work trees, for a session in another: %s", got)
+	}
+	var r resolver
+	r.git(git, filepath.Join(top, "main"), policy.Boundary{Mode: policy.WorkspaceWrite}.Rules())
+	var kept []string
+	for _, w := range r.names {
+		if w.bound.Flags&ebpf.BoundProtected != 0 {
+			kept = append(kept, strings.TrimPrefix(filepath.Join(w.path, w.name), git+"/"))
+		}
+	}
+	for _, want := range []string{
+		"config", "hooks", "commondir", "modules/libs/out/config", "modules/libs/out/modules/libs/in/config", "worktrees/beside/commondir",
+		"worktrees/beside/config.worktree", "worktrees/beside/modules/libs/out/config",
+	} {
+		if !slices.Contains(kept, want) {
+			t.Errorf("%s is not protected: %s", want, kept)
+		}
 	}
 }

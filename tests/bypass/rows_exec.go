@@ -48,6 +48,20 @@ var execRows = []Row{
 		Tests: []string{"daemon/enforce TestHoldCannotBeEscaped/a library put before another"},
 	},
 	{
+		ID: "E33", Attack: "a variable that makes an allowed program start or load something else: `GIT_*`, `BASH_ENV`, `PYTHONPATH`, `PYTHONSTARTUP`, `NODE_OPTIONS`, `PERL5OPT`, `LD_AUDIT`, `GCONV_PATH`", Hook: "what the program then executes is held and judged; of code it loads, as E8", Core: "its execs are held", Verdict: Partly,
+		Why: "code that is loaded is judged by its effects; what rules say of arguments does not hold for what it has the program do within itself (E34)",
+		Tests: []string{
+			"daemon/enforce TestHoldCannotBeEscaped/a variable that git obeys", "daemon/enforce TestHoldCannotBeEscaped/a variable that a shell obeys",
+			"daemon/enforce TestHoldCannotBeEscaped/a variable that python obeys", "daemon/enforce TestHoldCannotBeEscaped/a library that watches the loader",
+			"daemon/enforce TestHoldCannotBeEscaped/a library that knows an encoding",
+		},
+	},
+	{
+		ID: "E34", Attack: "rewrite the arguments of a program after they were judged: by ptrace, process_vm_writev or `/proc/PID/mem` while it is held, or once it runs, or by a library in it", Hook: "ptrace_access_check while it is held: nobody writes to its memory, of which the daemon reads arguments beyond 4 KiB", Verdict: Partly,
+		Why:   "once it runs, a process of the session is another's to debug, and a library may do what it likes: rules about arguments (`git push`) say how a program is started. What it then reaches, opens and starts is judged; a rule about the program whatever its arguments holds",
+		Tests: []string{"daemon/enforce TestHoldCannotBeEscaped/a tracer that comes later"},
+	},
+	{
 		ID: "E32", Attack: "an emulator that reads and translates the program: `valgrind git push`, `qemu-x86_64`, `box64`", Hook: "the hold judges what a known emulator is given", Core: "the same", Verdict: Partly,
 		Why:   "of emulators under the names they have; another one, or a copy of another name, is code like E14",
 		Tests: []string{"daemon/enforce TestProgramsOfManyNames/git in an emulator"},

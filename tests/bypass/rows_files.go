@@ -63,8 +63,9 @@ var fileRows = []Row{
 		Why: "tools need both; `caches = false` and `temporary = false` take them away",
 	},
 	{
-		ID: "F15", Attack: "a repository of its own below the project, whose configuration git runs for whoever goes there", Verdict: NotCovered,
-		Why: "without this nobody could clone; what lies in a project may be run by who works in it anyway. Entered in the index as a submodule, its configuration is run by `git status` at the top, too, and that of another work tree's repository by a changed `commondir`",
+		ID: "F15", Attack: "the configuration of a submodule, or of another work tree (`.git/modules/x/config`, `.git/worktrees/x/commondir`); a repository of its own below the project, whose configuration git runs for whoever goes there", Hook: boundary + ": by inode and name, as found when the session began", Verdict: Partly,
+		Why:   "a repository of its own is not covered: without it nobody could clone, and what lies in a project may be run by who works in it anyway. Entered in the index as a submodule, its configuration is run by `git status` at the top, too; a rebase that is left unfinished can have `exec` lines, which `git rebase --continue` runs",
+		Tests: []string{"daemon/enforce TestBoundary/F15 configuration of a submodule", "daemon/enforce TestBoundary/F15 hooks of a submodule", "daemon/enforce TestBoundary/F15 a submodule made anew", "daemon/enforce TestBoundary/F15 another work tree", "daemon/enforce TestBoundary/F15 settings of another work tree", "daemon/enforce TestGitDirectories"},
 	},
 	{
 		ID: "F16", Attack: "names, sizes and times of what it may not read (stat, inotify)", Verdict: NotCovered,

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enforce
+
+import (
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/ebpf"
+)
+
+// Git has more than one directory with a configuration that it obeys: each submodule
+// has one, and so may each work tree.
+
+const (
+	ofModules = ".git/modules/*/"
+	ofTrees   = ".git/worktrees/*/"
+)
+
+// maxGitFile bounds what is read of a file that names a directory, in bytes.
+const maxGitFile = 8192
+
+// readGitFile returns a file that names a directory, without links and without
+// waiting; empty if it is none.
+func readGitFile(path string) string {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	data, _ := io.ReadAll(io.LimitReader(f, maxGitFile)) // cut short: then it fits nothing
+	return strings.TrimSpace(string(data))
+}
+
+// git adds what is protected in the git directory of a project: what rules say of
+// .git itself, of submodules at any depth, and of other work trees.
+func (r *resolver) git(dir, project string, rules []policy.PathRule) {
+	modules, all := gitModules(dir)
+	trees := gitTrees(dir, project)
+	for _, tree := range trees { // its submodules are its own
+		more, whole := gitModules(tree)
+		modules, all = append(modules, more...), all && whole
+	}
+	for _, rule := range rules {
+		if !rule.Relative() || !strings.HasPrefix(rule.Text, ".git/") {
+			continue
+		}
+		in := []string{dir}
+		name := strings.TrimPrefix(rule.Text, ".git/")
+		if of, ok := strings.CutPrefix(rule.Text, ofModules); ok {
+			in, name = modules, of
+		} else if of, ok := strings.CutPrefix(rule.Text, ofTrees); ok {
+			in, name = trees, of
+		}
+		for _, d := range in {
+			r.find(filepath.Join(d, name), boundOf(rule))
+		}
+	}
+	if !all {
+		for _, d := range append(trees, dir) {
+			r.find(filepath.Join(d, "modules"), ebpf.Bound{Flags: ebpf.BoundProtected})
+		}
+	}
+}
+
+// maxModuleEntries bounds how many files are looked at to find submodules.
+const maxModuleEntries = 20_000
+
+// gitModules lists the git directories of submodules, whose names may have slashes and
+// which may have submodules. It returns false if there is too much to look at.
+func gitModules(dir string) (found []string, all bool) {
+	seen := 0
+	err := filepath.WalkDir(filepath.Join(dir, "modules"), func(p string, d fs.DirEntry, err error) error {
+		if seen++; seen > maxModuleEntries {
+			return fs.SkipAll
+		}
+		if err != nil || !d.IsDir() {
+			return nil //nolint:nilerr // what cannot be read, git cannot obey
+		}
+		// Of the two, a session cannot remove the first.
+		_, config := os.Lstat(filepath.Join(p, "config"))
+		_, head := os.Lstat(filepath.Join(p, "HEAD"))
+		if config == nil || head == nil {
+			found = append(found, p)
+			more, whole := gitModules(p)
+			if found = append(found, more...); !whole {
+				seen = maxModuleEntries + 1
+				return fs.SkipAll
+			}
+			return fs.SkipDir
+		}
+		return nil
+	})
+	return found, err == nil && seen <= maxModuleEntries
+}
+
+// gitTrees lists the git directories of work trees of which others make use: all but
+// those whose files are below the project, which are the session's to make and remove.
+func gitTrees(dir, project string) []string {
+	var found []string
+	entries, _ := filepath.Glob(filepath.Join(dir, "worktrees", "*")) // only a bad pattern errs
+	for _, own := range entries {
+		tree := filepath.Dir(readGitFile(filepath.Join(own, "gitdir")))
+		if _, err := os.Lstat(tree); tree == project || !below(tree, project) && err == nil {
+			found = append(found, own)
+		}
+	}
+	return found
+}
