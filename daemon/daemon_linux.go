@@ -70,7 +70,7 @@ func New(c Config) *Daemon {
 	}
 }
 
-// stopLimit is how long an orderly stop may take.
+// stopLimit is how long an orderly stop may take, and then once more what stores the events.
 const stopLimit = 5 * time.Second
 
 // Run brings everything up, in order, serves until ctx ends, and takes it down.
@@ -200,6 +200,9 @@ func (d *Daemon) down(ctx context.Context) error {
 		errs = append(errs, d.kernel.Close())
 	}
 	if d.store != nil {
+		// However long the others took: what they did is kept.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+		defer cancel()
 		d.record(d.stopEvent())
 		errs = append(errs, d.store.Flush(ctx))
 		if d.exporters != nil {

@@ -4,6 +4,7 @@ package enforce
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -59,12 +60,12 @@ var kernelKinds = map[policy.PathKind]ebpf.BoundFlags{
 // newBoundary translates. own are Paddock's own files and directories, and what
 // manages agents: protected in every mode. What patterns with ** match is taken from
 // scanned, as far as it is there.
-func newBoundary(k *ebpf.Kernel, l *lookups, b policy.Boundary, own []string, scanned map[string][]string) (*boundary, error) {
+func newBoundary(ctx context.Context, k *ebpf.Kernel, l *lookups, b policy.Boundary, own []string, scanned map[string][]string) (*boundary, error) {
 	out := &boundary{policy: b, scanned: map[string][]string{}}
 	if b.Mode == policy.NoBoundary {
 		return out, nil
 	}
-	r := &resolver{kernel: k, lookups: l, before: scanned, scanned: out.scanned}
+	r := &resolver{ctx: ctx, kernel: k, lookups: l, before: scanned, scanned: out.scanned}
 	out.homes = r.homes()
 	r.at = out.homes
 	for _, rule := range b.Rules() {
@@ -81,6 +82,10 @@ func newBoundary(k *ebpf.Kernel, l *lookups, b policy.Boundary, own []string, sc
 	var err error
 	out.bounds, out.kept, err = r.resolve()
 	out.skipped, out.files = r.skipped, r.files
+	if err == nil && ctx.Err() != nil {
+		out.close()
+		err = ctx.Err() // something may be missing
+	}
 	return out, err
 }
 
@@ -180,7 +185,13 @@ func (e *Enforcer) refreshBoundary(scan bool) error {
 	if scan {
 		scanned = nil
 	}
-	b, err := newBoundary(e.Kernel, &e.lookups, g.boundary.policy, e.own(), scanned)
+	b, err := newBoundary(e.ctx, e.Kernel, &e.lookups, g.boundary.policy, e.own(), scanned)
+	if e.ctx.Err() != nil {
+		if err == nil {
+			b.close()
+		}
+		return nil // the next daemon looks
+	}
 	if err != nil {
 		return fmt.Errorf("looking up the boundary anew: %w", err)
 	}

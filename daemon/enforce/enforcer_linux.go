@@ -206,7 +206,7 @@ func (e *Enforcer) install(g *generation) error {
 	if g.catalog, err = newCatalog(e.Kernel, g.rules, e.directories(), old); err != nil {
 		return fmt.Errorf("looking for the programs rules name: %w", err)
 	}
-	if g.boundary, err = newBoundary(e.Kernel, &e.lookups, g.limits, e.own(), nil); err != nil {
+	if g.boundary, err = newBoundary(e.ctx, e.Kernel, &e.lookups, g.limits, e.own(), nil); err != nil {
 		return fmt.Errorf("looking for the paths of the boundary: %w", err)
 	}
 	for _, err := range g.boundary.skipped {

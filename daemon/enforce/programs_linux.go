@@ -71,7 +71,11 @@ func (e *Enforcer) refresh() error {
 		return nil
 	}
 	next := *g
-	if err := e.install(&next); err != nil {
+	err := e.install(&next)
+	if e.ctx.Err() != nil {
+		return nil // the next daemon looks
+	}
+	if err != nil {
 		return fmt.Errorf("applying the policy with programs that changed: %w", err)
 	}
 	e.Log.Info("a program that rules name changed", "generation", next.number)

@@ -3,6 +3,7 @@
 package enforce
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,6 +20,7 @@ import (
 
 // resolver finds the inodes of paths, many at a time.
 type resolver struct {
+	ctx     context.Context // nil: it is looked to the end
 	kernel  *ebpf.Kernel
 	lookups *lookups
 	at      []string // homes
@@ -38,8 +40,14 @@ type wanted struct {
 
 // add looks for what a pattern leads to. In a place that hangs, that is nothing.
 func (r *resolver) add(pattern string, bound ebpf.Bound) {
+	if r.stopped() {
+		return
+	}
 	r.aside(r.place(pattern), func(r *resolver) { r.find(pattern, bound) })
 }
+
+// stopped says whether nobody waits for the result any more.
+func (r *resolver) stopped() bool { return r.ctx != nil && r.ctx.Err() != nil }
 
 // aside looks at a place where it does not matter if that takes for ever.
 func (r *resolver) aside(place string, f func(r *resolver)) {
@@ -269,6 +277,9 @@ func (r *resolver) identify(some []string, paths map[string]ebpf.InodeID) (kept 
 		}
 	}()
 	for _, p := range some {
+		if r.stopped() {
+			return kept, r.ctx.Err()
+		}
 		f, err := look(r.lookups, r.place(p), func() (*opened, error) { return openPlace(p) })
 		if err != nil {
 			// Gone meanwhile; or a file system that lets nobody in but its owner, or is
