@@ -208,6 +208,11 @@ var paddockRows = []Row{
 		Why: "by the collector, after ten minutes: [docs/fleet.md](fleet.md#a-machine-that-falls-silent)", Tests: []string{"tests/e2e TestHeartbeat"},
 	},
 	{
+		ID: "P35", Attack: "write hooks or MCP servers into an agent's own settings (`~/.claude/settings.json`, `~/.codex/config.toml`, `.mcp.json`), which it runs later", Hook: boundary + ": what the agent starts cannot write there", Verdict: Partly,
+		Why:   "the agent's own program can: they are its settings. What it then runs is governed. They are the user's, so they are not put back. What manages agents for the whole machine is protected in every mode (P7), and changes to it are told (P32)",
+		Tests: []string{"daemon/policy TestAgentsOwnProgram"},
+	},
+	{
 		ID: "P15", Attack: "squat the socket during a restart", Hook: "the directory is root's", Core: "the same", Verdict: Stopped,
 		Tests: []string{"tests/e2e TestBadDirectories"},
 	},
