@@ -5,7 +5,6 @@ package ebpf
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -143,7 +142,7 @@ func (k *Kernel) SetBoundary(session uint64, mode BoundaryMode, agent uint32, ow
 	}
 	k.filter.Lock()
 	defer k.filter.Unlock()
-	if err := k.setFilter(filterOf(maps.Keys(files), maps.Keys(names))); err != nil {
+	if err := k.setFilter(filterOf(files, names)); err != nil {
 		return fmt.Errorf("the boundary of session %d: %w", session, err)
 	}
 	// First what it may not, then the places where it may write, then itself: at no

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"iter"
 	"math/bits"
 	"sync"
 )
@@ -32,10 +31,25 @@ type filterState struct {
 // one in 16, so that of 16 directories one is looked up in vain.
 const fullFilter = int(kernelLimitFILTER_WORDS) * 64 / 16
 
-// add sets the bit of an inode, or of a name in it; it is maybe_bound of bpf/bounds.h.
-func (f filterBits) add(ino uint64, dev uint32, name uint64) {
+// add sets the bit of what is said of an inode, or of a name in it; it is maybe_bound of bpf/bounds.h.
+func (f filterBits) add(session, ino uint64, dev uint32, name uint64, flags BoundFlags) {
 	h := (ino ^ uint64(dev)<<32 ^ name) * 0x9e3779b97f4a7c15
-	f[uint32(h>>53)] |= 1 << (h >> 47 & 63)
+	bit := h >> 47
+	switch {
+	case name == 0 && flags&^(BoundPinned|BoundFixed) == 0:
+		bit = h >> 35
+	case session != 0:
+		bit = h>>41 ^ session*0xd6e8feb86659fd93>>58
+	}
+	f[uint32(h>>53)] |= 1 << (bit & 63)
+}
+
+func (f filterBits) addFile(k kernelBoundKey, v kernelBound) {
+	f.add(k.Session, k.Ino, k.Dev, 0, BoundFlags(v.Flags))
+}
+
+func (f filterBits) addName(k kernelBoundNameKey) {
+	f.add(k.Session, k.Ino, k.Dev, nameBits(k.Name[:]), 0)
 }
 
 // nameBits is name_bits of bpf/bounds.h; name has zeroes at its end.
@@ -46,13 +60,13 @@ func nameBits(name []byte) uint64 {
 	return (binary.LittleEndian.Uint64(first[:])^uint64(len(name)))*0xd6e8feb86659fd93 | 1
 }
 
-func filterOf(files iter.Seq[kernelBoundKey], names iter.Seq[kernelBoundNameKey]) filterBits {
+func filterOf(files map[kernelBoundKey]kernelBound, names map[kernelBoundNameKey]kernelBound) filterBits {
 	f := filterBits{}
-	for k := range files {
-		f.add(k.Ino, k.Dev, 0)
+	for k, v := range files {
+		f.addFile(k, v)
 	}
 	for k := range names {
-		f.add(k.Ino, k.Dev, nameBits(k.Name[:]))
+		f.addName(k)
 	}
 	return f
 }
@@ -107,10 +121,10 @@ func (k *Kernel) sweepFilter(said filterBits) error {
 	var v kernelBound
 	files, names := k.maps[kernelMapSessionBounds].Iterate(), k.maps[kernelMapSessionBoundNames].Iterate()
 	for files.Next(&file, &v) {
-		keep.add(file.Ino, file.Dev, 0)
+		keep.addFile(file, v)
 	}
 	for names.Next(&name, &v) {
-		keep.add(name.Ino, name.Dev, nameBits(name.Name[:]))
+		keep.addName(name)
 	}
 	if files.Err() != nil || names.Err() != nil {
 		return nil //nolint:nilerr // cut short by a change: something was not seen; the next policy's turn

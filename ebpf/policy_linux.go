@@ -5,7 +5,6 @@ package ebpf
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 
 	"github.com/cilium/ebpf"
@@ -99,7 +98,7 @@ func (k *Kernel) SetPolicy(g Generation) error {
 	}
 	k.filter.Lock()
 	defer k.filter.Unlock()
-	said := filterOf(maps.Keys(files), maps.Keys(names))
+	said := filterOf(files, names)
 	if err := k.setFilter(said); err != nil {
 		return fmt.Errorf("building policy generation %d: %w", g.Number, err)
 	}

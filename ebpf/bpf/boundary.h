@@ -233,7 +233,7 @@ INLINE int judge_open(struct file *file)
 	}
 	/* What lies below an overlay has an inode of its own. */
 	if (inode != d->d_inode && !private_memory(d->d_sb) &&
-	    (bound_inode(&w, inode_number(inode), inode->i_sb->s_dev) & BOUND_UNREADABLE)) {
+	    (bound_inode(&w, inode_number(inode), inode->i_sb->s_dev, BY_POLICY | BY_SESSION) & BOUND_UNREADABLE)) {
 		record_file(&w, d, FILE_READ, WHY_UNREADABLE);
 		return w.enforced ? -EACCES : 0;
 	}
@@ -346,7 +346,7 @@ INLINE int refuse_peer(struct sock *other)
 		return w.enforced ? -EACCES : 0;
 	}
 	struct inode *inode = BPF_CORE_READ(d, d_inode);
-	__u64 flags = bound_inode(&w, inode_number(inode), BPF_CORE_READ(inode, i_sb, s_dev));
+	__u64 flags = bound_inode(&w, inode_number(inode), BPF_CORE_READ(inode, i_sb, s_dev), BY_POLICY | BY_SESSION);
 	__u64 all = flags_of(w.zero);
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < SOCKET_DEPTH; i++) {
@@ -358,7 +358,7 @@ INLINE int refuse_peer(struct sock *other)
 		inode = BPF_CORE_READ(up, d_inode);
 		__u64 ino = inode_number(inode);
 		__u32 dev = BPF_CORE_READ(inode, i_sb, s_dev);
-		__u64 above = bound_inode(&w, ino, dev);
+		__u64 above = bound_inode(&w, ino, dev, BY_POLICY | BY_SESSION);
 		if (above & BOUND_NAMES)
 			flags = flags_of(flags) | bound_name(&w, ino, dev, BPF_CORE_READ(at, d_name.name), BPF_CORE_READ(at, d_name.len));
 		all = flags_of(all | flags);

@@ -148,8 +148,10 @@ struct {
 
 /*
  * A Bloom filter of everything above: of an inode, or a name in a directory, whose
- * bit is not set nothing is said by any policy or session. Nearly all are such, and
- * asking costs a tenth of looking in the maps. A bit is set before there is an entry.
+ * bit is not set nothing is said by any policy or this session, and by another bit
+ * nothing but that it is pinned, which counts only for what is to be renamed or removed.
+ * Nearly all are such, and asking costs a tenth of looking in the maps. A bit is set
+ * before there is an entry.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -188,6 +190,7 @@ struct walk {
 	struct proc *proc;
 	__u64 session;
 	__u64 zero;
+	__u64 salt; /* of the session, in the filter */
 	__u64 drop;  /* flags that do not count in this mode */
 	__u64 agent; /* number of the session's agent */
 	__u64 own;   /* 1: the agent's own program */
@@ -230,6 +233,7 @@ INLINE bool begin_walk(struct walk *w)
 	w->own = (flags | flags >> 1) & 1; /* PROC_AGENT, PROC_FROM_AGENT */
 	/* The canary stands under enforcement whatever the mode. */
 	w->enforced = flags_of(set->enforce) | (flags & PROC_CANARY);
+	w->salt = w->session * 0xd6e8feb86659fd93ULL >> 58;
 	w->bounds = bpf_map_lookup_elem(&policy_bounds, &slot);
 	w->names = bpf_map_lookup_elem(&policy_bound_names, &slot);
 	__u64 same = w->session;
@@ -254,15 +258,25 @@ INLINE __u64 means(const struct walk *w, const struct bound *b)
 	return flags_of(f | (BOUND_WRITE & own));
 }
 
-/* 1 if something may be said of an inode, or of a name in it: of that its length
- * and first bytes count. filter_linux.go computes the same. */
-INLINE __u64 maybe_bound(__u64 ino, __u32 dev, __u64 name)
+/* Who may say something of an inode or a name. */
+enum said_by {
+	BY_POLICY = 1,
+	BY_SESSION = 2,
+	BY_PINS = 4, /* either, and nothing but that it is pinned */
+};
+
+/* Who may say something of an inode, or of a name in it: of that its length and
+ * first bytes count. filter_linux.go computes the same. */
+INLINE __u64 maybe_bound(const struct walk *w, __u64 ino, __u32 dev, __u64 name)
 {
 	__u64 h = (ino ^ (__u64)dev << 32 ^ name) * 0x9e3779b97f4a7c15ULL;
 	__u32 word = h >> 53;
 	__u64 *bits = bpf_map_lookup_elem(&bound_filter, &word);
 
-	return bits ? *bits >> (h >> 47 & 63) & 1 : 1;
+	if (!bits)
+		return BY_POLICY | BY_SESSION | BY_PINS;
+	__u64 b = *bits;
+	return (b >> (h >> 47 & 63) & 1) | (b >> ((h >> 41 ^ w->salt) & 63) & 1) << 1 | (b >> (h >> 35 & 63) & 1) << 2;
 }
 
 INLINE __u64 name_bits(const unsigned char *name, __u32 len)
@@ -276,20 +290,26 @@ INLINE __u64 name_bits(const unsigned char *name, __u32 len)
 	return (first ^ len) * 0xd6e8feb86659fd93ULL | 1;
 }
 
-INLINE __u64 bound_inode(const struct walk *w, __u64 ino, __u32 dev)
+/* Without BY_PINS in by, what is only pinned is not found. */
+INLINE __u64 bound_inode(const struct walk *w, __u64 ino, __u32 dev, __u64 by)
 {
 	__u64 flags = flags_of(w->zero);
 
-	if (!maybe_bound(ino, dev, 0))
+	by &= maybe_bound(w, ino, dev, 0);
+	if (!by)
 		return flags;
 	struct bound_key key = { .ino = ino, .dev = dev };
-	struct bound *b = bpf_map_lookup_elem(w->bounds, &key);
-	if (b)
-		flags = means(w, b);
-	key.session = w->session;
-	b = bpf_map_lookup_elem(&session_bounds, &key);
-	if (b)
-		flags |= means(w, b);
+	if (by & (BY_POLICY | BY_PINS)) {
+		struct bound *b = bpf_map_lookup_elem(w->bounds, &key);
+		if (b)
+			flags = means(w, b);
+	}
+	if (by & (BY_SESSION | BY_PINS)) {
+		key.session = w->session;
+		struct bound *b = bpf_map_lookup_elem(&session_bounds, &key);
+		if (b)
+			flags |= means(w, b);
+	}
 	return flags_of(flags);
 }
 
@@ -298,7 +318,7 @@ INLINE __u64 bound_name(const struct walk *w, __u64 ino, __u32 dev, const unsign
 {
 	__u64 flags = flags_of(w->zero);
 
-	if (!maybe_bound(ino, dev, name_bits(name, len)))
+	if (!(maybe_bound(w, ino, dev, name_bits(name, len)) & (BY_POLICY | BY_SESSION)))
 		return flags;
 	struct bound_name_key key = { .ino = ino, .dev = dev };
 
@@ -385,7 +405,8 @@ INLINE __u32 walk_up(const struct walk *w, struct dentry *d, __u32 want)
 	struct numbering n = numbering_of(sb->s_magic);
 
 	if (!is_null(w, inode))
-		flags = bound_inode(w, number_in(&n, inode) ^ (n.directory & directory_mask(inode->i_mode)), dev);
+		flags = bound_inode(w, number_in(&n, inode) ^ (n.directory & directory_mask(inode->i_mode)), dev,
+				    want & WANT_STAY ? BY_POLICY | BY_SESSION | BY_PINS : BY_POLICY | BY_SESSION);
 	if ((want & WANT_STAY) && (flags & BOUND_PINNED))
 		return WHY_PINNED;
 	if (want & WANT_PLACE)
@@ -400,7 +421,7 @@ INLINE __u32 walk_up(const struct walk *w, struct dentry *d, __u32 want)
 		if (is_null(w, inode))
 			return WHY_UNKNOWN;
 		__u64 ino = number_in(&n, inode) ^ n.directory;
-		__u64 above = bound_inode(w, ino, dev);
+		__u64 above = bound_inode(w, ino, dev, BY_POLICY | BY_SESSION);
 		if (above & BOUND_NAMES) {
 			__u64 named = bound_name(w, ino, dev, d->d_name.name, d->d_name.len);
 			if (!(want & WANT_EMPTY) || i > 0 || (named & BOUND_OURS))
