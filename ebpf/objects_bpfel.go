@@ -543,6 +543,7 @@ type kernelState struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	kernelMapAboveHeld           = "above_held"
 	kernelMapActive              = "active"
 	kernelMapArgvCache           = "argv_cache"
 	kernelMapBoundFilter         = "bound_filter"
@@ -906,6 +907,7 @@ type kernelProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type kernelMapSpecs struct {
+	AboveHeld         *ebpf.MapSpec `ebpf:"above_held"`
 	Active            *ebpf.MapSpec `ebpf:"active"`
 	ArgvCache         *ebpf.MapSpec `ebpf:"argv_cache"`
 	BoundFilter       *ebpf.MapSpec `ebpf:"bound_filter"`
@@ -1005,6 +1007,7 @@ func (o *kernelObjects) Close() error {
 //
 // It can be passed to loadKernelObjects or ebpf.CollectionSpec.LoadAndAssign.
 type kernelMaps struct {
+	AboveHeld         *ebpf.Map `ebpf:"above_held"`
 	Active            *ebpf.Map `ebpf:"active"`
 	ArgvCache         *ebpf.Map `ebpf:"argv_cache"`
 	BoundFilter       *ebpf.Map `ebpf:"bound_filter"`
@@ -1043,6 +1046,7 @@ type kernelMaps struct {
 
 func (m *kernelMaps) Close() error {
 	return _KernelClose(
+		m.AboveHeld,
 		m.Active,
 		m.ArgvCache,
 		m.BoundFilter,

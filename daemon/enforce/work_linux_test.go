@@ -82,13 +82,15 @@ var jobs = []job{
 		printf 'package m\nimport "testing"\nfunc TestSame(t *testing.T) { if !Same(1, 1) { t.Fail() } }\n' >m_test.go
 		export GOPROXY=file:///root/go/pkg/mod/cache/download GOFLAGS='-mod=mod -trimpath' GONOSUMDB='*' GOTOOLCHAIN=local CGO_ENABLED=0
 		go build ./... && go vet ./... && go test ./... && gofmt -l . && go clean -testcache`},
-	// A server of its own, which the next call finds by a socket in /tmp, as editors do.
+	// A server of its own, reached by a socket, as editors do.
 	{name: "gopls", with: []string{"gopls"}, long: true, text: `
 		cd gomod && export GOPROXY=off GOFLAGS=-mod=mod GOTOOLCHAIN=local CGO_ENABLED=0
-		gopls -remote=auto -remote.listen.timeout=5m definition m.go:3:47 | grep -q 'func Equal' && gopls -remote=auto check m.go
-		gopls -remote=auto rename -w m.go:3:6 Equal && grep -q 'func Equal' m.go`},
-	{name: "script", with: []string{"script"}, long: true, text: `
-		script -q -e -c 'tty && echo from inside' typescript && grep -q 'from inside' typescript && rm typescript`},
+		gopls serve -listen='unix;/tmp/gopls.sock' -listen.timeout=2m & until [ -e /tmp/gopls.sock ]; do sleep 0.1; done
+		gopls -remote='unix;/tmp/gopls.sock' definition m.go:3:47 | grep 'func Equal' && gopls -remote='unix;/tmp/gopls.sock' check m.go
+		gopls -remote='unix;/tmp/gopls.sock' rename -w m.go:3:6 Equal && grep -q 'func Equal' m.go && kill $!`},
+	// What it runs is new, so it is held; script would stop with it.
+	{name: "script", with: []string{"script"}, text: `
+		printf '#!/bin/sh\ntty && echo from inside' >fresh && chmod 755 fresh && script -q -e -c ./fresh typescript && grep -q 'from inside' typescript && rm typescript fresh`},
 	{name: "cargo build, cargo test", with: []string{"cargo"}, long: true, text: `
 		cargo new -q --vcs none rusty && cd rusty && cargo build -q --offline && cargo test -q --offline && cargo run -q --offline`},
 	{name: "pip install in a venv", with: []string{"python3"}, long: true, text: `
@@ -139,6 +141,8 @@ var laterAttacks = attempts{
 	"E19 python's packages":           `d=~/.local/lib/python3.11/site-packages; mkdir -p $d && echo 'import evil' >$d/evil.pth && echo done`,
 	"E19 git's configuration":         `git config --global core.fsmonitor evil && echo done`,
 	"E19 an editor's plugin":          `mkdir -p ~/.vim/plugin && echo evil >~/.vim/plugin/evil.vim && echo done`,
+	"E19 a prompt's cache":            `echo evil >~/.cache/gitstatus/gitstatusd && echo done`,
+	"A5 a sound server":               `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("/run/user/1000/pulse/native")) and print "done\n"'`,
 	"A4 systemd":                      `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("/run/systemd/private")) and print "done\n"'`,
 	"A4 the system's bus":             `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("/run/dbus/system_bus_socket")) and print "done\n"'`,
 	"A4 the user's bus":               `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("/run/user/1000/bus")) and print "done\n"'`,
@@ -189,7 +193,7 @@ func TestWork(t *testing.T) {
 		}
 		file := filepath.Join(dir, fmt.Sprintf("job-%d", len(todo)))
 		must(t, os.WriteFile(file, []byte("set -e\n"+j.text+"\n"), 0o755))
-		fmt.Fprintf(&script, "began=$(date +%%s); echo '== %s'; PDK_TOOL_CALL=job-%d timeout -k 5 400 sh %s </dev/null 2>&1 && echo done; echo took $(($(date +%%s) - began)) s\n", j.name, len(todo), file)
+		fmt.Fprintf(&script, "began=$(date +%%s); echo '== %s'; PDK_TOOL_CALL=job-%d timeout -k 5 900 sh %s </dev/null 2>&1 && echo done; echo took $(($(date +%%s) - began)) s\n", j.name, len(todo), file)
 		todo = append(todo, j)
 	}
 	said, err := atWork(m.agent, script.String())
@@ -281,7 +285,7 @@ func settle(t *testing.T) {
 	must(t, err)
 	must(t, passwd.Close())
 	must(t, os.Chmod("/root", 0o755)) // what is installed there, only root can see
-	cmd := exec.Command("sh", "-ec", `mkdir -p ~/src ~/.cache ~/.npm ~/go/pkg ~/.cargo/registry ~/.ssh ~/.config/go
+	cmd := exec.Command("sh", "-ec", `mkdir -p ~/src ~/.cache/gitstatus ~/.npm ~/go/pkg ~/.cargo/registry ~/.ssh ~/.config/go
 		git config --global user.name Dev && git config --global user.email dev@example.com && git config --global init.defaultBranch main
 		for r in upstream library; do
 			git init -q $r && cd $r && echo 1 >first && git add first && git commit -q -m first && cd ..
@@ -297,7 +301,7 @@ func settle(t *testing.T) {
 	cmd.Dir = workHome
 	cmd.Env = []string{"HOME=" + workHome, "PATH=" + workPath()}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: workUser, Gid: workUser}}
-	for _, path := range []string{"/run/docker.sock", "/run/systemd/private", "/run/dbus/system_bus_socket", "/run/user/1000/bus"} {
+	for _, path := range []string{"/run/docker.sock", "/run/systemd/private", "/run/dbus/system_bus_socket", "/run/user/1000/bus", "/run/user/1000/pulse/native"} {
 		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		listen(t, path)
 		must(t, os.Chmod(path, 0o666))

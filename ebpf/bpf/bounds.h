@@ -338,7 +338,7 @@ enum want {
 	WANT_WRITE = 2,
 	WANT_PLACE = 4, /* the entry in the directory, not the file: its own "writable" does not count */
 	WANT_STAY = 8,  /* it is to be renamed or removed */
-	WANT_EMPTY = 16, /* a directory with nothing in it: its name does not count, unless it is ours */
+	WANT_EMPTY = 16, /* a directory with nothing in it: its name keeps nobody from it, unless it is ours */
 };
 
 #define MAX_DEPTH 64
@@ -424,8 +424,9 @@ INLINE __u32 walk_up(const struct walk *w, struct dentry *d, __u32 want)
 		__u64 above = bound_inode(w, ino, dev, BY_POLICY | BY_SESSION);
 		if (above & BOUND_NAMES) {
 			__u64 named = bound_name(w, ino, dev, d->d_name.name, d->d_name.len);
-			if (!(want & WANT_EMPTY) || i > 0 || (named & BOUND_OURS))
-				flags = flags_of(flags | named);
+			if ((want & WANT_EMPTY) && i == 0 && !(named & BOUND_OURS))
+				named &= BOUND_WRITE;
+			flags = flags_of(flags | named);
 		}
 		find(&f, flags);
 		flags = above;

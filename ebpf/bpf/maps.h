@@ -220,6 +220,18 @@ struct {
 	__type(value, struct hold);
 } held SEC(".maps");
 
+/*
+ * Those above a process that was held, and when. Programs that pass on what happens
+ * to a child (script, sudo) stop themselves when it is stopped, and nobody would have
+ * them go on.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u64);
+} above_held SEC(".maps");
+
 struct name_key {
 	__u8 name[NAME_LEN];
 };

@@ -238,6 +238,20 @@ INLINE void kill_exec(struct exec_record *r, __u32 reason)
 	submit_exec(&ring_security, RING_SECURITY, r);
 }
 
+/* How far up a stop is passed on: sudo has a process between itself and the command. */
+#define ABOVE_HELD 3
+
+INLINE void note_above(struct task_struct *task, __u64 now)
+{
+	for (int i = 0; i < ABOVE_HELD; i++) {
+		task = BPF_CORE_READ(task, real_parent);
+		__u32 tgid = BPF_CORE_READ(task, tgid);
+		if (!governed(tgid))
+			return;
+		bpf_map_update_elem(&above_held, &tgid, &now, BPF_ANY);
+	}
+}
+
 /*
  * Stop first, then ask: the other way round the answer can overtake the stop
  * and the process sleeps for ever. Whatever goes wrong on the way, it dies:
@@ -262,6 +276,7 @@ INLINE void hold_exec(struct exec_record *r, struct task_struct *task, __u32 tgi
 		kill_exec(r, KILL_HELD_FULL);
 		return;
 	}
+	note_above(task, h.since);
 	if (bpf_send_signal(SIGSTOP)) {
 		kill_exec(r, KILL_SIGNAL_FAILED);
 		return;

@@ -87,7 +87,17 @@ INLINE bool is_companion(struct task_struct *task, __u32 tgid)
 	return bpf_map_lookup_elem(&companions, &id) && !governed(tgid);
 }
 
-/* A governed process may neither wake what is held nor signal Paddock. */
+/* From when on a process stops for another reason than that one below it was held. */
+#define PASSED_ON 10000000000ULL
+
+INLINE bool passes_stop_on(__u32 tgid)
+{
+	__u64 *since = bpf_map_lookup_elem(&above_held, &tgid);
+	return since && bpf_ktime_get_boot_ns() - *since < PASSED_ON;
+}
+
+/* A governed process may neither wake what is held nor signal Paddock; nor stop itself
+ * or others because one that it started is held. */
 INLINE int refuse_signal(struct task_struct *target, int sig)
 {
 	if (sig == 0)
@@ -96,10 +106,13 @@ INLINE int refuse_signal(struct task_struct *target, int sig)
 	struct proc *p = governed(tgid);
 	if (!p)
 		return 0;
+	if (sig == SIGSTOP && passes_stop_on(tgid))
+		return -EPERM;
 	__u32 t = target->tgid;
 	if (t == tgid)
 		return 0;
-	bool wakes_held = sig != SIGKILL && bpf_map_lookup_elem(&held, &t);
+	/* No other signal wakes what is stopped: after an exec they end it, or do nothing. */
+	bool wakes_held = sig == SIGCONT && bpf_map_lookup_elem(&held, &t);
 	if (!wakes_held && !is_ours(t) && !is_companion(target, t))
 		return 0;
 	record_signal(p, tgid, t, sig);
