@@ -26,6 +26,9 @@ var startupPaths = []string{
 	// shells, sessions, the search path
 	"~/.bashrc", "~/.bash_profile", "~/.bash_login", "~/.bash_logout", "~/.bash_aliases", "~/.profile", "~/.zshrc",
 	"~/.zshenv", "~/.zprofile", "~/.zlogin", "~/.zlogout", "~/.config/fish", "~/.inputrc", "~/.pam_environment",
+	// what prompts and plugins keep in a cache, and run when a shell or an editor starts
+	"~/.cache/p10k-*", "~/.cache/gitstatus", "~/.cache/zsh", "~/.cache/oh-my-zsh", "~/.cache/antidote", "~/.cache/sheldon", "~/.cache/fish",
+	"~/.cache/starship", "~/.cache/wal", "~/.cache/nvim",
 	"~/.xprofile", "~/.xinitrc", "~/.xsession", "~/.xsessionrc", "~/.Xresources", "~/.config/autostart",
 	"~/.config/systemd", "~/.config/environment.d", "~/.local/share/systemd", "~/.local/share/applications",
 	"~/.local/share/dbus-1", "~/.local/bin", "~/bin", "~/.cargo/bin", "~/go/bin",
@@ -80,6 +83,13 @@ var secretPaths = []string{
 	"~/.netrc", "~/.git-credentials", "~/.config/gh/hosts.yml", "~/.config/glab-cli", "~/.docker/config.json",
 	"~/.cargo/credentials.toml", "~/.cargo/credentials", "~/.pgpass", "~/.my.cnf", "~/.Xauthority",
 	"~/.bash_history", "~/.zsh_history", "~/.local/share/fish/fish_history", "~/.python_history", "~/.psql_history",
+	"~/.config/git/credentials", "~/.config/hub", "~/.config/rclone", "~/.config/1Password", "~/.config/containers/auth.json",
+	"/run/user/*/containers/auth.json", "~/.s3cfg", "~/.boto", "~/.databrickscfg", "~/.kaggle",
+	"~/.pulumi/credentials.json", "~/.fly/config.yml", "~/.cloudflared", "~/.config/netlify", "~/.local/share/com.vercel.cli",
+	// wallets
+	"~/.bitcoin", "~/.ethereum", "~/.electrum", "~/.config/solana",
+	// what has a notebook's server run code
+	"~/.local/share/jupyter/runtime", "~/.config/code-server",
 	// what opens the user's screen and bus where they listen on TCP; what is typed, and what types
 	"~/.serverauth.*", "~/.dbus-keyrings", "/run/user/*/gdm/Xauthority", "/run/user/*/.mutter-Xwaylandauth.*", "/run/user/*/xauth_*",
 	"/run/lightdm", "/dev/input", "/dev/uinput",
@@ -136,6 +146,10 @@ var brokerPaths = []string{
 	// Docker and containers in virtual machines of the user's
 	"~/.docker/run", "~/.docker/desktop", "~/.colima", "~/.lima", "~/.rd",
 	"/run/user/*/dbus-*", "/tmp/i3-*", "/tmp/hypr",
+	// sound servers hear, and load modules from any file
+	"/run/user/*/pulse", "/run/user/*/pipewire-*", "/tmp/pulse-*", "/run/pulse", "/run/pipewire",
+	// what runs a command when a file changes, or builds for whoever asks
+	"/usr/local/var/run/watchman", "/run/watchman", "~/.local/state/watchman", "~/.sbt/1.0/server",
 }
 
 // namePaths are sockets of services that resolve names: they ask in their own name,
@@ -146,7 +160,8 @@ var namePaths = []string{"/run/systemd/resolve", "/run/nscd", "/run/avahi-daemon
 // keyPaths are sockets of services that use the user's keys for whoever asks.
 var keyPaths = []string{
 	"/run/pcscd", "/run/user/*/keyring", "/run/user/*/gnupg", "/run/user/*/gcr", "/run/user/*/openssh_agent",
-	"/run/user/*/ssh-agent.socket", "/tmp/ssh-*",
+	"/run/user/*/ssh-agent.socket", "/tmp/ssh-*", "~/.1password", "~/.bitwarden-ssh-agent.sock",
+	"/run/user/*/org.keepassxc.KeePassXC.BrowserServer", "/run/user/*/app/org.keepassxc.KeePassXC",
 }
 
 // What may not be a project: directories of the system, and below them.

@@ -111,7 +111,7 @@ var execRows = []Row{
 	{
 		ID: "E19", Attack: "what others run or obey when they start: `.bashrc`, the search path, `site-packages`, git's configuration, plugins of editors", Hook: "the boundary, by inode and name", Verdict: Stopped,
 		Why:   "outside of the project; what runs whoever works in the project (a Makefile, `package.json`, `.envrc`) is its subject",
-		Tests: []string{"daemon/enforce TestWork/E19 a shell's start-up file", "daemon/enforce TestWork/E19 the search path", "daemon/enforce TestWork/E19 python's packages", "daemon/enforce TestWork/E19 git's configuration", "daemon/enforce TestWork/E19 an editor's plugin"},
+		Tests: []string{"daemon/enforce TestWork/E19 a shell's start-up file", "daemon/enforce TestWork/E19 the search path", "daemon/enforce TestWork/E19 python's packages", "daemon/enforce TestWork/E19 git's configuration", "daemon/enforce TestWork/E19 an editor's plugin", "daemon/enforce TestWork/E19 a prompt's cache"},
 	},
 	{
 		ID: "E20", Attack: "another name for itself: `argv[0]`, `prctl(PR_SET_NAME)`", Hook: "neither is asked", Core: "the same", Verdict: Stopped,

@@ -96,6 +96,13 @@ var fileRows = []Row{
 		ID: "F19", Attack: "a file with the number of another one: in another subvolume of btrfs, in another layer of an overlay, or after that is gone", Hook: "on btrfs, number and generation; on an overlay, directories apart; of what is protected the name is bound as well", Verdict: Partly,
 		Why:   "what two subvolumes made within the same transaction (30 s) may be one to the boundary; a snapshot is what it is of; so may files of two layers of an overlay with `xino=off`",
 		Tests: []string{"ebpf TestSubvolumesAreToldApart", "daemon/enforce TestBoundary/numbers"},
+		ID: "F22", Attack: "a protected name that is not there yet, written otherwise, in a directory that ignores case (ext4 with `casefold`, FAT)", Verdict: NotCovered,
+		Why: "what is there is known by its inode; of what is not, the name is compared as it is written",
+	},
+	{
+		ID: "F19", Attack: "a file with the number of another one: in another subvolume of btrfs, or after that is gone", Hook: "on btrfs, number and generation; of what is protected the name is bound as well", Verdict: Partly,
+		Why:   "what two subvolumes made within the same transaction (30 s) may be one to the boundary; a snapshot is what it is of",
+		Tests: []string{"ebpf TestSubvolumesAreToldApart"},
 	},
 	{
 		ID: "F21", Attack: "leave something among the secrets whose opening waits for somebody (a file on lease, a pipe), and have the daemon shown it: everybody's secrets would wait", Hook: "nobody is asked", Core: "fanotify opens without waiting; what it cannot show is refused", Verdict: Stopped,
@@ -112,7 +119,11 @@ var strangerRows = []Row{
 	{
 		ID: "A5", Attack: "Docker, containerd, systemd, D-Bus and their like by their sockets", Hook: "unix_stream_connect, unix_may_send: sockets by inode and name", Verdict: Stopped,
 		Why:   "of services that are in the list: requirements add others",
-		Tests: []string{"daemon/enforce TestBoundary/A5 the socket of a broker"},
+		Tests: []string{"daemon/enforce TestBoundary/A5 the socket of a broker", "daemon/enforce TestWork/A5 a sound server"},
+	},
+	{
+		ID: "A19", Attack: "a build server that the user started, and that builds what a project says: Gradle, Bazel, sbt, mvnd, MSBuild, `adb`; a database that runs programs", Hook: "sbt's and watchman's sockets; connections to this machine as the network's rules say", Verdict: NotCovered,
+		Why: "their clients share them by design, and work would end without: `sockets` adds those by path, and rules for 127.0.0.0/8 the others; or stop them before (`gradle --stop`)",
 	},
 	{
 		ID: "A7", Attack: "tmux, IDEs, X11 by abstract sockets", Hook: "an abstract socket of somebody who is not governed is refused", Core: landlock + ", from 6.12", Verdict: Stopped,
