@@ -60,6 +60,7 @@ func TestBench(t *testing.T) {
 	t.Run("cost", func(t *testing.T) { testCost(t, binary) })
 	t.Run("hooks", func(t *testing.T) { testHooks(t, binary) })
 	t.Run("files", func(t *testing.T) { testFiles(t, binary) })
+	t.Run("files here", func(t *testing.T) { testFilesHere(t, binary) })
 	t.Run("approval", func(t *testing.T) { testApproval(t, binary) })
 	t.Run("hook", func(t *testing.T) { testHook(t, binary) })
 	t.Run("visible", testVisible)

@@ -33,7 +33,8 @@ func (m *machine) arguments() []string {
 	}
 	processors, count := "2", []string{}
 	if m.cfg.Instructions {
-		kernel = append(kernel, CountsInstructions)
+		// Clearing a page is one instruction for each byte of it where a processor is emulated.
+		kernel = append(kernel, CountsInstructions, "init_on_alloc=0")
 		processors, count = "1", []string{"-icount", "shift=0"}
 	}
 	return append([]string{
