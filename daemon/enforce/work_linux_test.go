@@ -86,8 +86,11 @@ var jobs = []job{
 	{name: "gopls", with: []string{"gopls"}, long: true, text: `
 		cd gomod && export GOPROXY=off GOFLAGS=-mod=mod GOTOOLCHAIN=local CGO_ENABLED=0
 		gopls serve -listen='unix;/tmp/gopls.sock' -listen.timeout=2m & until [ -e /tmp/gopls.sock ]; do sleep 0.1; done
-		gopls -remote='unix;/tmp/gopls.sock' definition m.go:3:47 | grep 'func Equal' && gopls -remote='unix;/tmp/gopls.sock' check m.go
-		gopls -remote='unix;/tmp/gopls.sock' rename -w m.go:3:6 Equal && grep -q 'func Equal' m.go && kill $!`},
+		gopls -remote='unix;/tmp/gopls.sock' definition m.go:3:39 >said
+		grep 'func Equal' said
+		gopls -remote='unix;/tmp/gopls.sock' rename -w m.go:3:6 Alike
+		grep -q 'func Alike' m.go
+		kill $!`},
 	// What it runs is new, so it is held; script would stop with it.
 	{name: "script", with: []string{"script"}, text: `
 		printf '#!/bin/sh\ntty && echo from inside' >fresh && chmod 755 fresh && script -q -e -c ./fresh typescript && grep -q 'from inside' typescript && rm typescript fresh`},
