@@ -108,7 +108,7 @@ func (a *asks) close() []*ebpf.Exec {
 
 // askAgain judges anew what an earlier daemon left waiting for people.
 func (e *Enforcer) askAgain(execs []*ebpf.Exec) {
-	e.work.Go(func() {
+	e.work.Go("asking again", func() {
 		for _, x := range execs {
 			e.Events.Owe(1)
 			e.judge(x)

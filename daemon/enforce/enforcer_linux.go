@@ -109,7 +109,7 @@ type Enforcer struct {
 	ctx      context.Context // ends when the daemon stops
 	cancel   context.CancelFunc
 	readers  []*ebpf.Reader
-	work     sync.WaitGroup
+	work     errands
 	stats    stats
 	answered chan answered // by quick
 }
@@ -257,7 +257,7 @@ func (e *Enforcer) putInForce(g *generation) error {
 	e.now.Store(g)
 	e.marks.watchSyscalls()
 	if e.Approvals != nil {
-		e.work.Go(func() { e.reconsider(g) })
+		e.work.Go("reconsidering questions", func() { e.reconsider(g) })
 	}
 	return nil
 }
@@ -347,9 +347,9 @@ func (e *Enforcer) Start(ctx context.Context) error {
 	if left > 0 {
 		e.Log.Warn("killed processes an earlier daemon left held", "count", left)
 	}
-	e.work.Go(e.marks.sweep)
-	e.work.Go(e.watchPrograms)
-	e.work.Go(func() {
+	e.work.Go("the sweep of sessions", e.marks.sweep)
+	e.work.Go("the watch on programs", e.watchPrograms)
+	e.work.Go("saving questions", func() {
 		e.asks.file.run(e.ctx.Done(), func(err error) { e.Log.Error("saving what waits for people", "error", err) })
 	})
 	e.askAgain(asked)
@@ -385,7 +385,7 @@ func (e *Enforcer) Shutdown(ctx context.Context, abandon bool) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		errs = append(errs, fmt.Errorf("stopping the enforcer: %w", ctx.Err()))
+		errs = append(errs, fmt.Errorf("stopping the enforcer: %w; not done: %s", ctx.Err(), &e.work))
 	}
 	e.canary.close()
 	return errors.Join(errs...)

@@ -60,7 +60,7 @@ func (e *Enforcer) startGuard() error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	e.work.Go(func() {
+	e.work.Go("the guard", func() {
 		var err error
 		select {
 		case err = <-ended:

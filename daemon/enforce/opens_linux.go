@@ -71,7 +71,7 @@ type refusedOpen struct {
 func (o *opens) init(e *Enforcer) {
 	o.e = e
 	o.tell = make(chan refusedOpen, 256)
-	e.work.Go(o.telling)
+	e.work.Go("telling of opens", o.telling)
 }
 
 // active says whether opens are asked about.

@@ -54,7 +54,7 @@ func (e *Enforcer) startReaders() error {
 
 	questions := make(chan *ebpf.Exec, 64)
 	e.answered = make(chan answered, 4096)
-	e.work.Go(func() {
+	e.work.Go("reading holds", func() {
 		defer close(questions)
 		defer close(e.answered)
 		comeFirst()
@@ -75,14 +75,14 @@ func (e *Enforcer) startReaders() error {
 		})
 	})
 	for range runtime.NumCPU() + 2 {
-		e.work.Go(func() {
+		e.work.Go("answering", func() {
 			for x := range questions {
 				e.answer(x)
 				e.stats.done[ebpf.Holds].Add(1)
 			}
 		})
 	}
-	e.work.Go(func() {
+	e.work.Go("telling of answers", func() {
 		for a := range e.answered {
 			e.stats.events.Add(1)
 			e.recordOwed(e.execEvent(a.session, a.exec, a.under, a.verdict))
@@ -90,8 +90,8 @@ func (e *Enforcer) startReaders() error {
 		}
 	})
 	// What these speak of happened already. Behind a slow disk it waits in the ring, which counts what it cannot take.
-	e.work.Go(func() { e.read(ebpf.Security, security, e.afterRoom(e.report(ebpf.Security))) })
-	e.work.Go(func() { e.read(ebpf.Volume, volume, e.afterRoom(e.report(ebpf.Volume))) })
+	e.work.Go("reading what was refused", func() { e.read(ebpf.Security, security, e.afterRoom(e.report(ebpf.Security))) })
+	e.work.Go("reading what ran", func() { e.read(ebpf.Volume, volume, e.afterRoom(e.report(ebpf.Volume))) })
 	return nil
 }
 
