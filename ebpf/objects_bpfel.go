@@ -620,6 +620,7 @@ const (
 	kernelProgLsmBoundSetxattr2  = "lsm_bound_setxattr2"
 	kernelProgLsmBoundShm        = "lsm_bound_shm"
 	kernelProgLsmBoundShmctl     = "lsm_bound_shmctl"
+	kernelProgLsmBoundSuper      = "lsm_bound_super"
 	kernelProgLsmBoundSymlink    = "lsm_bound_symlink"
 	kernelProgLsmBoundUmount     = "lsm_bound_umount"
 	kernelProgLsmBoundUnlink     = "lsm_bound_unlink"
@@ -672,6 +673,7 @@ const (
 	kernelProgModBoundSetxattr2  = "mod_bound_setxattr2"
 	kernelProgModBoundShm        = "mod_bound_shm"
 	kernelProgModBoundShmctl     = "mod_bound_shmctl"
+	kernelProgModBoundSuper      = "mod_bound_super"
 	kernelProgModBoundSymlink    = "mod_bound_symlink"
 	kernelProgModBoundUmount     = "mod_bound_umount"
 	kernelProgModBoundUnlink     = "mod_bound_unlink"
@@ -822,6 +824,7 @@ type kernelProgramSpecs struct {
 	LsmBoundSetxattr2 *ebpf.ProgramSpec `ebpf:"lsm_bound_setxattr2"`
 	LsmBoundShm       *ebpf.ProgramSpec `ebpf:"lsm_bound_shm"`
 	LsmBoundShmctl    *ebpf.ProgramSpec `ebpf:"lsm_bound_shmctl"`
+	LsmBoundSuper     *ebpf.ProgramSpec `ebpf:"lsm_bound_super"`
 	LsmBoundSymlink   *ebpf.ProgramSpec `ebpf:"lsm_bound_symlink"`
 	LsmBoundUmount    *ebpf.ProgramSpec `ebpf:"lsm_bound_umount"`
 	LsmBoundUnlink    *ebpf.ProgramSpec `ebpf:"lsm_bound_unlink"`
@@ -874,6 +877,7 @@ type kernelProgramSpecs struct {
 	ModBoundSetxattr2 *ebpf.ProgramSpec `ebpf:"mod_bound_setxattr2"`
 	ModBoundShm       *ebpf.ProgramSpec `ebpf:"mod_bound_shm"`
 	ModBoundShmctl    *ebpf.ProgramSpec `ebpf:"mod_bound_shmctl"`
+	ModBoundSuper     *ebpf.ProgramSpec `ebpf:"mod_bound_super"`
 	ModBoundSymlink   *ebpf.ProgramSpec `ebpf:"mod_bound_symlink"`
 	ModBoundUmount    *ebpf.ProgramSpec `ebpf:"mod_bound_umount"`
 	ModBoundUnlink    *ebpf.ProgramSpec `ebpf:"mod_bound_unlink"`
@@ -1173,6 +1177,7 @@ type kernelPrograms struct {
 	LsmBoundSetxattr2 *ebpf.Program `ebpf:"lsm_bound_setxattr2"`
 	LsmBoundShm       *ebpf.Program `ebpf:"lsm_bound_shm"`
 	LsmBoundShmctl    *ebpf.Program `ebpf:"lsm_bound_shmctl"`
+	LsmBoundSuper     *ebpf.Program `ebpf:"lsm_bound_super"`
 	LsmBoundSymlink   *ebpf.Program `ebpf:"lsm_bound_symlink"`
 	LsmBoundUmount    *ebpf.Program `ebpf:"lsm_bound_umount"`
 	LsmBoundUnlink    *ebpf.Program `ebpf:"lsm_bound_unlink"`
@@ -1225,6 +1230,7 @@ type kernelPrograms struct {
 	ModBoundSetxattr2 *ebpf.Program `ebpf:"mod_bound_setxattr2"`
 	ModBoundShm       *ebpf.Program `ebpf:"mod_bound_shm"`
 	ModBoundShmctl    *ebpf.Program `ebpf:"mod_bound_shmctl"`
+	ModBoundSuper     *ebpf.Program `ebpf:"mod_bound_super"`
 	ModBoundSymlink   *ebpf.Program `ebpf:"mod_bound_symlink"`
 	ModBoundUmount    *ebpf.Program `ebpf:"mod_bound_umount"`
 	ModBoundUnlink    *ebpf.Program `ebpf:"mod_bound_unlink"`
@@ -1298,6 +1304,7 @@ func (p *kernelPrograms) Close() error {
 		p.LsmBoundSetxattr2,
 		p.LsmBoundShm,
 		p.LsmBoundShmctl,
+		p.LsmBoundSuper,
 		p.LsmBoundSymlink,
 		p.LsmBoundUmount,
 		p.LsmBoundUnlink,
@@ -1350,6 +1357,7 @@ func (p *kernelPrograms) Close() error {
 		p.ModBoundSetxattr2,
 		p.ModBoundShm,
 		p.ModBoundShmctl,
+		p.ModBoundSuper,
 		p.ModBoundSymlink,
 		p.ModBoundUmount,
 		p.ModBoundUnlink,

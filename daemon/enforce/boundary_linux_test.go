@@ -167,33 +167,6 @@ var fileAttacks = attempts{
 	"F1 by io_uring, under credentials of before":  `$SELF attack-lent drain $AROUND/file`,
 	"F11 a core": `cd $AROUND && ulimit -c unlimited && perl -e '$h = pack("Li", 0x20080522, 0); $d = "\0" x 24; syscall(125, $h, $d) == 0 or die; @v = unpack("L6", $d);
 		$v[0] &= ~(1 << 24); $d = pack("L6", @v); syscall(126, $h, $d) == 0 or die; kill "SEGV", $$'; set -- core*; [ -e "$1" ] && echo done`,
-	"F1 a file without a name":     `perl -e '$d = $ENV{AROUND}; $f = syscall(257, -100, $d, 0x410001, 0600); print "done\n" if $f >= 0'`,
-	"F2 truncate":                  `perl -e 'truncate("$ENV{AROUND}/file", 0) and print "done\n"'`,
-	"F3 rename over":               `mv -f file $AROUND/file && echo done`,
-	"F3 rename away":               `perl -e 'rename("$ENV{AROUND}/file", "taken") and print "done\n"'`,
-	"F3 exchange":                  `perl -e '$a = "$ENV{AROUND}/file"; $b = "src/deep/file"; syscall(316, -100, $a, -100, $b, 2) == 0 and print "done\n"'`,
-	"F4 hard link":                 `ln $AROUND/file hard && echo x >>hard && echo done`,
-	"F4 hard link to a secret":     `ln $AROUND/secret/key hard2 && cat hard2 && echo done`,
-	"F5 remove":                    `rm -f $AROUND/file && echo done`,
-	"F5 the directory of hooks":    `mv .git/hooks .git/h && mkdir .git/hooks && echo done`,
-	"F5 the parent of hooks":       `mv .git g && cp -r g .git && echo evil >.git/hooks/pre-commit && echo done`,
-	"F5 a hook":                    `echo evil >.git/hooks/pre-commit && echo done`,
-	"F5 an old hook":               `echo evil >>.git/hooks/old && echo done`,
-	"F5 git configuration":         `echo x >c && mv c .git/config && echo done`,
-	"F5 another common directory":  `echo ../evil >.git/commondir && echo done`,
-	"F5 a directory agents obey":   `mkdir .agents; echo evil >.agents/x && echo done`,
-	"F5 what is yet to come":       `mkdir -p vendor/locked; echo x >vendor/locked/x && echo done`,
-	"F5 a protected directory":     `mv $AROUND/kept $AROUND/k && echo done`,
-	"F8 mode":                      `chmod 777 $AROUND/file && echo done`,
-	"F8 owner":                     `chown 65534 $AROUND/file && echo done`,
-	"F8 times":                     `touch $AROUND/file && echo done`,
-	"F8 flags":                     `perl -e 'open(F, "<", "$ENV{AROUND}/file"); $n = pack("L!", 0x40); (ioctl(F, 0x40086602, $n) || $! == 25) and print "done\n"'`,
-	"F8 attributes":                `perl -e '$p = "$ENV{AROUND}/file"; $n = "trusted.x"; $v = "x"; syscall(188, $p, $n, $v, 1, 0) == 0 and print "done\n"'`,
-	"F9 bind over it":              `mount --bind src $AROUND && umount $AROUND && echo done`,
-	"F9 in a namespace of its own": `unshare -Urm sh -c 'mkdir -p b && mount --bind $AROUND b && echo x >>b/file && echo done'`,
-	"F9 a secret in a namespace":   `unshare -Urm sh -c 'mkdir -p b && mount --rbind $AROUND b && cat b/secret/key && echo done'`,
-	"F1 by io_uring":                    `$SELF attack-uring $AROUND/file`,
-	"F3 by io_uring":                    `$SELF attack-uring $AROUND/file taken`,
 	"F1 a file without a name":          `perl -e '$d = $ENV{AROUND}; $f = syscall(257, -100, $d, 0x410001, 0600); print "done\n" if $f >= 0'`,
 	"F2 truncate":                       `perl -e 'truncate("$ENV{AROUND}/file", 0) and print "done\n"'`,
 	"F3 rename over":                    `mv -f file $AROUND/file && echo done`,
@@ -350,13 +323,13 @@ func TestBoundary(t *testing.T) {
 		})
 	})
 	t.Run("handed over", b.handed)
+	t.Run("shared", b.shared)
 	t.Run("overlay", func(t *testing.T) {
 		t.Run("numbers", b.numbered)
 		t.Run("layers of two file systems", func(t *testing.T) { b.overlaid(t, workUser, true) })
 		t.Run("layers of one file system", func(t *testing.T) { b.overlaid(t, 0, false) })
 		t.Run("a container", b.contained)
 	})
-	t.Run("shared", b.shared)
 	t.Run("modes", b.modes)
 	t.Run("guard", b.guarded)
 }

@@ -3,13 +3,10 @@
 package enforce
 
 import (
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/ebpf"
@@ -25,21 +22,6 @@ const (
 
 // maxGitFile bounds what is read of a file that names a directory, in bytes.
 const maxGitFile = 8192
-
-// readGitFile returns a file that names a directory, without links and without
-// waiting; empty if it is none.
-func readGitFile(path string) string {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return ""
-	}
-	data, _ := io.ReadAll(io.LimitReader(f, maxGitFile)) // cut short: then it fits nothing
-	return strings.TrimSpace(string(data))
-}
 
 // git adds what is protected in the git directory of a project: what rules say of
 // .git itself, of submodules at any depth, and of other work trees.
@@ -109,7 +91,7 @@ func gitTrees(dir, project string) []string {
 	var found []string
 	entries, _ := filepath.Glob(filepath.Join(dir, "worktrees", "*")) // only a bad pattern errs
 	for _, own := range entries {
-		tree := filepath.Dir(readGitFile(filepath.Join(own, "gitdir")))
+		tree := filepath.Dir(strings.TrimSpace(readSmall(filepath.Join(own, "gitdir"), maxGitFile)))
 		if _, err := os.Lstat(tree); tree == project || !below(tree, project) && err == nil {
 			found = append(found, own)
 		}

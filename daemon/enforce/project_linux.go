@@ -104,12 +104,9 @@ func sharedGit(v *view, dir string, uid uint32) string {
 	read := func(path string) string { return strings.TrimSpace(readSmall(v.at(path), maxGitFile)) }
 	own, ok := strings.CutPrefix(read(filepath.Join(dir, ".git")), "gitdir: ")
 	if !ok || !filepath.IsAbs(own) || !ownedBy(v.at(own), uid) || read(filepath.Join(own, "gitdir")) != filepath.Join(dir, ".git") {
-func sharedGit(dir string, uid uint32) string {
-	own, ok := strings.CutPrefix(readGitFile(filepath.Join(dir, ".git")), "gitdir: ")
-	if !ok || !filepath.IsAbs(own) || !ownedBy(own, uid) || readGitFile(filepath.Join(own, "gitdir")) != filepath.Join(dir, ".git") {
 		return ""
 	}
-	common := readGitFile(filepath.Join(own, "commondir"))
+	common := read(filepath.Join(own, "commondir"))
 	if common == "" {
 		return ""
 	}

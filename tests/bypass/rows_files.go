@@ -96,17 +96,14 @@ var fileRows = []Row{
 		ID: "F19", Attack: "a file with the number of another one: in another subvolume of btrfs, in another layer of an overlay, or after that is gone", Hook: "on btrfs, number and generation; on an overlay, directories apart; of what is protected the name is bound as well", Verdict: Partly,
 		Why:   "what two subvolumes made within the same transaction (30 s) may be one to the boundary; a snapshot is what it is of; so may files of two layers of an overlay with `xino=off`",
 		Tests: []string{"ebpf TestSubvolumesAreToldApart", "daemon/enforce TestBoundary/numbers"},
-		ID: "F23", Attack: "a symbolic link in the project, which somebody else's tool writes through: `.git/logs/HEAD` to `~/.bashrc`, and git appends what branches are called", Verdict: NotCovered,
+	},
+	{
+		ID: "F25", Attack: "a symbolic link in the project, which somebody else's tool writes through: `.git/logs/HEAD` to `~/.bashrc`, and git appends what branches are called", Verdict: NotCovered,
 		Why: "who works in a project follows its links: it is that person's right to write there, and no session's deed",
 	},
 	{
-		ID: "F22", Attack: "a protected name that is not there yet, written otherwise, in a directory that ignores case (ext4 with `casefold`, FAT)", Verdict: NotCovered,
+		ID: "F24", Attack: "a protected name that is not there yet, written otherwise, in a directory that ignores case (ext4 with `casefold`, FAT)", Verdict: NotCovered,
 		Why: "what is there is known by its inode; of what is not, the name is compared as it is written",
-	},
-	{
-		ID: "F19", Attack: "a file with the number of another one: in another subvolume of btrfs, or after that is gone", Hook: "on btrfs, number and generation; of what is protected the name is bound as well", Verdict: Partly,
-		Why:   "what two subvolumes made within the same transaction (30 s) may be one to the boundary; a snapshot is what it is of",
-		Tests: []string{"ebpf TestSubvolumesAreToldApart"},
 	},
 	{
 		ID: "F21", Attack: "leave something among the secrets whose opening waits for somebody (a file on lease, a pipe), and have the daemon shown it: everybody's secrets would wait", Hook: "nobody is asked", Core: "fanotify opens without waiting; what it cannot show is refused", Verdict: Stopped,
