@@ -50,6 +50,8 @@ managed_allowed_domains_only = true
 [experimental_network.domains]
 "tracker.test" = "allow"
 "paste.test" = "deny"
+[permissions.filesystem]
+deny_read = [%q]
 [paddock]
 mode = "enforce"
 [paddock.telemetry]
@@ -78,7 +80,7 @@ args = [%q]
 `
 
 // TestGovernedStory is run by TestUnderPaddock in the guest. The real Codex is asked for something, fetches a file, is kept
-// from a command and from a host, has a person asked, and uses an MCP server; then Paddock tells why, and the real
+// from a command, from a host and from a file, has a person asked, and uses an MCP server; then Paddock tells why, and the real
 // Collector has every record of it.
 func TestGovernedStory(t *testing.T) {
 	if os.Getenv("PADDOCK_VM") == "" {
@@ -87,7 +89,11 @@ func TestGovernedStory(t *testing.T) {
 	sites(t)
 	collector := rig.New(t)
 	collector.Start(rig.Willing)
-	paddock := startPaddock(t, fmt.Sprintf(storyRequirements, collector.Endpoint()))
+	payroll := filepath.Join(t.TempDir(), "payroll")
+	if err := os.WriteFile(payroll, []byte("what nobody may read"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	paddock := startPaddock(t, fmt.Sprintf(storyRequirements, payroll, collector.Endpoint()))
 	answered := make(chan error, 1)
 	go func() { answered <- approveFirst(t.Context(), paddock) }()
 
@@ -100,6 +106,7 @@ func TestGovernedStory(t *testing.T) {
 		"scp notes dev@tracker.test:",
 		"curl -sS -m 60 http://paste.test/",
 		"curl -T notes -sS http://tracker.test/release",
+		"cat " + payroll,
 	}
 	result, err := Run(t.Context(), Options{
 		Dir: t.TempDir(), Commands: commands, Prompt: storyPrompt, Sandbox: "danger-full-access",
@@ -112,8 +119,8 @@ func TestGovernedStory(t *testing.T) {
 	if err := <-answered; err != nil {
 		t.Errorf("answering: %v", err)
 	}
-	for i, want := range []string{"GET /notes", "not permitted", `"paste.test\" = \"deny\"`, "PUT /release", "GET /waiting"} {
-		if got := result.Calls[i]; !strings.Contains(got.Output, want) || strings.Contains(got.Output, "served paste.test") {
+	for i, want := range []string{"GET /notes", "not permitted", `"paste.test\" = \"deny\"`, "PUT /release", payroll + ": ", "GET /waiting"} {
+		if got := result.Calls[i]; !strings.Contains(got.Output, want) || strings.Contains(got.Output, "served paste.test") || strings.Contains(got.Output, "what nobody") {
 			t.Errorf("call %s: %+v", got.ID, got)
 		}
 	}
@@ -122,6 +129,7 @@ func TestGovernedStory(t *testing.T) {
 	}
 	before := events(t, paddock)
 	checkStory(t, paddock, before)
+	checkFile(t, paddock, payroll, result.Calls[4].ID)
 	checkCollector(t, paddock, collector, before)
 }
 
@@ -296,6 +304,31 @@ func checkStory(t *testing.T, paddock string, all []telemetry.Event) {
 	for _, want := range []string{storyPrompt, "tracker: fetch", "1 STOPPED"} {
 		if !strings.Contains(timeline, want) {
 			t.Errorf("the timeline does not say %q", want)
+		}
+	}
+}
+
+// checkFile asks who wanted a file that nobody got.
+func checkFile(t *testing.T, paddock, file, call string) {
+	t.Helper()
+	var s join.Story
+	if err := json.Unmarshal(says(t, paddock, "explain", "--json", file), &s); err != nil {
+		t.Fatal(err)
+	}
+	if s.Prompt == nil || s.Prompt.Text != storyPrompt || s.Call == nil || s.Call.ID != call || s.Process == nil || s.Process.Args[0] != "cat" {
+		t.Errorf("%s: prompt %+v, call %+v (want %s), process %+v", file, s.Prompt, s.Call, call, s.Process)
+	}
+	told := append([]join.File(nil), s.Files...)
+	if s.Call != nil {
+		told = append(told, s.Call.Files...)
+	}
+	if len(told) == 0 || told[0].Path != file || told[0].Decision.What != "deny" || told[0].Decision.By != "paddock" {
+		t.Errorf("%s: the story has of files %+v", file, told)
+	}
+	text := string(says(t, paddock, "explain", file))
+	for _, want := range []string{storyPrompt, call, "cat " + file, "it may not be read"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("paddock explain %s does not say %q:\n%s", file, want, text)
 		}
 	}
 }
