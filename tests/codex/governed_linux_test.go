@@ -35,7 +35,7 @@ func TestUnderPaddock(t *testing.T) {
 // binary is where TestUnderPaddock leaves the program for the guest.
 func binary(t *testing.T) string {
 	t.Helper()
-	path, err := filepath.Abs("../../.cache/paddock-under-test")
+	path, err := filepath.Abs("../../bin/paddock-under-test")
 	if err != nil {
 		t.Fatal(err)
 	}
