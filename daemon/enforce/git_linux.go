@@ -44,12 +44,12 @@ func (r *resolver) git(dir, project string, rules []policy.PathRule) {
 			in, name = trees, of
 		}
 		for _, d := range in {
-			r.find(filepath.Join(d, name), boundOf(rule))
+			r.find(filepath.Join(literally(d), name), boundOf(rule))
 		}
 	}
 	if !all {
 		for _, d := range append(trees, dir) {
-			r.find(filepath.Join(d, "modules"), ebpf.Bound{Flags: ebpf.BoundProtected})
+			r.find(filepath.Join(literally(d), "modules"), ebpf.Bound{Flags: ebpf.BoundProtected})
 		}
 	}
 }
@@ -89,7 +89,7 @@ func gitModules(dir string) (found []string, all bool) {
 // those whose files are below the project, which are the session's to make and remove.
 func gitTrees(dir, project string) []string {
 	var found []string
-	entries, _ := filepath.Glob(filepath.Join(dir, "worktrees", "*")) // only a bad pattern errs
+	entries, _ := filepath.Glob(filepath.Join(literally(dir), "worktrees", "*")) // only a bad pattern errs
 	for _, own := range entries {
 		tree := filepath.Dir(strings.TrimSpace(readSmall(filepath.Join(own, "gitdir"), maxGitFile)))
 		if _, err := os.Lstat(tree); tree == project || !below(tree, project) && err == nil {

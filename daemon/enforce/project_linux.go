@@ -176,13 +176,13 @@ func (r *resolver) own(dir string, rules []policy.PathRule) {
 			continue
 		}
 		path := filepath.Join(dir, rule.Text)
-		if rule.Line == 0 {
+		if _, one := onlyPath(filepath.Dir(rule.Text)); one && rule.Line == 0 {
 			// Built in: where the directory it is in is missing, it may be made.
 			if _, err := os.Lstat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
 		}
-		r.add(path, boundOf(rule))
+		r.add(filepath.Join(literally(dir), rule.Text), boundOf(rule))
 	}
 }
 

@@ -261,3 +261,33 @@ func TestGitDirectories(t *testing.T) {
 		}
 	}
 }
+
+// What a project's directory is called, protects it neither more nor less.
+func TestProjectsOfAnyName(t *testing.T) {
+	l := &lookups{}
+	l.init()
+	rules := policy.Boundary{Mode: policy.WorkspaceWrite}.Rules()
+	found := map[string]string{}
+	for _, name := range []string{"plain", "app [1]", "a*", "wh?t", `back\slash`, "[", "a**b", "caf\xe9 [1]"} {
+		top := t.TempDir()
+		dir := filepath.Join(top, name)
+		for _, d := range []string{".git/hooks", ".git/modules/lib/hooks", ".codex"} {
+			must(t, os.MkdirAll(filepath.Join(dir, d), 0o755))
+		}
+		for _, f := range []string{".git/config", ".git/modules/lib/HEAD"} {
+			must(t, os.WriteFile(filepath.Join(dir, f), nil, 0o644))
+		}
+		r := &resolver{lookups: l}
+		r.own(dir, rules)
+		var all []string
+		for _, w := range slices.Concat(r.files, r.names) {
+			if below(w.path, dir) {
+				all = append(all, fmt.Sprint(strings.TrimPrefix(w.path, dir), " ", w.name, w.bound.Flags))
+			}
+		}
+		found[name] = strings.Join(all, "\n")
+		if found[name] != found["plain"] || !strings.Contains(found[name], "/.git/modules/lib/hooks ") {
+			t.Errorf("in %q is protected\n%s\nwant\n%s", name, found[name], found["plain"])
+		}
+	}
+}

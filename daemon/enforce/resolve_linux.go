@@ -97,12 +97,14 @@ func (r *resolver) find(pattern string, bound ebpf.Bound) {
 	}
 	dir, name := filepath.Dir(pattern), filepath.Base(pattern)
 	dirs := []string{dir}
-	if strings.ContainsAny(dir, "*?[") {
+	if known, ok := onlyPath(dir); ok {
+		dirs[0] = known
+	} else {
 		dirs, _ = filepath.Glob(dir) // only a bad pattern errs
 	}
 	for _, d := range dirs {
 		if strings.ContainsAny(name, "*?[") {
-			found, _ := filepath.Glob(filepath.Join(d, name))
+			found, _ := filepath.Glob(filepath.Join(literally(d), name))
 			for _, p := range found {
 				r.file(p, bound)
 			}
@@ -110,6 +112,33 @@ func (r *resolver) find(pattern string, bound ebpf.Bound) {
 		}
 		r.exact(filepath.Join(d, name), bound)
 	}
+}
+
+// quotes are the characters that stand for others in a pattern, and how they stand for themselves.
+var quotes = [][2]string{{"[", "[[]"}, {"*", "[*]"}, {"?", "[?]"}, {`\`, `[\\]`}}
+
+var quoter = strings.NewReplacer(quotes[0][0], quotes[0][1], quotes[1][0], quotes[1][1], quotes[2][0], quotes[2][1], quotes[3][0], quotes[3][1])
+
+// literally makes a pattern of a path that is there: what a directory is called does not say what else is meant.
+func literally(path string) string { return quoter.Replace(path) }
+
+// onlyPath is the one path that a pattern stands for, if it is one.
+func onlyPath(pattern string) (string, bool) {
+	var b strings.Builder
+	for rest := pattern; rest != ""; {
+		i := slices.IndexFunc(quotes, func(q [2]string) bool { return strings.HasPrefix(rest, q[1]) })
+		switch {
+		case i >= 0:
+			b.WriteString(quotes[i][0])
+			rest = rest[len(quotes[i][1]):]
+		case strings.IndexByte("*?[", rest[0]) >= 0:
+			return "", false
+		default:
+			b.WriteByte(rest[0])
+			rest = rest[1:]
+		}
+	}
+	return b.String(), true
 }
 
 // file notes what is at a path. A place to write to is not one behind a link, which
