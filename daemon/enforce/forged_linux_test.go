@@ -147,7 +147,7 @@ func TestForgedPaths(t *testing.T) {
 	m := newMachine(t, lsForbidden)
 	m.box()
 	must(t, os.WriteFile(filepath.Join(m.dir, "script"), []byte(`cd box; /bin/echo known
-unshare -m sh -c 'mkdir innocent && touch program && mount --bind $PWD innocent && mount --bind /bin/echo innocent/program && cd innocent && ./program forged'
+unshare -rm sh -c 'mkdir innocent && touch program && mount --bind $PWD innocent && mount --bind /bin/echo innocent/program && cd innocent && ./program forged'
 /bin/echo end # the kernel remembers it
 `), 0o666))
 	out, _ := m.run("sh script; true")

@@ -135,7 +135,7 @@ func TestApprovedCallIsNothingElse(t *testing.T) {
 	for _, test := range []struct{ name, call, approve, run, made string }{
 		{"another program called by its name", "n1", "touch made-1 made-2", "exec bash -c 'exec -a touch mkdir made-1 made-2'", "made-1"},
 		{"in another directory", "n2", "touch there", "cd sub && exec touch there", "sub/there"},
-		{"in another one mounted there", "n3", "touch mounted", "unshare -m sh -c \"mount --bind sub $PWD && cd $PWD && exec touch mounted\"", "sub/mounted"},
+		{"in another one mounted there", "n3", "touch mounted", "unshare -rm sh -c \"mount --bind sub $PWD && cd $PWD && exec touch mounted\"", "sub/mounted"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			must(t, os.MkdirAll(filepath.Join(m.dir, "sub"), 0o777))
