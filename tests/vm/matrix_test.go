@@ -15,7 +15,7 @@ const anywhere = `^Test(SwappingPoliciesUnderLoad|EscapeIsRecorded|ScriptsHanded
 	`ForbiddenInEveryDisguise|PlaceThatHangs|BlockedProgramSaysWhy|ReasonIsNotSaidInTheDaemonsName|ObserveLetsThroughAndTells|` +
 	`AgentBehindAWrapper|AgentBecomesSession|ChangedProgramIsJudgedAnew|NetworkRules|UnspecifiedAddressReachesBothLoopbacks|` +
 	`NobodyToAskKills|CachedDecisionIsNotAskedAgain|WokenProcessDies|KilledProcessNeverRan|RepeatedCommandIsAllowedInTheKernel|` +
-	`NewPolicyHoldsAtOnce|LookIsBounded)$`
+	`NewPolicyHoldsAtOnce|LookIsBounded|ForgedPaths)$`
 
 // modes is what takes longest of TestBoundary. It hangs on the mechanism no more than the rest, so one kernel is enough.
 const modes = `^TestBoundary$/^modes$`
