@@ -156,12 +156,13 @@ type kernelExecRecord struct {
 	Action     uint32
 	KillReason uint32
 	Flags      uint32
+	Pad        uint32
+	PathLen    uint32
+	ArgvAt     uint32
 	ArgvLen    uint32
 	ArgvTotal  uint32
-	Pad        uint32
 	Name       [64]uint8
-	Path       [256]uint8
-	Argv       [4096]uint8
+	Text       [4608]uint8
 }
 
 type kernelExitRecord struct {
@@ -327,6 +328,7 @@ type kernelLimit uint32
 const (
 	kernelLimitPATH_LEN     kernelLimit = 256
 	kernelLimitARGV_LEN     kernelLimit = 4096
+	kernelLimitTEXT_LEN     kernelLimit = 4608
 	kernelLimitNAME_LEN     kernelLimit = 64
 	kernelLimitNET_SPANS    kernelLimit = 32
 	kernelLimitSLOTS        kernelLimit = 4

@@ -256,23 +256,24 @@ func decode(raw []byte) (Record, error) {
 	return nil, fmt.Errorf("kernel record of unknown type %d", h.Type)
 }
 
-// argvOffset is where the variable part of an exec record begins.
-const argvOffset = int(unsafe.Offsetof(kernelExecRecord{}.Argv))
+// textOffset is where the variable part of an exec record begins.
+const textOffset = int(unsafe.Offsetof(kernelExecRecord{}.Text))
 
 func decodeExec(head Head, raw []byte) (*Exec, error) {
-	if len(raw) < argvOffset {
-		return nil, fmt.Errorf("exec record of %d bytes, at least %d expected", len(raw), argvOffset)
+	if len(raw) < textOffset {
+		return nil, fmt.Errorf("exec record of %d bytes, at least %d expected", len(raw), textOffset)
 	}
 	var r kernelExecRecord
-	copy(unsafe.Slice((*byte)(unsafe.Pointer(&r)), argvOffset), raw)
-	if int(r.ArgvLen) > len(raw)-argvOffset {
-		return nil, fmt.Errorf("exec record with %d bytes of argv, %d arrived", r.ArgvLen, len(raw)-argvOffset)
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&r)), textOffset), raw)
+	said := raw[textOffset:]
+	if uint64(r.PathLen) > uint64(len(said)) || uint64(r.ArgvAt)+uint64(r.ArgvLen) > uint64(len(said)) {
+		return nil, fmt.Errorf("exec record with %d bytes of path and %d of argv at %d, %d arrived", r.PathLen, r.ArgvLen, r.ArgvAt, len(said))
 	}
 	return &Exec{
 		Head: head, Exe: fileID(r.Exe), Cwd: InodeID{r.Cwd.Ino, r.Cwd.Dev}, ArgvHash: r.ArgvHash, CalledHash: r.CalledHash, Token: r.Token,
 		PPID: int(r.Ppid), UID: r.Uid, GID: r.Gid, Generation: r.Generation,
 		Action: ExecAction(r.Action), Reason: KillReason(r.KillReason), Flags: ExecFlags(r.Flags), ArgvTotal: r.ArgvTotal,
-		Name: text(r.Name[:]), Path: text(r.Path[:]), Argv: bytes.Clone(raw[argvOffset : argvOffset+int(r.ArgvLen)]),
+		Name: text(r.Name[:]), Path: text(said[:r.PathLen]), Argv: bytes.Clone(said[r.ArgvAt : r.ArgvAt+r.ArgvLen]),
 	}, nil
 }
 

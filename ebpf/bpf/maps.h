@@ -9,6 +9,7 @@
 enum limit {
 	PATH_LEN = 256,  /* bytes of the called path an exec record carries */
 	ARGV_LEN = 4096, /* bytes of argv hashed, cached and carried */
+	TEXT_LEN = 2 * PATH_LEN + ARGV_LEN, /* the verifier sees only that argv begins before 2 * PATH_LEN */
 	NAME_LEN = 64,   /* a program's basename, zero padded */
 	NET_SPANS = 32,  /* ranges of ports one prefix may have */
 	SLOTS = 4,       /* policy generations kept side by side */
@@ -103,12 +104,13 @@ struct exec_record {
 	__u32 action;
 	__u32 kill_reason;
 	__u32 flags;
-	__u32 argv_len;   /* bytes in argv[] */
-	__u32 argv_total; /* bytes the process has */
 	__u32 pad;
+	__u32 path_len;   /* bytes of the called path, its zero included */
+	__u32 argv_at;    /* where in text[] argv begins: a multiple of 8 after the path */
+	__u32 argv_len;   /* bytes of argv */
+	__u32 argv_total; /* bytes the process has */
 	__u8 name[NAME_LEN];
-	__u8 path[PATH_LEN];
-	__u8 argv[ARGV_LEN];
+	__u8 text[TEXT_LEN]; /* the path, then argv: as much of it is sent as there is */
 };
 
 struct exit_record {

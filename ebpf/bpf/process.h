@@ -47,7 +47,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	struct proc c = {};
 	c.session = p->session;
 	c.cause = p->cause;
-	c.start = BPF_CORE_READ(child, start_boottime);
+	c.start = child->start_boottime;
 	c.flags = PROC_COUNTED | (p->flags & PROC_CANARY);
 	if (p->flags & PROC_AGENT)
 		c.flags |= PROC_FROM_AGENT;
@@ -76,7 +76,7 @@ INLINE void end_process(struct task_struct *task, __u32 tgid, struct proc *p)
 	bool counted = p->flags & PROC_COUNTED;
 	struct exit_record r = {};
 	fill_head(&r.head, RECORD_EXIT, tgid, p);
-	int code = BPF_CORE_READ(task, signal, group_exit_code);
+	int code = task->signal->group_exit_code;
 	r.code = code ? code : task->exit_code;
 
 	if (bpf_map_delete_elem(&procs, &tgid))
@@ -102,7 +102,7 @@ int BPF_PROG(on_exit, struct task_struct *task)
 {
 	/* A main thread may end before the others: the process is gone only
 	 * with its last thread. */
-	if (BPF_CORE_READ(task, signal, live.counter) > 0)
+	if (task->signal->live.counter > 0)
 		return 0;
 
 	__u32 tgid = task->tgid;
@@ -110,7 +110,8 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	if (s && s->daemon == tgid && s->daemon)
 		s->alive = 0;
 
-	bpf_map_delete_elem(&held, &tgid);
+	if (bpf_map_lookup_elem(&held, &tgid)) /* a look takes no lock */
+		bpf_map_delete_elem(&held, &tgid);
 	struct proc *p = bpf_map_lookup_elem(&procs, &tgid);
 	if (p)
 		end_process(task, tgid, p);
@@ -163,13 +164,29 @@ INLINE __u64 siphash(const __u64 *words, __u32 max, __u32 len, const struct stat
 	return v0 ^ v1 ^ v2 ^ v3;
 }
 
+#define ARGV_AT_MOST (2 * PATH_LEN - 8)
+
+INLINE __u8 *argv_of(struct exec_record *r)
+{
+	return r->text + (r->argv_at & ARGV_AT_MOST);
+}
+
+INLINE __u64 size_of(const struct exec_record *r)
+{
+	__u32 len = r->argv_len;
+	if (len > ARGV_LEN)
+		len = ARGV_LEN;
+	return __builtin_offsetof(struct exec_record, text) + (r->argv_at & ARGV_AT_MOST) + len;
+}
+
 /* Reads argv from the new address space: after the point of no return no
  * thread is left that could change it under us. */
 INLINE void read_argv(struct exec_record *r, struct task_struct *task)
 {
 	struct mm_struct *mm = task->mm;
-	__u64 start = BPF_CORE_READ(mm, arg_start);
-	__u64 total = BPF_CORE_READ(mm, arg_end) - start;
+	__u64 start = mm->arg_start;
+	__u64 total = mm->arg_end - start;
+	__u8 *argv = argv_of(r);
 	r->argv_total = total > 0xffffffff ? 0xffffffff : total;
 	r->argv_len = 0;
 
@@ -182,9 +199,9 @@ INLINE void read_argv(struct exec_record *r, struct task_struct *task)
 		return;
 	/* the last word's padding must be zero for the hash */
 	if (len <= ARGV_LEN - 8)
-		*(__u64 *)(r->argv + (len & (ARGV_LEN - 8))) = 0;
+		*(__u64 *)(argv + (len & (ARGV_LEN - 8))) = 0;
 	__u32 bounded = ((len - 1) & (ARGV_LEN - 1)) + 1;
-	if (bpf_probe_read_user(r->argv, bounded, (void *)start)) {
+	if (bpf_probe_read_user(argv, bounded, (void *)start)) {
 		r->flags |= EXEC_ARGV_UNREAD;
 		return;
 	}
@@ -194,9 +211,9 @@ INLINE void read_argv(struct exec_record *r, struct task_struct *task)
 /*
  * The part after the last slash of a path of len bytes, its zero included; of a
  * longer name its end. Without a branch in the loop: the verifier would follow
- * both sides of each.
+ * both sides of each. Returns its length, its zero included.
  */
-INLINE void path_basename(const char *path, __u32 len, struct name_key *key)
+INLINE long path_basename(const char *path, __u32 len, struct name_key *key)
 {
 	struct name_key tail = {};
 	__u32 from = len > NAME_LEN ? len - NAME_LEN : 0;
@@ -211,7 +228,28 @@ INLINE void path_basename(const char *path, __u32 len, struct name_key *key)
 		asm volatile("" : "+r"(at));
 	}
 	at &= NAME_LEN - 1;
-	bpf_probe_read_kernel_str(key->name, NAME_LEN - at, tail.name + at);
+	return bpf_probe_read_kernel_str(key->name, NAME_LEN - at, tail.name + at);
+}
+
+/*
+ * Whether the part after the last slash of the path of len bytes in text[] is the
+ * file's own name, of own bytes: it nearly always is, and then need not be looked for.
+ */
+INLINE bool called_by_own_name(const struct exec_record *r, long len, long own)
+{
+	if (len > PATH_LEN || own <= 1 || own >= NAME_LEN || own > len)
+		return false; /* a name of NAME_LEN bytes may be cut */
+	__u32 at = (len - own) & (PATH_LEN - 1);
+	if (at && r->text[(at - 1) & (PATH_LEN - 1)] != '/')
+		return false;
+	__u64 differ = 0;
+	for (__u32 i = 0; i < NAME_LEN; i += 8) {
+		if (i >= own)
+			break;
+		__u32 beyond = i + 8 > own ? i + 8 - own : 0; /* bytes of this word after the name */
+		differ |= (*(__u64 *)(r->text + at + i) ^ *(__u64 *)(r->name + i)) << ((beyond & 7) * 8);
+	}
+	return !differ;
 }
 
 INLINE __u32 name_flags(const struct name_key *key)
@@ -222,12 +260,9 @@ INLINE __u32 name_flags(const struct name_key *key)
 
 INLINE void submit_exec(void *ring, __u32 which, struct exec_record *r)
 {
-	__u32 len = r->argv_len;
-	if (len > ARGV_LEN)
-		len = ARGV_LEN;
 	if (r->flags & (EXEC_ARGV_CUT | EXEC_PATH_CUT | EXEC_ARGV_UNREAD))
 		count_oversized(which);
-	submit(ring, which, r, __builtin_offsetof(struct exec_record, argv) + len);
+	submit(ring, which, r, size_of(r));
 }
 
 INLINE void kill_exec(struct exec_record *r, __u32 reason)
@@ -282,12 +317,9 @@ INLINE void hold_exec(struct exec_record *r, struct task_struct *task, __u32 tgi
 		return;
 	}
 	r->action = EXEC_HELD;
-	__u32 len = r->argv_len;
-	if (len > ARGV_LEN)
-		len = ARGV_LEN;
 	if (r->flags & (EXEC_ARGV_CUT | EXEC_PATH_CUT | EXEC_ARGV_UNREAD))
 		count_oversized(RING_HOLDS);
-	if (submit(&ring_holds, RING_HOLDS, r, __builtin_offsetof(struct exec_record, argv) + len))
+	if (submit(&ring_holds, RING_HOLDS, r, size_of(r)))
 		kill_exec(r, KILL_RING_FULL);
 }
 
@@ -295,19 +327,26 @@ INLINE void hold_exec(struct exec_record *r, struct task_struct *task, __u32 tgi
  * A file system that a user made: mounted in a namespace of their own (an overlay
  * keeps size and change time of what has since been changed below it), or FUSE.
  */
-INLINE bool foreign(struct file *file)
+INLINE bool foreign(struct super_block *sb)
 {
-	struct super_block *sb = BPF_CORE_READ(file, f_inode, i_sb);
-	return BPF_CORE_READ(sb, s_user_ns, level) > 0 || BPF_CORE_READ(sb, s_magic) == FUSE_SUPER_MAGIC;
+	return sb->s_user_ns->level > 0 || sb->s_magic == FUSE_SUPER_MAGIC;
 }
 
+/* The file's own name, zero padded. Returns its length, its zero included. */
+INLINE long read_own_name(struct exec_record *r, struct linux_binprm *bprm)
+{
+	__builtin_memset(r->name, 0, NAME_LEN);
+	return bpf_probe_read_kernel_str(r->name, NAME_LEN, bprm->file->f_path.dentry->d_name.name);
+}
+
+/* All but the names. */
 INLINE void fill_exec(struct exec_record *r, struct task_struct *task, struct linux_binprm *bprm,
 		      __u32 tgid, const struct proc *p)
 {
-	struct file *file = bprm->file;
+	struct inode *inode = bprm->file->f_inode;
 
 	fill_head(&r->head, RECORD_EXEC, tgid, p);
-	r->head.start = BPF_CORE_READ(task, group_leader, start_boottime);
+	r->head.start = task->group_leader->start_boottime;
 	r->flags = 0;
 	r->token = 0;
 	r->kill_reason = 0;
@@ -316,29 +355,29 @@ INLINE void fill_exec(struct exec_record *r, struct task_struct *task, struct li
 	r->generation = 0;
 	r->argv_len = 0;
 	r->argv_total = 0;
-	read_file_id(file, &r->exe);
-	if (BPF_CORE_READ(file, f_inode, i_nlink) == 0)
+	load_file_id(inode, &r->exe);
+	if (inode->i_nlink == 0)
 		r->flags |= EXEC_UNLINKED;
-	if (foreign(file))
+	if (foreign(inode->i_sb))
 		r->flags |= EXEC_FOREIGN;
-	__builtin_memset(r->name, 0, NAME_LEN);
-	read_name(file, r->name);
-	read_inode_id(BPF_CORE_READ(task, fs, pwd.dentry, d_inode), &r->cwd);
-	r->ppid = parent_tgid(task);
-	r->uid = BPF_CORE_READ(task, cred, uid.val);
-	r->gid = BPF_CORE_READ(task, cred, gid.val);
+	load_inode_id(task->fs->pwd.dentry->d_inode, &r->cwd);
+	r->ppid = task->real_parent->tgid;
+	r->uid = task->cred->uid.val;
+	r->gid = task->cred->gid.val;
 	if (bprm->interp != bprm->filename)
 		r->flags |= EXEC_SCRIPT;
 }
 
-/* Returns the length of the whole path, its zero included. Uses argv as scratch. */
+/* Returns the length of the whole path, its zero included. */
 INLINE long read_path(struct exec_record *r, struct linux_binprm *bprm)
 {
-	long len = bpf_probe_read_kernel_str(r->path, PATH_LEN, bprm->filename);
-	if (len >= PATH_LEN) {
-		r->flags |= EXEC_PATH_CUT;
-		len = bpf_probe_read_kernel_str(r->argv, ARGV_LEN, bprm->filename);
-	}
+	const char *filename = bprm->filename;
+	long len = bpf_probe_read_kernel_str(r->text, PATH_LEN, filename);
+	long kept = len < 0 ? 0 : len;
+	r->path_len = kept;
+	r->argv_at = (kept + 7) & ARGV_AT_MOST;
+	if (len >= PATH_LEN) /* what comes after it is free yet */
+		len = bpf_probe_read_kernel_str(r->text + PATH_LEN, ARGV_LEN, filename);
 	return len;
 }
 
@@ -361,18 +400,15 @@ INLINE bool observing(void)
  */
 INLINE void maybe_agent(struct exec_record *r, struct task_struct *task, struct linux_binprm *bprm, __u32 tgid)
 {
-	struct name_key key = {};
-	read_name(bprm->file, key.name);
-	__u32 flags = name_flags(&key);
+	long own = read_own_name(r, bprm);
+	long len = read_path(r, bprm);
+	__u32 flags = name_flags((struct name_key *)r->name);
 
-	if (!(flags & NAME_SURE)) {
-		/* A script or a link goes by the name it was called. */
-		long len = read_path(r, bprm);
-		if (len > 0) {
-			struct name_key called = {};
-			path_basename(bprm->filename, len, &called);
-			flags |= name_flags(&called);
-		}
+	/* A script or a link goes by the name it was called. */
+	if (!(flags & NAME_SURE) && len > 0 && !called_by_own_name(r, len, own)) {
+		struct name_key called = {};
+		path_basename(bprm->filename, len, &called);
+		flags |= name_flags(&called);
 	}
 	if (!flags)
 		return;
@@ -382,7 +418,8 @@ INLINE void maybe_agent(struct exec_record *r, struct task_struct *task, struct 
 		return;
 
 	fill_exec(r, task, bprm, tgid, 0);
-	read_path(r, bprm);
+	if (len >= PATH_LEN)
+		r->flags |= EXEC_PATH_CUT;
 	read_argv(r, task);
 	r->action = EXEC_CANDIDATE;
 	if (flags & NAME_SURE)
@@ -412,10 +449,7 @@ INLINE void maybe_agent(struct exec_record *r, struct task_struct *task, struct 
 	}
 	if (!before)
 		count_procs(1);
-	__u32 len = r->argv_len;
-	if (len > ARGV_LEN)
-		len = ARGV_LEN;
-	if (submit(&ring_holds, RING_HOLDS, r, __builtin_offsetof(struct exec_record, argv) + len))
+	if (submit(&ring_holds, RING_HOLDS, r, size_of(r)))
 		kill_exec(r, KILL_RING_FULL);
 }
 
@@ -428,7 +462,10 @@ INLINE void judge_exec(struct exec_record *r, struct task_struct *task, struct l
 		set = policy_settings_in(slot);
 
 	fill_exec(r, task, bprm, tgid, p);
-	long path_len = read_path(r, bprm);
+	long own = read_own_name(r, bprm);
+	long len = read_path(r, bprm);
+	if (len >= PATH_LEN)
+		r->flags |= EXEC_PATH_CUT;
 	read_argv(r, task);
 	bool from_agent = p->flags & (PROC_FROM_AGENT | PROC_AGENT);
 	p->flags &= ~(PROC_FROM_AGENT | PROC_AGENT);
@@ -449,15 +486,19 @@ INLINE void judge_exec(struct exec_record *r, struct task_struct *task, struct l
 	 * process of a tool call carries the call's id in its environment. A
 	 * script's name is not its executable's, so no cache knows it. */
 	struct state *s = daemon_state();
-	if (from_agent || !s || path_len <= 0 || (p->flags & PROC_CANARY) ||
+	if (from_agent || !s || len <= 0 || (p->flags & PROC_CANARY) ||
 	    (r->flags & (EXEC_SCRIPT | EXEC_UNLINKED | EXEC_PATH_CUT | EXEC_FOREIGN))) {
 		hold_exec(r, task, tgid);
 		return;
 	}
 	/* A program may be known by the name it is called by: it is in the key. */
-	struct name_key called = {};
-	path_basename(bprm->filename, path_len, &called);
-	r->called_hash = siphash((const __u64 *)called.name, NAME_LEN, NAME_LEN, s);
+	if (called_by_own_name(r, len, own)) {
+		r->called_hash = siphash((const __u64 *)r->name, NAME_LEN, own, s);
+	} else {
+		struct name_key called = {};
+		long bytes = path_basename(bprm->filename, len, &called);
+		r->called_hash = siphash((const __u64 *)called.name, NAME_LEN, bytes, s);
+	}
 
 	struct exe_key ek = {};
 	ek.exe = r->exe;
@@ -472,7 +513,7 @@ INLINE void judge_exec(struct exec_record *r, struct task_struct *task, struct l
 		hold_exec(r, task, tgid);
 		return;
 	}
-	r->argv_hash = siphash((const __u64 *)r->argv, ARGV_LEN, r->argv_len, s);
+	r->argv_hash = siphash((const __u64 *)argv_of(r), ARGV_LEN, r->argv_len, s);
 	struct argv_key ak = {};
 	ak.exe = r->exe;
 	ak.called = r->called_hash;

@@ -190,14 +190,18 @@ INLINE __u64 directory_mask(__u64 mode)
 	return mask_of(is_zero((mode & S_IFMT) ^ S_IFDIR));
 }
 
-/* The number of an inode within its file system. */
+/* The number of an inode within its file system, made of its own. */
+INLINE __u64 number_of(__u64 ino, __u64 magic, __u64 generation, __u64 mode)
+{
+	struct numbering n = numbering_of(magic);
+
+	return ino ^ (generation << 40 & n.subvolumes) ^ (n.directory & directory_mask(mode));
+}
+
 INLINE __u64 inode_number(struct inode *inode)
 {
-	struct numbering n = numbering_of(BPF_CORE_READ(inode, i_sb, s_magic));
-	__u64 generation = BPF_CORE_READ(inode, i_generation);
-
-	return BPF_CORE_READ(inode, i_ino) ^ (generation << 40 & n.subvolumes) ^
-	       (n.directory & directory_mask(BPF_CORE_READ(inode, i_mode)));
+	return number_of(BPF_CORE_READ(inode, i_ino), BPF_CORE_READ(inode, i_sb, s_magic), BPF_CORE_READ(inode, i_generation),
+			 BPF_CORE_READ(inode, i_mode));
 }
 
 INLINE void read_inode_id(struct inode *inode, struct inode_id *id)
@@ -220,9 +224,41 @@ INLINE void read_name(struct file *file, __u8 *name)
 	bpf_probe_read_kernel_str(name, NAME_LEN, BPF_CORE_READ(file, f_path.dentry, d_name.name));
 }
 
-INLINE __u32 parent_tgid(struct task_struct *task)
+/*
+ * The same by plain loads, for who has a pointer whose type the verifier knows, without a
+ * helper for each member. What cannot be read is zero.
+ */
+INLINE void load_ctime(struct inode *inode, __s64 *sec, __u32 *nsec)
 {
-	return BPF_CORE_READ(task, real_parent, tgid);
+	if (bpf_core_field_exists(inode->i_ctime_sec)) {
+		*sec = inode->i_ctime_sec;
+		*nsec = inode->i_ctime_nsec & ~CTIME_QUERIED;
+		return;
+	}
+	struct inode___hidden_ctime *hidden = (void *)inode;
+	if (bpf_core_field_exists(hidden->__i_ctime)) {
+		*sec = hidden->__i_ctime.tv_sec;
+		*nsec = hidden->__i_ctime.tv_nsec;
+		return;
+	}
+	struct inode___ctime *old = (void *)inode;
+	*sec = old->i_ctime.tv_sec;
+	*nsec = old->i_ctime.tv_nsec;
+}
+
+INLINE void load_inode_id(struct inode *inode, struct inode_id *id)
+{
+	id->ino = number_of(inode->i_ino, inode->i_sb->s_magic, inode->i_generation, inode->i_mode);
+	id->dev = inode->i_sb->s_dev;
+	id->pad = 0;
+}
+
+INLINE void load_file_id(struct inode *inode, struct file_id *id)
+{
+	id->ino = number_of(inode->i_ino, inode->i_sb->s_magic, inode->i_generation, inode->i_mode);
+	id->size = inode->i_size;
+	id->dev = inode->i_sb->s_dev;
+	load_ctime(inode, &id->ctime_sec, &id->ctime_nsec);
 }
 
 INLINE __u32 current_uid(void)
