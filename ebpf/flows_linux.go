@@ -76,6 +76,9 @@ func (k *Kernel) findHome() error {
 	if err := k.load(append([]string{kernelProgFindDatagram}, egressPrograms...)); err != nil {
 		return fmt.Errorf("loading the programs of the managed network: %w", err)
 	}
+	if err := k.maps[kernelMapEgressWatched].Put(uint32(0), uint32(1)); err != nil { // before what it is kept for
+		return fmt.Errorf("having connections to loopback remembered: %w", err)
+	}
 	for _, name := range egressPrograms {
 		if err := k.attach(name); err != nil {
 			return err

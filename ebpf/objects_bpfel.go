@@ -551,6 +551,7 @@ const (
 	kernelMapBoundFilter         = "bound_filter"
 	kernelMapBoundSessions       = "bound_sessions"
 	kernelMapCompanions          = "companions"
+	kernelMapEgressWatched       = "egress_watched"
 	kernelMapExeCache            = "exe_cache"
 	kernelMapExecScratch         = "exec_scratch"
 	kernelMapFlows               = "flows"
@@ -919,6 +920,7 @@ type kernelMapSpecs struct {
 	BoundFilter       *ebpf.MapSpec `ebpf:"bound_filter"`
 	BoundSessions     *ebpf.MapSpec `ebpf:"bound_sessions"`
 	Companions        *ebpf.MapSpec `ebpf:"companions"`
+	EgressWatched     *ebpf.MapSpec `ebpf:"egress_watched"`
 	ExeCache          *ebpf.MapSpec `ebpf:"exe_cache"`
 	ExecScratch       *ebpf.MapSpec `ebpf:"exec_scratch"`
 	Flows             *ebpf.MapSpec `ebpf:"flows"`
@@ -1019,6 +1021,7 @@ type kernelMaps struct {
 	BoundFilter       *ebpf.Map `ebpf:"bound_filter"`
 	BoundSessions     *ebpf.Map `ebpf:"bound_sessions"`
 	Companions        *ebpf.Map `ebpf:"companions"`
+	EgressWatched     *ebpf.Map `ebpf:"egress_watched"`
 	ExeCache          *ebpf.Map `ebpf:"exe_cache"`
 	ExecScratch       *ebpf.Map `ebpf:"exec_scratch"`
 	Flows             *ebpf.Map `ebpf:"flows"`
@@ -1058,6 +1061,7 @@ func (m *kernelMaps) Close() error {
 		m.BoundFilter,
 		m.BoundSessions,
 		m.Companions,
+		m.EgressWatched,
 		m.ExeCache,
 		m.ExecScratch,
 		m.Flows,

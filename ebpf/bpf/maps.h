@@ -495,6 +495,14 @@ struct {
 	__type(value, struct egress);
 } homes SEC(".maps");
 
+/* 1: on_egress is attached, or about to be. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} egress_watched SEC(".maps");
+
 /* TCP ports of Paddock's other services on loopback. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -59,10 +59,18 @@ INLINE bool is_listener(const struct egress *e, __u16 port)
 	return false;
 }
 
-/* A socket is the session's whose process makes it. */
+INLINE bool egress_is_watched(void)
+{
+	__u32 zero = 0;
+	__u32 *watched = bpf_map_lookup_elem(&egress_watched, &zero);
+	return watched && *watched;
+}
+
+/* A socket is the session's whose process makes it: where somebody asks, since it costs an
+ * allocation. One from before is nobody's. */
 INLINE void own(struct bpf_sock *ctx)
 {
-	if (ctx->family != AF_INET && ctx->family != AF_INET6)
+	if (!egress_is_watched() || (ctx->family != AF_INET && ctx->family != AF_INET6))
 		return;
 	struct proc *p = governed(current_tgid());
 	if (!p)

@@ -213,7 +213,7 @@ INLINE void send_home6(struct bpf_sock_addr *ctx, bool four, __u16 port)
 /*
  * The socket goes where it wanted to go. Nothing of an earlier try counts, but of
  * datagrams, of which each has a destination of its own. What may go to loopback
- * stays there.
+ * stays there, where somebody looks at packets: to remember it costs more than all the rest.
  */
 INLINE void go_itself(struct bpf_sock_addr *ctx, const struct destination *d, const struct proc *p, __u32 tgid,
 		      const struct net_verdict *v, __u32 generation, bool enforced)
@@ -225,7 +225,7 @@ INLINE void go_itself(struct bpf_sock_addr *ctx, const struct destination *d, co
 	struct flow *f = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
 	if (f && stream)
 		f->kind = FLOW_NONE;
-	if (v->decision == NET_ALLOW && on_loopback(d->addr) && (!f || f->kind == FLOW_NONE))
+	if (egress_is_watched() && v->decision == NET_ALLOW && on_loopback(d->addr) && (!f || f->kind == FLOW_NONE))
 		remember(ctx, d, p, tgid, v, generation, enforced, FLOW_LOCAL);
 }
 
