@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
-	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -226,7 +225,6 @@ type Flow struct {
 	Allowed     bool           // by the connect gate; false with its default, which leaves it to whom it was sent to
 	Enforced    bool           // false: in observe mode
 	Generation  uint32         // of the policy
-	Age         time.Duration  // since it was judged
 }
 
 // ErrNoFlow is returned for a connection that is of no governed process, or of one
@@ -258,15 +256,11 @@ func (k *Kernel) FlowOf(protocol uint8, client, server netip.AddrPort) (Flow, er
 	if err != nil {
 		return Flow{}, fmt.Errorf("looking for the client %s of %s: %w", client, server, err)
 	}
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
-		return Flow{}, fmt.Errorf("reading the clock: %w", err)
-	}
 	return Flow{
 		Kind: FlowKind(v.Kind), Session: v.Session, Cause: v.Cause, PID: int(v.Pid), Start: v.Start, UID: v.Uid,
 		Destination: netip.AddrPortFrom(netip.AddrFrom16(v.Addr).Unmap(), v.Port), Protocol: v.Protocol, Cookie: v.Cookie,
 		Rule: int(v.Rule), Allowed: v.Decision == uint8(kernelNetDecisionNET_ALLOW), Enforced: v.Enforced != 0,
-		Generation: v.Generation, Age: time.Duration(uint64(now.Nano()) - v.Time),
+		Generation: v.Generation,
 	}, nil
 }
 

@@ -239,7 +239,6 @@ type kernelFlow struct {
 	Session    uint64
 	Cause      uint64
 	Start      uint64
-	Time       uint64
 	Cookie     uint64
 	Pid        uint32
 	Uid        uint32

@@ -540,7 +540,6 @@ struct flow {
 	__u64 session;
 	__u64 cause;
 	__u64 start;
-	__u64 time; /* ns since boot */
 	__u64 cookie;
 	__u32 pid;
 	__u32 uid;

@@ -38,7 +38,6 @@ INLINE bool remember(struct bpf_sock_addr *ctx, const struct destination *d, con
 	f->session = p->session;
 	f->cause = p->cause;
 	f->start = p->start;
-	f->time = bpf_ktime_get_boot_ns();
 	f->pid = tgid;
 	f->uid = current_uid();
 	f->generation = generation;
