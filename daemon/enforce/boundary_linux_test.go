@@ -265,6 +265,30 @@ var honestWork = attempts{
 		socket(C, AF_UNIX, SOCK_STREAM, 0); connect(C, pack_sockaddr_un($n)) or exit 1 } print "done\n"'`,
 }
 
+// A session tells the next one that a work tree outside is below the project, or that
+// there is none, to have it write what a developer's git obeys there.
+func (b *boundedMachine) forTheNext(t *testing.T) {
+	for lie, a := range map[string]attempts{
+		"$PROJECT/within/.git": {
+			"F15 another work tree, said to be below":     `echo /evil >.git/worktrees/tree/commondir && echo done`,
+			"F15 settings of one said to be below":        `echo x >.git/worktrees/tree/config.worktree && echo done`,
+			"F15 a work tree said to be below, made anew": `mv .git/worktrees/tree .git/worktrees/old && cp -r .git/worktrees/old .git/worktrees/tree && echo done`,
+			"F15 all work trees made anew":                `mv .git/worktrees .git/old && cp -r .git/old .git/worktrees && echo done`,
+		},
+		"$PROJECT/../missing/.git": {
+			"F15 another work tree, said to be nowhere": `echo /evil >.git/worktrees/tree/commondir && echo done`,
+			"F15 settings of one said to be nowhere":    `echo x >.git/worktrees/tree/config.worktree && echo done`,
+		},
+	} {
+		out := b.all(true, attempts{"lie": "echo " + lie + " >.git/worktrees/tree/gitdir && echo done"})
+		if !strings.Contains(out["lie"], "done") {
+			t.Fatalf("a session cannot say where a work tree is, as git must: %.500q", out["lie"])
+		}
+		b.fail(t, a)
+	}
+	must(t, os.WriteFile(filepath.Join(b.project, ".git/worktrees/tree/gitdir"), []byte(filepath.Join(b.around, "tree", ".git")+"\n"), 0o644))
+}
+
 // TestBoundary holds a session against everything known, on one machine, since its
 // programs take long to load where processors are emulated.
 func TestBoundary(t *testing.T) {
@@ -301,6 +325,7 @@ func TestBoundary(t *testing.T) {
 			t.Errorf("event: %v", ev.Attrs)
 		}
 	})
+	t.Run("for the next session", b.forTheNext)
 	t.Run("strangers", func(t *testing.T) {
 		b.bound(`sockets = ["AROUND/kept"]`)
 		socket := filepath.Join(b.around, "kept", "broker")

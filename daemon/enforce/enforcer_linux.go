@@ -48,6 +48,9 @@ type Config struct {
 	// HoldsFile names what waits for people, for the guard and the next daemon. Its
 	// directory is root's alone. Empty: nothing that waits outlives the daemon.
 	HoldsFile string
+	// TreesFile keeps where the work trees of git repositories have been. Its directory
+	// is root's alone. Empty: that is forgotten with the daemon.
+	TreesFile string
 	// HoldGrace is how long what waits for people outlives the daemon without a
 	// successor.
 	HoldGrace time.Duration
@@ -91,6 +94,7 @@ type Enforcer struct {
 	guard    guard
 	opens    opens
 	lookups  lookups
+	trees    *knownTrees
 	asks     asks
 	vouchers vouchers
 	prompts  *memo[string, string] // by session: what its user asked last
@@ -156,6 +160,10 @@ func New(c Config) (*Enforcer, error) {
 	e.asks.init(c.HoldsFile)
 	e.projects.of, e.projects.kept = map[uint64]project{}, map[uint64][]*os.File{}
 	var err error
+	e.trees, err = openTrees(c.TreesFile, func(err error) { c.Log.Error("work trees of git", "error", err) })
+	if err != nil {
+		return nil, err
+	}
 	if e.canary, err = newCanary(); err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
@@ -27,7 +28,7 @@ const maxGitFile = 8192
 // .git itself, of submodules at any depth, and of other work trees.
 func (r *resolver) git(dir, project string, rules []policy.PathRule) {
 	modules, all := gitModules(dir)
-	trees := gitTrees(dir, project)
+	trees := gitTrees(dir, project, r.trees)
 	for _, tree := range trees { // its submodules are its own
 		more, whole := gitModules(tree)
 		modules, all = append(modules, more...), all && whole
@@ -86,15 +87,43 @@ func gitModules(dir string) (found []string, all bool) {
 }
 
 // gitTrees lists the git directories of work trees of which others make use: all but
-// those whose files are below the project, which are the session's to make and remove.
-func gitTrees(dir, project string) []string {
+// those whose files are, and have always been, below the project: these are the
+// session's to make and remove.
+func gitTrees(dir, project string, known *knownTrees) []string {
 	var found []string
+	inside := func(tree string) bool { return tree != project && below(tree, project) }
 	entries, _ := filepath.Glob(filepath.Join(literally(dir), "worktrees", "*")) // only a bad pattern errs
 	for _, own := range entries {
-		tree := filepath.Dir(strings.TrimSpace(readSmall(filepath.Join(own, "gitdir"), maxGitFile)))
-		if _, err := os.Lstat(tree); tree == project || !below(tree, project) && err == nil {
-			found = append(found, own)
+		tree, there := placeOfTree(own)
+		now := ""
+		if there {
+			now = tree
 		}
+		been, ok := known.note(own, now)
+		// What has been nowhere else, and is gone, can be pruned.
+		if ok && (inside(tree) || tree != "" && tree != project && !there) && !slices.ContainsFunc(been, func(t string) bool { return !inside(t) }) {
+			continue
+		}
+		found = append(found, own)
 	}
+	known.save()
 	return found
+}
+
+// placeOfTree is where the git directory of a work tree says that its files are, and
+// whether there is anything; empty if it says nothing.
+func placeOfTree(own string) (tree string, there bool) {
+	text := strings.TrimSpace(readSmall(filepath.Join(own, "gitdir"), maxGitFile))
+	if text == "" {
+		return "", false
+	}
+	if !filepath.IsAbs(text) { // worktree.useRelativePaths
+		text = filepath.Join(own, text)
+	}
+	tree = filepath.Dir(text)
+	real, err := filepath.EvalSymlinks(tree)
+	if err != nil {
+		return tree, false
+	}
+	return real, true
 }

@@ -145,7 +145,7 @@ func (e *Enforcer) bind(key uint64, s *session.Session) error {
 
 // ofSession says what is a session's own in the boundary.
 func (e *Enforcer) ofSession(b policy.Boundary, p project, uid uint32) *resolver {
-	r := &resolver{kernel: e.Kernel, lookups: &e.lookups}
+	r := &resolver{kernel: e.Kernel, lookups: &e.lookups, trees: e.trees}
 	if p.view != nil {
 		r.places(b, p.view, uid)
 	}

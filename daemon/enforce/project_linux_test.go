@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -238,10 +239,10 @@ func TestGitDirectories(t *testing.T) {
 	if got := names(modules); got != "modules/libs/out modules/libs/out/modules/libs/in" || !all {
 		t.Errorf("submodules: %s, all: %v", got, all)
 	}
-	if got := names(gitTrees(git, filepath.Join(top, "main"))); got != "worktrees/beside" {
+	if got := names(gitTrees(git, filepath.Join(top, "main"), nil)); got != "worktrees/beside" {
 		t.Errorf("work trees, for a session in the first: %s", got)
 	}
-	if got := names(gitTrees(git, filepath.Join(top, "beside"))); got != "worktrees/beside worktrees/within" {
+	if got := names(gitTrees(git, filepath.Join(top, "beside"), nil)); got != "worktrees/beside worktrees/within" {
 		t.Errorf("work trees, for a session in another: %s", got)
 	}
 	var r resolver
@@ -259,6 +260,100 @@ func TestGitDirectories(t *testing.T) {
 		if !slices.Contains(kept, want) {
 			t.Errorf("%s is not protected: %s", want, kept)
 		}
+	}
+}
+
+// Where a work tree's files have been, no session takes back, whatever it has git's
+// own file say for the next one, also of another daemon.
+func TestWorkTreesAreRemembered(t *testing.T) {
+	top, err := filepath.EvalSymlinks(t.TempDir())
+	must(t, err)
+	sh := func(script string) {
+		t.Helper()
+		cmd := exec.Command("sh", "-ec", `export HOME=$PWD GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+			`+script)
+		cmd.Dir = top
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", script, err, out)
+		}
+	}
+	file := filepath.Join(top, "state")
+	open := func() *knownTrees {
+		t.Helper()
+		k, err := openTrees(file, func(err error) { t.Error(err) })
+		must(t, err)
+		return k
+	}
+	known := open()
+	expect := func(when, project, want string) {
+		t.Helper()
+		var got []string
+		for _, d := range gitTrees(filepath.Join(top, "main/.git"), filepath.Join(top, project), known) {
+			got = append(got, filepath.Base(d))
+		}
+		if got := strings.Join(got, " "); got != want {
+			t.Errorf("%s, not the session's in %s: %q, want %q", when, project, got, want)
+		}
+	}
+	sh(`git init -q main; git -C main commit -q --allow-empty -m 1
+		for w in ../beside ../related in/within in/moved; do git -C main worktree add -q $w; done
+		echo ../../../../related/.git >main/.git/worktrees/related/gitdir`)
+	expect("as git made it", "main", "beside related")
+
+	sh(`echo $PWD/main/in/within/.git >main/.git/worktrees/beside/gitdir`)
+	expect("said to be below the project", "main", "beside related")
+	sh(`echo /nowhere/.git >main/.git/worktrees/beside/gitdir; rm main/.git/worktrees/related/gitdir`)
+	expect("said to be nowhere", "main", "beside related")
+	known = open()
+	expect("with the next daemon", "main", "beside related")
+
+	sh(`mkdir beside/x; echo $PWD/beside/x/.git >main/.git/worktrees/within/gitdir`)
+	expect("that of the first, said to be below the other", "beside", "beside moved related within")
+	sh(`echo $PWD/main/in/within/.git >main/.git/worktrees/within/gitdir; git -C main worktree move in/moved ../moved`)
+	expect("moved out", "main", "beside moved related within")
+	sh(`echo $PWD/main/in/moved/.git >main/.git/worktrees/moved/gitdir`)
+	expect("moved out, and said to be back", "main", "beside moved related within")
+
+	sh(`rm -r main/.git/worktrees/moved; git -C main worktree add -q -f in/moved`)
+	expect("removed, and another one made", "main", "beside related within")
+	for i := range maxTreePlaces + 1 {
+		sh(fmt.Sprintf(`mkdir -p main/in/%d; echo $PWD/main/in/%[1]d/.git >main/.git/worktrees/moved/gitdir`, i))
+		gitTrees(filepath.Join(top, "main/.git"), filepath.Join(top, "main"), known)
+	}
+	expect("in too many places", "main", "beside moved related within")
+
+	must(t, os.WriteFile(file, []byte("no trees"), 0o600))
+	var told error
+	if known, err = openTrees(file, func(err error) { told = err }); err != nil || told == nil {
+		t.Errorf("a damaged file: %v, told %v", err, told)
+	}
+	if _, err := os.Stat(file + ".damaged"); err != nil {
+		t.Error(err)
+	}
+}
+
+// Where no more can be remembered, what is new counts as outside, and what nobody has
+// seen for long makes room.
+func TestTooManyWorkTrees(t *testing.T) {
+	top, err := filepath.EvalSymlinks(t.TempDir())
+	must(t, err)
+	own, project := filepath.Join(top, "p/.git/worktrees/own"), filepath.Join(top, "p")
+	must(t, os.MkdirAll(own, 0o755))
+	must(t, os.MkdirAll(filepath.Join(project, "in"), 0o755))
+	must(t, os.WriteFile(filepath.Join(own, "gitdir"), []byte(project+"/in/.git\n"), 0o644))
+	var told error
+	known, err := openTrees("", func(err error) { told = err })
+	must(t, err)
+	for i := range maxKnownTrees {
+		id := treeID{Ino: uint64(i)}
+		known.known[id] = &knownTree{ID: id, Seen: time.Now()}
+	}
+	if got := gitTrees(filepath.Join(project, ".git"), project, known); !slices.Equal(got, []string{own}) || told == nil {
+		t.Errorf("without room: %s, told %v", got, told)
+	}
+	known.known[treeID{Ino: 1}].Seen = time.Now().Add(-2 * keepTrees)
+	if got := gitTrees(filepath.Join(project, ".git"), project, known); got != nil || len(known.known) != maxKnownTrees {
+		t.Errorf("with room: %s, %d known", got, len(known.known))
 	}
 }
 

@@ -29,6 +29,7 @@ type resolver struct {
 	before  map[string][]string // what scans have found
 	scanned map[string][]string // what they find
 	skipped []error             // what could not be looked at
+	trees   *knownTrees         // nil: only what is now counts
 }
 
 // wanted is a path, or a name in the directory at a path, and what is to hold.
@@ -52,7 +53,7 @@ func (r *resolver) stopped() bool { return r.ctx != nil && r.ctx.Err() != nil }
 // aside looks at a place where it does not matter if that takes for ever.
 func (r *resolver) aside(place string, f func(r *resolver)) {
 	found, err := look(r.lookups, place, func() (*resolver, error) {
-		aside := &resolver{kernel: r.kernel, lookups: r.lookups, before: r.before, scanned: map[string][]string{}}
+		aside := &resolver{kernel: r.kernel, lookups: r.lookups, before: r.before, scanned: map[string][]string{}, trees: r.trees}
 		f(aside)
 		return aside, nil
 	})

@@ -69,7 +69,7 @@ var systemPaths = []string{
 // .git, .agents, .codex and .aws from being written; of .git, Paddock keeps what
 // others run, so that an agent can commit.
 // A commondir in .git would have git take its configuration from elsewhere. Modules
-// are those at any depth, worktrees only those outside of the project.
+// are those at any depth, worktrees only those that are, or were, outside of the project.
 var projectPaths = []string{
 	".git/hooks", ".git/config", ".git/config.worktree", ".git/commondir", ".git/modules/*/hooks", ".git/modules/*/config", ".git/modules/*/config.worktree",
 	".git/modules/*/commondir", ".git/worktrees/*/config.worktree", ".git/worktrees/*/commondir", ".agents", ".aws",
