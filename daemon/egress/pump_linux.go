@@ -19,7 +19,14 @@ const pipeSize = 1 << 20
 // one costs two sockets and nothing else.
 type pipes chan pipe
 
-type pipe struct{ r, w int }
+// pipe is one, or a buffer where no more files may be open: then a connection is slower,
+// and lives.
+type pipe struct {
+	r, w   int
+	buffer []byte
+}
+
+const bufferSize = 16 << 10
 
 func newPipes() pipes { return make(pipes, 64) }
 
@@ -30,15 +37,22 @@ func (p pipes) get() (pipe, error) {
 	default:
 	}
 	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+	err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK)
+	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+		return pipe{buffer: make([]byte, bufferSize)}, nil
+	}
+	if err != nil {
 		return pipe{}, os.NewSyscallError("pipe2", err)
 	}
 	_, _ = unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, pipeSize) // it works with less
-	return pipe{fds[0], fds[1]}, nil
+	return pipe{r: fds[0], w: fds[1]}, nil
 }
 
 // put takes back an empty pipe.
 func (p pipes) put(free pipe) {
+	if free.buffer != nil {
+		return
+	}
 	select {
 	case p <- free:
 	default:
@@ -47,8 +61,28 @@ func (p pipes) put(free pipe) {
 }
 
 func (p pipe) close() {
-	_ = unix.Close(p.r)
-	_ = unix.Close(p.w)
+	if p.buffer == nil {
+		_ = unix.Close(p.r)
+		_ = unix.Close(p.w)
+	}
+}
+
+// in moves up to most bytes into it, out from it; of a socket that would wait it is
+// EAGAIN.
+func (p pipe) in(from int, most int64) (int64, error) {
+	if p.buffer != nil {
+		return again(func() (int, error) { return unix.Read(from, p.buffer[:min(most, bufferSize)]) })
+	}
+	return splice(from, p.w, most)
+}
+
+func (p *pipe) out(to int, most int64) (int64, error) {
+	if p.buffer != nil {
+		n, err := again(func() (int, error) { return unix.Write(to, p.buffer[:most]) })
+		p.buffer = p.buffer[n:]
+		return n, err
+	}
+	return splice(p.r, to, most)
 }
 
 func (p pipes) close() {
@@ -90,7 +124,7 @@ func (p pipes) take(src *sock, want int64, wait bool) (through pipe, n int64, er
 		if through, bad = p.get(); bad != nil {
 			return true
 		}
-		n, err = splice(int(fd), through.w, want)
+		n, err = through.in(int(fd), want)
 		if err != nil || n == 0 {
 			p.put(through)
 		}
@@ -117,7 +151,7 @@ func (p pipes) drain(dst *sock, through pipe, n int64, count *atomic.Int64) erro
 		var m int64
 		var err error
 		failed := dst.raw.Write(func(fd uintptr) bool {
-			m, err = splice(through.r, int(fd), n)
+			m, err = through.out(int(fd), n)
 			return !errors.Is(err, unix.EAGAIN)
 		})
 		if failed != nil || err != nil {
@@ -135,10 +169,18 @@ func (p pipes) drain(dst *sock, through pipe, n int64, count *atomic.Int64) erro
 }
 
 func splice(from, to int, most int64) (int64, error) {
-	for {
+	return again(func() (int, error) {
 		n, err := unix.Splice(from, nil, to, nil, int(most), unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-		if err != unix.EINTR {
-			return max(n, 0), err
+		return int(n), err
+	})
+}
+
+// again moves bytes until no signal comes in between.
+func again(move func() (int, error)) (int64, error) {
+	for {
+		n, err := move()
+		if !errors.Is(err, unix.EINTR) {
+			return int64(max(n, 0)), err
 		}
 	}
 }
