@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	collector "go.opentelemetry.io/proto/slim/otlp/collector/logs/v1"
@@ -150,7 +151,7 @@ func (r *receiver) try(ctx context.Context, body []byte) (answer, int, error) {
 	}
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return answer{}, 0, &setback{err: err}
+		return answer{}, 0, &setback{err: r.hint(err)}
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, answerLimit))
@@ -159,6 +160,15 @@ func (r *receiver) try(ctx context.Context, body []byte) (answer, int, error) {
 	}
 	a, err := r.understand(resp, text)
 	return a, resp.StatusCode, err
+}
+
+// hint says what a connection's end may mean. TLS 1.3 has a certificate refused when the request is on its way: whether
+// the refusal is read before the end is seen is chance.
+func (r *receiver) hint(err error) error {
+	if r.config.CertFile != "" && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)) {
+		return fmt.Errorf("%w; the receiver may not accept the certificate %s", err, r.config.CertFile)
+	}
+	return err
 }
 
 // understand follows the OTLP specification 1.9, "OTLP/HTTP Response", but
