@@ -44,21 +44,20 @@ func (m *machine) inForce() map[string]*ebpf.Program {
 	return out
 }
 
-// attachEmpty attaches a program that does nothing, which runs once for each fork.
-func attachEmpty(t *testing.T) *ebpf.Program {
+// attachEmpty attaches a program that does nothing to a tracepoint of the kernel.
+func attachEmpty(t *testing.T, tracepoint string) (p *ebpf.Program, detach func()) {
 	t.Helper()
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: "sched_process_fork", License: "Dual BSD/GPL",
+		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: tracepoint, License: "Dual BSD/GPL",
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
 	})
 	must(t, err)
 	l, err := link.AttachTracing(link.TracingOptions{Program: p})
 	must(t, err)
-	t.Cleanup(func() {
+	return p, func() {
 		l.Close()
 		p.Close()
-	})
-	return p
+	}
 }
 
 // hookCost is what a program ran while something was done n times.
@@ -80,7 +79,9 @@ func testHooks(t *testing.T, binary string) {
 	must(t, err)
 	defer stats.Close()
 	programs := m.inForce()
-	programs[emptyProgram] = attachEmpty(t)
+	empty, detach := attachEmpty(t, "sched_process_fork") // once for each fork
+	defer detach()
+	programs[emptyProgram] = empty
 
 	fmt.Printf("\n%s\n%d batches of %d. Programs see the whole machine: a batch counts for a program where others had it run no more than once in ten.\n\n", where(), batches, n)
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)

@@ -59,6 +59,7 @@ func TestBench(t *testing.T) {
 	t.Run("telemetry", testTelemetry)
 	t.Run("cost", func(t *testing.T) { testCost(t, binary) })
 	t.Run("hooks", func(t *testing.T) { testHooks(t, binary) })
+	t.Run("floor", func(t *testing.T) { testFloor(t, binary) })
 	t.Run("files", func(t *testing.T) { testFiles(t, binary) })
 	t.Run("files here", func(t *testing.T) { testFilesHere(t, binary) })
 	t.Run("approval", func(t *testing.T) { testApproval(t, binary) })
