@@ -190,26 +190,26 @@ func (b *boundedMachine) contained(t *testing.T) {
 	dir := layers(t, "one")
 	up := filepath.Join(dir, "one/up")
 	must(t, os.Mkdir(filepath.Join(dir, "one/work"), 0o755))
-	layOut(t, up+"/work")
+	layOut(t, up+"/src")
 	must(t, os.MkdirAll(up+"/root/.ssh", 0o700))
 	must(t, os.WriteFile(up+"/root/.ssh/id_x", []byte("secret\n"), 0o600))
-	copyFile(t, b.agent, filepath.Join(up, "work", filepath.Base(b.agent)))
+	copyFile(t, b.agent, filepath.Join(up, "src", filepath.Base(b.agent)))
 	merged := filepath.Join(dir, "merged")
 	overlay(t, merged, fmt.Sprintf("lowerdir=/,upperdir=%s,workdir=%s/one/work", up, dir))
 	b.bound("")
 	run := func(shell string, all []string) string {
 		return outputOf(t, exec.Command("unshare", "-m", "sh", "-ec", fmt.Sprintf(`mount --bind %[1]s %[1]s && cd %[1]s && mount --bind /proc proc && mount --bind /dev dev
-			pivot_root . mnt && umount -l /mnt && cd /work/project && exec "$0" -c "$1"`, merged), shell, "/bin/true\n"+numbering(all)))
+			pivot_root . mnt && umount -l /mnt && cd /src/project && exec "$0" -c "$1"`, merged), shell, "/bin/true\n"+numbering(all)))
 	}
 	may := []string{`echo x >new`, `echo x >>file`, `mkdir -p a/b && rm -r a`, `echo x >/tmp/pdk-new && rm /tmp/pdk-new`, `cat /etc/passwd`}
 	mayNot := []string{
 		`echo x >>../around/file`, `echo x >/etc/pdk-new`, `cat /root/.ssh/id_x`, `echo evil >.git/hooks/pre-commit`, `echo evil >>/root/.profile`, `echo x >/mnt/new`,
 	}
-	out := run("/work/"+filepath.Base(b.agent), may)
+	out := run("/src/"+filepath.Base(b.agent), may)
 	for i, text := range may {
 		if !strings.Contains(out, fmt.Sprintf("done %d\n", i)) {
 			t.Errorf("refused: %s", text)
 		}
 	}
-	refused(t, run("/work/"+filepath.Base(b.agent), mayNot), run("/bin/sh", mayNot), mayNot)
+	refused(t, run("/src/"+filepath.Base(b.agent), mayNot), run("/bin/sh", mayNot), mayNot)
 }
