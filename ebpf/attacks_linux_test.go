@@ -228,38 +228,47 @@ func doFourOnSix(r request, a *answer) error {
 	return receive(fd, a)
 }
 
-// doReceiveAndConnect takes a socket out of a unix socket and connects it.
-func doReceiveAndConnect(r request, a *answer) error {
-	via, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: r.With[0], Net: "unix"})
+// takeDescriptor takes a descriptor out of a unix socket.
+func takeDescriptor(path string) (int, error) {
+	via, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		return err
+		return -1, err
 	}
 	defer via.Close()
 	oob := make([]byte, 64)
 	_, n, _, _, err := via.ReadMsgUnix(make([]byte, 1), oob)
 	if err != nil {
-		return err
+		return -1, err
 	}
 	messages, err := unix.ParseSocketControlMessage(oob[:n])
 	if err != nil || len(messages) == 0 {
-		return fmt.Errorf("no descriptor came: %w", err)
+		return -1, fmt.Errorf("no descriptor came: %w", err)
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil {
+		return -1, err
+	}
+	return fds[0], nil
+}
+
+// doReceiveAndConnect takes a socket out of a unix socket and connects it.
+func doReceiveAndConnect(r request, a *answer) error {
+	fd, err := takeDescriptor(r.With[0])
+	if err != nil {
 		return err
 	}
-	defer unix.Close(fds[0])
-	timeouts(fds[0])
+	defer unix.Close(fd)
+	timeouts(fd)
 	if r.To != "" {
 		to, _, err := sockaddr(r.To, false)
 		if err != nil {
 			return err
 		}
-		if err := connect(fds[0], to); err != nil {
+		if err := connect(fd, to); err != nil {
 			return err
 		}
 	}
-	return talk(fds[0], a)
+	return talk(fd, a)
 }
 
 // doSamePort connects from one port to one place after the other, without waiting for
