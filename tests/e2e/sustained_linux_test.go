@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 )
 
 // sustainedEnv is how long TestSustained takes, as time.ParseDuration has it; a minute is what was agreed.
@@ -25,13 +27,15 @@ func TestSustained(t *testing.T) {
 	m.start()
 	dir := m.path("enough")
 	m.begin(fmt.Sprintf("for i in 1 2; do while [ ! -e %s ]; do %s act-storm %d 20000; done & done; wait", dir, shared.self, denied.port))
-	time.Sleep(2 * time.Second)
+	m.events.wait("the first connection", func(e telemetry.Event) bool { return e.Name == telemetry.NameNetworkDecision })
 	before := m.status()
 	began := time.Now()
 	slowest := 1e9
 	last, lastAt := before.Counters["store.stored"], began
+	samples := time.NewTicker(5 * time.Second)
+	defer samples.Stop()
 	for time.Since(began) < long {
-		time.Sleep(5 * time.Second)
+		<-samples.C
 		now := m.status().Counters["store.stored"]
 		slowest = min(slowest, float64(now-last)/time.Since(lastAt).Seconds())
 		last, lastAt = now, time.Now()
