@@ -182,14 +182,7 @@ func TestFloodWhileASinkIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	record(t, s, deeds("flood")...)
-	for n := range 200 {
-		var batch []Event
-		for i := range 50 {
-			batch = append(batch, padded(deed("flood", NameProcessExec, Info, "true"), 50*n+i))
-		}
-		record(t, s, batch...)
-	}
-	settle(t, s)
+	repeated(t, s, 200)
 	sink := newSinkServer(t)
 	startExporter(t, s, ExporterOptions{Sink: SinkConfig{Endpoint: sink.URL}})
 	waitFor(t, s, "everything that is left", func(c SinkCounters) bool { return c.Active && c.Waiting == 0 })
@@ -227,14 +220,7 @@ func TestFollowTellsOfAFlood(t *testing.T) {
 		}
 		came++
 		if e.Seq == 5 {
-			for n := range 60 {
-				var batch []Event
-				for i := range 50 {
-					batch = append(batch, padded(deed("flood", NameProcessExec, Info, "true"), 50*n+i))
-				}
-				record(t, s, batch...)
-			}
-			settle(t, s)
+			repeated(t, s, 60)
 		}
 		if e.Seq == s.Last() {
 			break
@@ -251,14 +237,7 @@ func TestDamageAfterAFlood(t *testing.T) {
 	if err := s.activate(t.Context(), SinkOTLP, true); err != nil {
 		t.Fatal(err)
 	}
-	for n := range 60 {
-		var batch []Event
-		for i := range 50 {
-			batch = append(batch, padded(deed("flood", NameProcessExec, Info, "true"), 50*n+i))
-		}
-		record(t, s, batch...)
-	}
-	settle(t, s)
+	repeated(t, s, 60)
 	before := s.Counters()
 	kept := query(t, s, Query{Limit: 1 << 20})
 	damaged := kept[len(kept)-100].Seq
@@ -284,4 +263,17 @@ func TestDamageAfterAFlood(t *testing.T) {
 		t.Errorf("%d are kept, and the sink is %+v", c.Kept, got)
 	}
 	checkIdentities(t, s)
+}
+
+// repeated has one session do the same in so many batches of 50 events, until the store has them.
+func repeated(t *testing.T, s *Store, batches int) {
+	t.Helper()
+	for n := range batches {
+		var batch []Event
+		for i := range 50 {
+			batch = append(batch, padded(deed("flood", NameProcessExec, Info, "true"), 50*n+i))
+		}
+		record(t, s, batch...)
+	}
+	settle(t, s)
 }
