@@ -18,6 +18,7 @@ type intake struct {
 	maxSize int
 
 	rows   []row // waiting
+	spare  []row // empty: for those that come next
 	size   int
 	jobs   []*job
 	hurry  bool  // somebody waits for a commit
@@ -151,10 +152,10 @@ func (q *intake) take(gather time.Duration, limit int) (rows []row, jobs []*job,
 	}
 	defer q.mu.Unlock()
 	n := min(len(q.rows), limit)
-	rows = q.rows[:n:n]
-	q.rows = q.rows[n:]
-	if len(q.rows) == 0 {
-		q.rows = nil // the writer owns the array now
+	if n == len(q.rows) {
+		rows, q.rows, q.spare = q.rows, q.spare, nil // the writer owns the array now
+	} else {
+		rows, q.rows = q.rows[:n:n], q.rows[n:]
 	}
 	for i := range rows {
 		q.size -= rows[i].size()
@@ -162,6 +163,19 @@ func (q *intake) take(gather time.Duration, limit int) (rows []row, jobs []*job,
 	jobs, q.jobs = q.jobs, nil
 	q.hurry = q.hurry && len(q.rows) > 0
 	return rows, jobs, n > 0 || len(jobs) > 0 || !q.closed
+}
+
+// giveBack takes the array of rows that were dealt with, to be filled anew.
+func (q *intake) giveBack(rows []row) {
+	clear(rows)
+	if cap(rows) > 2*maxBatch {
+		return // after a flood
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if cap(rows) > cap(q.spare) {
+		q.spare = rows[:0]
+	}
 }
 
 // linger returns after a while, or when a batch is complete or wanted at once.

@@ -222,8 +222,7 @@ func (s *Store) copyEvents(from, to *sql.DB) (newest, oldest int64, err error) {
 					more = false
 					return nil
 				}
-				r := row{id: e.ID, time: ns, name: e.Name, severity: e.Severity, session: e.Session, attrs: attrs}
-				r.columns = columnsOf(parsed)
+				r := kept(&e, ns, attrs, columnsOf(parsed))
 				if err := insertAt(tx, e.Seq, &r); err != nil {
 					return err
 				}

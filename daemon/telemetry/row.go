@@ -9,19 +9,62 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/oklog/ulid/v2"
 )
 
-// row is an event as the database takes it.
+// row is an event as the database takes it. What it says is in one text: tens of thousands of rows may wait, and the
+// garbage collector looks at each pointer in them.
 type row struct {
-	id       string
+	text     string
+	ends     [rowParts]uint32 // of each part in text
 	time     int64
-	name     string
+	pid      int64 // column
+	sum      int64 // for its tally
 	severity Severity
-	session  string
-	attrs    string // JSON
-	columns  columns
-	tally    tallied
 	nobodys  bool // of no share
+}
+
+// part is one of the texts of a row.
+type part int
+
+const (
+	partAttrs part = iota // JSON
+	partID
+	partName
+	partSession
+	partTally // JSON, see tallyKey
+	partCall  // the columns, see schema
+	partCommand
+	partPath
+	partHost
+	partAddress
+	rowParts
+)
+
+// of returns one of the texts. Who keeps it keeps all of them in memory.
+func (r *row) of(p part) string {
+	from := uint32(0)
+	if p > 0 {
+		from = r.ends[p-1]
+	}
+	return r.text[from:r.ends[p]]
+}
+
+// end says that what was written to b last is this part, and the parts come in order.
+func (r *row) end(p part, b []byte) []byte {
+	r.ends[p] = uint32(len(b))
+	return b
+}
+
+// columns adds the texts that have a column, and takes the number.
+func (r *row) columns(b []byte, c *columns) []byte {
+	b = r.end(partCall, append(b, c.call...))
+	b = r.end(partCommand, append(b, c.command...))
+	b = r.end(partPath, append(b, c.path...))
+	b = r.end(partHost, append(b, c.host...))
+	r.pid = c.pid
+	return r.end(partAddress, append(b, c.address...))
 }
 
 // columns are attributes that have a column of their own, to be found by: see
@@ -31,7 +74,9 @@ type columns struct {
 	pid                                int64
 }
 
-func (r *row) size() int { return len(r.attrs) + len(r.name) + len(r.session) + rowOverhead }
+func (r *row) size() int {
+	return len(r.of(partAttrs)) + len(r.of(partName)) + len(r.of(partSession)) + rowOverhead
+}
 
 // rowOverhead is what a row takes besides, about, with its places in indexes.
 const rowOverhead = 256
@@ -65,39 +110,56 @@ func (s *Store) row(e *Event) (row, error) {
 	if at.Before(time.Unix(0, 0)) || at.After(time.Unix(0, math.MaxInt64)) {
 		return row{}, fmt.Errorf("its time %s is before 1970 or after 2262", at)
 	}
-	r := row{
-		id: e.ID, time: at.UnixNano(), name: label(e.Name), severity: e.Severity, session: label(e.Session),
-	}
+	r := row{time: at.UnixNano(), severity: e.Severity}
 	if r.severity == 0 {
 		r.severity = Info
 	}
-	if r.id == "" {
-		id, err := s.newID(at)
-		if err != nil {
+	var made [ulid.EncodedSize]byte
+	id := made[:]
+	if e.ID == "" {
+		if err := s.newID(made[:], at); err != nil {
 			return row{}, err
 		}
-		r.id = id
+	} else {
+		given, _ := escape(e.ID)
+		given, _ = truncate(given, maxID)
+		id = []byte(given)
 	}
-	r.id, _ = escape(r.id)
-	r.id, _ = truncate(r.id, maxID)
+	name, session := label(e.Name), label(e.Session)
 	// The session has a column of its own; twice would be two truths.
 	inner, own := e.Attrs[AttrSessionID].(string)
 	without := ""
 	if own {
 		without = AttrSessionID
-		if r.session == "" {
-			r.session = label(inner)
+		if session == "" {
+			session = label(inner)
 		}
 	}
 	w := scratches.Get().(*scratch)
 	w.pairs.clean(e.Attrs, without, s.redactor)
-	w.text = w.pairs.append(w.text[:0])
-	r.attrs = string(w.text)
-	r.columns = w.pairs.columns()
-	r.tally = w.pairs.tally(r.name)
+	b := r.end(partAttrs, w.pairs.append(w.text[:0]))
+	b = r.end(partID, append(b, id...))
+	b = r.end(partName, append(b, name...))
+	b = r.end(partSession, append(b, session...))
+	b, r.sum = w.pairs.tally(b, name)
+	b = r.end(partTally, b)
+	c := w.pairs.columns()
+	b = r.columns(b, &c)
+	r.text, w.text = string(b), b
 	clear(w.pairs.list)
 	scratches.Put(w)
 	return r, nil
+}
+
+// kept is the row of an event that was stored, and counted, before.
+func kept(e *Event, ns int64, attrs string, c columns) row {
+	r := row{time: ns, severity: e.Severity}
+	b := r.end(partAttrs, []byte(attrs))
+	b = r.end(partID, append(b, e.ID...))
+	b = r.end(partName, append(b, e.Name...))
+	b = r.end(partSession, append(b, e.Session...))
+	r.text = string(r.columns(r.end(partTally, b), &c))
+	return r
 }
 
 func label(s string) string {
@@ -151,6 +213,7 @@ func (s *Store) insert(tx *sql.Tx, l *ledger, rows []row) error {
 		return err
 	}
 	defer statement.Close()
+	var values []any
 	for i := range rows {
 		var share any
 		if !rows[i].nobodys {
@@ -158,24 +221,26 @@ func (s *Store) insert(tx *sql.Tx, l *ledger, rows []row) error {
 				return err
 			}
 		}
-		if _, err := statement.Exec(append(rows[i].values(l.last+1), share)...); err != nil {
+		values = append(rows[i].values(values[:0], l.last+1), share)
+		if _, err := statement.Exec(values...); err != nil {
 			return err
 		}
 		l.last++
 		l.kept++
-		s.tally.add(rows[i].tally)
+		s.tally.add(&rows[i])
 	}
 	return nil
 }
 
 // insertAt stores a row that was counted before, as nobody's.
 func insertAt(tx *sql.Tx, seq int64, r *row) error {
-	_, err := tx.Exec(insertEvent, append(r.values(seq), nil)...)
+	_, err := tx.Exec(insertEvent, append(r.values(nil, seq), nil)...)
 	return err
 }
 
-func (r *row) values(seq int64) []any {
-	return append([]any{seq, r.id, r.time, r.name, int64(r.severity), r.session, r.attrs}, r.columns.values()...)
+func (r *row) values(to []any, seq int64) []any {
+	return append(to, seq, r.of(partID), r.time, r.of(partName), int64(r.severity), r.of(partSession), r.of(partAttrs),
+		text(r.of(partCall)), integer(r.pid), text(r.of(partCommand)), text(r.of(partPath)), text(r.of(partHost)), text(r.of(partAddress)))
 }
 
 func (c *columns) values() []any {

@@ -64,14 +64,15 @@ const maxKnownShares = 4096
 func (s *shares) reset() { *s = shares{known: map[shareKey]*share{}, kinds: map[string]*[2]int{}} }
 
 func (r *row) shareKey() shareKey {
-	k := shareKey{session: r.session, routine: r.severity == Info && routine[r.name]}
-	what := r.columns.command
-	for _, more := range []string{r.columns.host, r.columns.address} {
+	name := r.of(partName)
+	k := shareKey{session: r.of(partSession), routine: r.severity == Info && routine[name]}
+	what := r.of(partCommand)
+	for _, more := range []part{partHost, partAddress} {
 		if what == "" {
-			what = more
+			what = r.of(more)
 		}
 	}
-	k.kind = r.name
+	k.kind = name
 	if what != "" {
 		k.kind += " " + what
 	}
@@ -102,6 +103,7 @@ func (s *shares) of(tx *sql.Tx, key shareKey) (*share, error) {
 	if known := s.known[key]; known != nil {
 		return known, nil
 	}
+	key.session, key.kind = strings.Clone(key.session), strings.Clone(key.kind) // they were part of a row
 	kinds := s.kinds[key.session]
 	if kinds == nil {
 		var err error

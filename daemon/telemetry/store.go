@@ -154,7 +154,11 @@ func (s *Store) Record(_ context.Context, events ...Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	rows := make([]row, len(events))
+	var few [2]row
+	rows := few[:min(len(events), len(few))]
+	if len(events) > len(few) {
+		rows = make([]row, len(events))
+	}
 	owed := 0
 	for i := range events {
 		if events[i].Owed {
@@ -224,7 +228,8 @@ func (s *Store) Close() error {
 	return s.failed
 }
 
-func (s *Store) newID(at time.Time) (string, error) {
+// newID writes an ID of the event at this time.
+func (s *Store) newID(to []byte, at time.Time) error {
 	s.idMu.Lock()
 	defer s.idMu.Unlock()
 	id, err := ulid.New(ulid.Timestamp(at), s.entropy)
@@ -233,8 +238,11 @@ func (s *Store) newID(at time.Time) (string, error) {
 		s.entropy = ulid.Monotonic(bufio.NewReader(rand.Reader), 0)
 		id, err = ulid.New(ulid.Timestamp(at), s.entropy)
 	}
-	if err != nil {
-		return "", fmt.Errorf("making its ID: %w", err)
+	if err == nil {
+		err = id.MarshalTextTo(to)
 	}
-	return id.String(), nil
+	if err != nil {
+		return fmt.Errorf("making its ID: %w", err)
+	}
+	return nil
 }

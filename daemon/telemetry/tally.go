@@ -72,30 +72,24 @@ type tallyKey struct {
 	attrs string // JSON
 }
 
-// tallied is what one event adds to one tally.
-type tallied struct {
-	key tallyKey
-	sum int64
-}
-
-// tally says where an event is counted.
-func (p *pairs) tally(name string) tallied {
-	t := tallied{key: tallyKey{name: name, attrs: "{}"}}
+// tally writes by which attributes an event is counted, and returns what it adds to the sum.
+func (p *pairs) tally(b []byte, name string) ([]byte, int64) {
 	k := kindsByName[name]
 	if k == nil {
-		return t
+		return append(b, "{}"...), 0
 	}
+	sum := int64(0)
 	if k.Sum != "" {
-		t.sum, _ = p.value(k.Sum).(int64)
+		sum, _ = p.value(k.Sum).(int64)
 	}
-	var buffer [256]byte
-	b := append(buffer[:0], '{')
+	b = append(b, '{')
+	first := len(b)
 	for _, key := range k.Tally {
 		v := p.value(key)
 		if v == nil {
 			continue
 		}
-		if len(b) > 1 {
+		if len(b) > first {
 			b = append(b, ',')
 		}
 		if s, ok := v.(string); ok && len(s) > maxTallied {
@@ -103,8 +97,7 @@ func (p *pairs) tally(name string) tallied {
 		}
 		b = appendValue(append(appendString(b, key), ':'), v)
 	}
-	t.key.attrs = string(append(b, '}'))
-	return t
+	return append(b, '}'), sum
 }
 
 // tallySum is what a transaction adds to one tally.
@@ -112,10 +105,10 @@ type tallySum struct{ count, sum int64 }
 
 // tally counts events as they are stored. It belongs to the writer.
 type tally struct {
-	pending map[tallyKey]tallySum // of the transaction under way
-	hour    int64                 // of that
-	known   map[tallyKey]bool     // of hour, in the database; nil: not read yet
-	number  map[string]int        // of hour, by name
+	pending map[tallyKey]*tallySum // of the transaction under way
+	hour    int64                  // of that
+	known   map[tallyKey]bool      // of hour, in the database; nil: not read yet
+	number  map[string]int         // of hour, by name
 }
 
 func (t *tally) begin(now time.Time) {
@@ -126,14 +119,18 @@ func (t *tally) begin(now time.Time) {
 }
 
 // reset forgets everything that is not in the database, or may not be.
-func (t *tally) reset() { *t = tally{pending: map[tallyKey]tallySum{}} }
+func (t *tally) reset() { *t = tally{pending: map[tallyKey]*tallySum{}} }
 
-func (t *tally) add(e tallied) {
-	e.key.hour = t.hour
-	sum := t.pending[e.key]
+func (t *tally) add(r *row) {
+	key := tallyKey{hour: t.hour, name: r.of(partName), attrs: r.of(partTally)}
+	sum := t.pending[key]
+	if sum == nil {
+		sum = new(tallySum)
+		key.name, key.attrs = strings.Clone(key.name), strings.Clone(key.attrs)
+		t.pending[key] = sum
+	}
 	sum.count++
-	sum.sum += e.sum
-	t.pending[e.key] = sum
+	sum.sum += r.sum
 }
 
 func (t *tally) write(tx *sql.Tx) error {

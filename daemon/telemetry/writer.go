@@ -27,6 +27,7 @@ func (s *Store) write() {
 		}
 		if len(rows) > 0 {
 			s.store(rows)
+			s.in.giveBack(rows)
 		}
 		for _, j := range jobs {
 			j.done <- s.transact(0, j.run)
@@ -91,7 +92,11 @@ func (s *Store) commit(rows []row) error {
 	s.in.mu.Unlock()
 	all, err := s.gaps(missing, slow)
 	if err == nil {
-		all = append(all, rows...)
+		if len(all) == 0 {
+			all = rows
+		} else {
+			all = append(all, rows...)
+		}
 		err = s.transact(uint64(len(rows)), func(tx *sql.Tx, l *ledger) error {
 			if err := s.insert(tx, l, all); err != nil {
 				return err
