@@ -26,6 +26,7 @@ type pair struct {
 type pairs struct {
 	list                                    []pair
 	escaped, truncated, converted, redacted []string
+	same                                    bool // nothing had to be done
 }
 
 // appendAttrs writes attributes as a JSON object with sorted keys. What JSON
@@ -42,16 +43,45 @@ func appendAttrs(b []byte, attrs map[string]any) []byte {
 // called without is left out.
 func (p *pairs) clean(attrs map[string]any, without string, by *redactor) {
 	p.list = p.list[:0]
-	p.escaped, p.truncated, p.converted, p.redacted = nil, nil, nil, nil
 	for key, value := range attrs {
-		if key == without && without != "" {
-			continue
+		if key != without || without == "" {
+			p.list = append(p.list, pair{key, value})
 		}
+	}
+	p.settle(nil, by)
+}
+
+// cleanLike is clean for events of a kind, of which one is mostly like the one before: their order is known then.
+func (p *pairs) cleanLike(name string, attrs map[string]any, by *redactor) {
+	at := outlineOf(name, len(attrs))
+	if at == nil {
+		p.clean(attrs, "", by)
+		return
+	}
+	if like := at.Load(); like != nil && p.take(attrs, like) {
+		p.settle(like, by)
+		return
+	}
+	p.clean(attrs, "", by)
+	if p.same {
+		at.learn(p.list)
+	}
+}
+
+// settle does to the list what has to be done to it. like says, if it is not nil, of what outline it is.
+func (p *pairs) settle(like *outline, by *redactor) {
+	p.escaped, p.truncated, p.converted, p.redacted = nil, nil, nil, nil
+	for i := range p.list {
+		key, value := p.list[i].key, p.list[i].value
 		hidden := false
-		if by != nil {
-			value, hidden = by.attribute(key, value)
+		if like == nil {
+			if by != nil {
+				value, hidden = by.attribute(treatmentOf(key), value)
+			}
+			key, _ = escape(key)
+		} else if by != nil {
+			value, hidden = by.attribute(like.how[i], value)
 		}
-		key, _ = escape(key)
 		value, same := normal(value)
 		if hidden {
 			by.count.Add(1)
@@ -78,8 +108,13 @@ func (p *pairs) clean(attrs map[string]any, without string, by *redactor) {
 		if cut {
 			p.truncated = append(p.truncated, key)
 		}
-		p.list = append(p.list, pair{key, value})
+		p.list[i] = pair{key, value}
 	}
+	p.same = len(p.escaped)+len(p.redacted)+len(p.truncated)+len(p.converted) == 0
+	if like != nil && p.same {
+		return // sorted already
+	}
+	before := len(p.list)
 	p.tell(AttrEscaped, p.escaped)
 	p.tell(AttrRedacted, p.redacted)
 	p.tell(AttrTruncated, p.truncated)
@@ -87,6 +122,7 @@ func (p *pairs) clean(attrs map[string]any, without string, by *redactor) {
 	slices.SortFunc(p.list, func(a, b pair) int { return strings.Compare(a.key, b.key) })
 	// Two keys may have become one by being made UTF-8.
 	p.list = slices.CompactFunc(p.list, func(a, b pair) bool { return a.key == b.key })
+	p.same = p.same && len(p.list) == before
 }
 
 // tell adds the names of attributes something was done to, in place of what

@@ -72,13 +72,12 @@ func (s *Store) Redact(r Redaction) {
 
 // attribute returns the value to keep, and whether it is another. It does not
 // change what it is given.
-func (r *redactor) attribute(key string, value any) (any, bool) {
+func (r *redactor) attribute(how treatment, value any) (any, bool) {
 	switch value.(type) {
 	case int64, bool, float64, int, uint32:
 		return value, false // no text that a policy or a shape could be about
 	}
 	policy := r.policy.Load()
-	how := treatmentOf(key)
 	if how.content != "" && slices.Contains(policy.Omit, how.content) {
 		return r.omit(how.content, value)
 	}

@@ -285,7 +285,7 @@ func BenchmarkRedact(b *testing.B) {
 	b.Run("event", func(b *testing.B) {
 		for range b.N {
 			for key, value := range e.Attrs {
-				r.attribute(key, value)
+				r.attribute(treatmentOf(key), value)
 			}
 		}
 	})

@@ -136,7 +136,11 @@ func (s *Store) row(e *Event) (row, error) {
 		}
 	}
 	w := scratches.Get().(*scratch)
-	w.pairs.clean(e.Attrs, without, s.redactor)
+	if own {
+		w.pairs.clean(e.Attrs, without, s.redactor)
+	} else {
+		w.pairs.cleanLike(name, e.Attrs, s.redactor)
+	}
 	b := r.end(partAttrs, w.pairs.append(w.text[:0]))
 	b = r.end(partID, append(b, id...))
 	b = r.end(partName, append(b, name...))
