@@ -21,7 +21,7 @@ import (
 
 // Recorder takes events; it blocks rather than lose one.
 type Recorder interface {
-	// Record never waits: what it is called from may be keeping a process.
+	// Record never waits: what it is called from may be keeping a process. It keeps nothing of the events.
 	Record(context.Context, ...telemetry.Event) error
 	// Room waits until there is room for those who can wait.
 	Room(context.Context) error

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,16 +43,33 @@ func clock(ns uint64) time.Time {
 // attrs is what is said of one process.
 type attrs = map[string]any
 
-// manyAttrs is how many attributes most events have at most. A map that grows costs twice.
-const manyAttrs = 24
+// manyAttrs is how many attributes most events have at most, and fewAttrs those of an exit. A map that grows costs twice.
+const manyAttrs, fewAttrs = 24, 8
+
+// manyPool and fewPool hold maps whose events were recorded: to make one takes as long as to fill it.
+var (
+	manyPool = sync.Pool{New: func() any { return make(attrs, manyAttrs) }}
+	fewPool  = sync.Pool{New: func() any { return make(attrs, fewAttrs) }}
+)
+
+func attrsPool(name string) *sync.Pool {
+	if name == telemetry.NameProcessExit {
+		return &fewPool
+	}
+	return &manyPool
+}
+
+// reuse gives back what an event was made of, which was recorded and nobody else has.
+func reuse(ev *telemetry.Event) {
+	if ev.Attrs != nil {
+		clear(ev.Attrs)
+		attrsPool(ev.Name).Put(ev.Attrs)
+	}
+}
 
 // event begins an event of a session from a kernel record.
 func (e *Enforcer) event(name string, s *mark, h *ebpf.Head) (telemetry.Event, attrs) {
-	room := manyAttrs
-	if name == telemetry.NameProcessExit {
-		room = 8
-	}
-	a := make(attrs, room)
+	a := attrsPool(name).Get().(attrs)
 	a[telemetry.AttrProcessPID] = int64(h.PID)
 	a[telemetry.AttrProcessStart] = int64(h.Start)
 	if s.agent != "" {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,7 +51,10 @@ func (l *eventLog) Owe(int)                    {}
 func (l *eventLog) Record(_ context.Context, events ...telemetry.Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.events = append(l.events, events...)
+	for _, e := range events {
+		e.Attrs = maps.Clone(e.Attrs) // Record keeps nothing of an event
+		l.events = append(l.events, e)
+	}
 	close(l.more)
 	l.more = make(chan struct{})
 	return nil

@@ -85,7 +85,9 @@ func (e *Enforcer) startReaders() error {
 	e.work.Go("telling of answers", func() {
 		for a := range e.answered {
 			e.stats.events.Add(1)
-			e.recordOwed(e.execEvent(a.session, a.exec, a.under, a.verdict))
+			ev := e.execEvent(a.session, a.exec, a.under, a.verdict)
+			e.recordOwed(ev)
+			reuse(&ev)
 			e.stats.done[ebpf.Holds].Add(1)
 		}
 	})
@@ -189,6 +191,7 @@ func (e *Enforcer) report(ring ebpf.Ring) func(ebpf.Record) {
 		}
 		e.stats.events.Add(1)
 		e.recordOwed(ev)
+		reuse(&ev)
 	}
 }
 
