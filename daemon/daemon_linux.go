@@ -94,7 +94,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	err := d.up(ctx)
 	if err == nil {
 		ready()
-		debug.FreeOSMemory() // most of what the start took is garbage: the kernel side as it was read, above all
+		enforce.GiveBackMemory() // most of what the start took is garbage: the kernel side as it was read, above all
 		err = d.serve(ctx)
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)

@@ -116,6 +116,7 @@ func guardMain(pinDir, holdsFile, grace string) error {
 	if err != nil {
 		return err
 	}
+	GiveBackMemory()
 	n, err := os.Stdin.Read(make([]byte, 1))
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("waiting for the daemon's end: %w", err)
