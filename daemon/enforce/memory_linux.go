@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,18 +21,25 @@ func GiveBackMemory() {
 	if err != nil {
 		return
 	}
-	maps, err := os.ReadFile("/proc/self/maps")
+	maps, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
 		return
 	}
+	var from, to uintptr // of a part of the program that cannot be written to
 	lines := bufio.NewScanner(bytes.NewReader(maps))
 	for lines.Scan() {
-		var from, to uintptr
+		var start, end uintptr
 		var may, offset, device, inode, path string
-		_, err := fmt.Sscanf(lines.Text(), "%x-%x %s %s %s %s %s", &from, &to, &may, &offset, &device, &inode, &path)
-		if err != nil || path != own || may != "r-xp" && may != "r--p" {
-			continue // above all what can be written to: its pages are nowhere else
+		n, _ := fmt.Sscanf(lines.Text(), "%x-%x %s %s %s %s %s", &start, &end, &may, &offset, &device, &inode, &path)
+		if n >= 6 {
+			from, to = 0, 0
+			if path == own && (may == "r-xp" || may == "r--p") {
+				from, to = start, end
+			}
 		}
-		_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
+		// A page that was written to before (relocations, a debugger) is nowhere else.
+		if amount, ok := strings.CutPrefix(lines.Text(), "Anonymous:"); ok && to != 0 && strings.TrimSpace(amount) == "0 kB" {
+			_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
+		}
 	}
 }

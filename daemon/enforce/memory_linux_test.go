@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestGiveBackMemory(t *testing.T) {
@@ -23,5 +25,21 @@ func TestGiveBackMemory(t *testing.T) {
 	GiveBackMemory()
 	if after := resident(); after > before/2 {
 		t.Errorf("%d kB of files are resident, and %d were before", after, before)
+	}
+}
+
+// Relocations, and what a debugger writes, are in pages that cannot be written to any more.
+func TestGiveBackMemoryKeepsWhatWasWritten(t *testing.T) {
+	own, err := os.Open("/proc/self/exe")
+	must(t, err)
+	defer own.Close()
+	page, err := unix.Mmap(int(own.Fd()), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
+	must(t, err)
+	defer func() { must(t, unix.Munmap(page)) }()
+	page[0] = '!'
+	must(t, unix.Mprotect(page, unix.PROT_READ))
+	GiveBackMemory()
+	if page[0] != '!' {
+		t.Error("what was written is gone")
 	}
 }
