@@ -176,6 +176,11 @@ func talk(fd int, a *answer) error {
 	if local, err := unix.Getsockname(fd); err == nil {
 		a.Local = name(local)
 	}
+	defer func() {
+		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			a.Again = int(info.Total_retrans)
+		}
+	}()
 	var b [512]byte
 	for {
 		n, err := unix.Read(fd, b[:])

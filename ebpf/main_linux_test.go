@@ -78,6 +78,7 @@ type answer struct {
 	Peer  string // what getpeername(2) says
 	Local string
 	Said  string // what the other side wrote
+	Again int    // packets of TCP that were sent more than once
 }
 
 // newActor starts an actor, not governed yet.

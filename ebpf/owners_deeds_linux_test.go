@@ -25,7 +25,8 @@ type serving struct {
 
 // doListen listens for connections, and for datagrams at the same port, until
 // doUnlisten, and answers each with "served by" and its number. Options: "six-only",
-// "shared" (SO_REUSEPORT), "inside=PATH" (of a network namespace).
+// "shared" (SO_REUSEPORT), "inside=PATH" (of a network namespace), "fast-open" (and the
+// answer has what came with the first packets).
 func doListen(r request, a *answer) error {
 	ready := make(chan error)
 	go func() {
@@ -64,7 +65,13 @@ func doListen(r request, a *answer) error {
 			if err != nil {
 				return
 			}
-			_, _ = unix.Write(fd, fmt.Appendf(nil, "served by %d", os.Getpid()))
+			said := fmt.Appendf(nil, "served by %d", os.Getpid())
+			if slices.Contains(r.With, "fast-open") {
+				b := make([]byte, 64)
+				n, _ := unix.Read(fd, b)
+				said = append(append(said, " who heard "...), b[:max(n, 0)]...)
+			}
+			_, _ = unix.Write(fd, said)
 			_ = unix.Shutdown(fd, unix.SHUT_WR)
 			go func() {
 				b := make([]byte, 64)
@@ -89,10 +96,13 @@ func listenAt(address string, kind int, options []string) (int, error) {
 	if err := unix.Bind(fd, at); err != nil {
 		return -1, fmt.Errorf("bind: %w", err)
 	}
-	if kind == unix.SOCK_STREAM {
-		err = unix.Listen(fd, 64)
+	if kind != unix.SOCK_STREAM {
+		return fd, nil
 	}
-	return fd, err
+	if slices.Contains(options, "fast-open") {
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN, 64)
+	}
+	return fd, errors.Join(err, unix.Listen(fd, 64))
 }
 
 func echo(fd int) {

@@ -220,19 +220,22 @@ INLINE enum finder finds_stream(struct __sk_buff *skb, struct packet *p, __u64 s
 	return f;
 }
 
+enum way { GOES_ASTRAY, WAITS, ARRIVES };
+
 /*
  * Whether a packet goes where judge_near let it. Of TCP, what is for nobody may pass: the
  * kernel answers it, and whoever comes now does not take it for a connection. A datagram
  * would be taken.
  */
-INLINE bool arrives(struct __sk_buff *skb, struct flow *flow)
+INLINE enum way arrives(struct __sk_buff *skb, struct flow *flow)
 {
 	struct packet p = {};
 	if (!read_packet(skb, &p))
-		return false;
+		return GOES_ASTRAY;
 	if (p.to.protocol == NET_TCP) {
-		if (p.syn && p.loaded)
-			return false; /* Fast Open: its data would be there first. It is sent again without. */
+		/* Fast Open: its data would be there first. TCP is told, and sends a SYN without at once. */
+		if (p.syn && p.loaded && flow->enforced)
+			return WAITS;
 		enum finder f = finds_stream(skb, &p, flow->session);
 		if (p.syn && f == FINDS_NOBODY) { /* or the rest of a connection before, with the same ports */
 			if (p.four)
@@ -241,9 +244,9 @@ INLINE bool arrives(struct __sk_buff *skb, struct flow *flow)
 				p.tuple.ipv6.sport = 0;
 			f = finds_stream(skb, &p, flow->session);
 		}
-		if (!p.syn && f == FINDS_SESSION)
+		if ((!p.syn || p.loaded) && f == FINDS_SESSION)
 			flow->kind = FLOW_LOCAL;
-		return f != FINDS_STRANGER;
+		return f == FINDS_STRANGER ? GOES_ASTRAY : ARRIVES;
 	}
 	struct bpf_sock *sk = p.four ? bpf_sk_lookup_udp(skb, &p.tuple, sizeof(p.tuple.ipv4), BPF_F_CURRENT_NETNS, 0)
 				     : bpf_sk_lookup_udp(skb, &p.tuple, sizeof(p.tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
@@ -251,16 +254,16 @@ INLINE bool arrives(struct __sk_buff *skb, struct flow *flow)
 		enum finder f = finds(sk, flow->session);
 		bpf_sk_release(sk);
 		if (f == FINDS_SESSION && !is_broadcast(p.to.addr))
-			return true;
+			return ARRIVES;
 	}
 	/* Or for somebody else whom it may send to. */
 	struct egress *e = egress_now();
 	if (flow->kind == FLOW_DNS && e && is_listener(e, p.to.port))
-		return true;
+		return ARRIVES;
 	__u32 slot = 0;
 	struct net_verdict v = {};
 	if (policy_slot(&slot))
-		return false;
+		return GOES_ASTRAY;
 	judge_destination(slot, &p.to, &v);
-	return v.decision == NET_ALLOW && v.rule != RULE_DEFAULT;
+	return v.decision == NET_ALLOW && v.rule != RULE_DEFAULT ? ARRIVES : GOES_ASTRAY;
 }

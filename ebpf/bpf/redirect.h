@@ -266,8 +266,13 @@ int on_egress(struct __sk_buff *skb)
 	if (!f || f->kind == FLOW_NONE)
 		return 1;
 	bool near = skb->ifindex == LOOPBACK_DEVICE;
-	if (near && ((f->kind != FLOW_UNSURE && !f->own) || arrives(skb, f)))
+	enum way way = GOES_ASTRAY;
+	if (near)
+		way = f->kind != FLOW_UNSURE && !f->own ? ARRIVES : arrives(skb, f);
+	if (way == ARRIVES)
 		return 1;
+	if (way == WAITS)
+		return 0;
 	if (!near && f->protocol != NET_TCP && plain_elsewhere(skb))
 		return 1;
 	struct connect_record r = {};
