@@ -35,6 +35,10 @@ var attacks = map[string]func(request, *answer) error{
 	"udp-both":     doBothDatagrams,
 	"tcp-begin":    doBegin,
 	"tcp-end":      doEnd,
+	"udp-ask":      doAsk,
+	"udp-keep":     doKeep,
+	"udp-say":      doSay,
+	"become":       doBecome,
 	"udp-own-dns":  doOwnAndDNS,
 	"tcp-packets":  doManyPackets(unix.SOCK_STREAM),
 	"udp-packets":  doManyPackets(unix.SOCK_DGRAM),
@@ -59,7 +63,7 @@ func doDeferred(r request, a *answer) error {
 	if err := connect(fd, to); err != nil {
 		return err
 	}
-	if _, err := unix.Write(fd, []byte("early")); err != nil {
+	if err := write(fd, "early"); err != nil {
 		return err
 	}
 	return talk(fd, a)

@@ -122,7 +122,9 @@ func doTCP(r request, a *answer) error {
 	}
 	switch {
 	case has("fast-open"):
-		err = unix.Sendto(fd, []byte("early"), unix.MSG_FASTOPEN, to)
+		if err = unix.Sendto(fd, []byte("early"), unix.MSG_FASTOPEN, to); errors.Is(err, unix.EINTR) {
+			err = write(fd, "early")
+		}
 	case has("nonblock"):
 		_ = unix.SetNonblock(fd, true)
 		err = connect(fd, to)
@@ -161,6 +163,15 @@ func connect(fd int, to unix.Sockaddr) error {
 		}
 	}
 	return err
+}
+
+// write goes on when the runtime's own signals interrupt it.
+func write(fd int, s string) error {
+	for {
+		if _, err := unix.Write(fd, []byte(s)); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // disconnect is connect(2) with AF_UNSPEC.

@@ -403,6 +403,7 @@ const (
 	kernelNetRuleRULE_OWN_LISTENER kernelNetRule = 4294967284
 	kernelNetRuleRULE_SILENT_PORT  kernelNetRule = 4294967283
 	kernelNetRuleRULE_TAKEN        kernelNetRule = 4294967282
+	kernelNetRuleRULE_OWN_CLIENT   kernelNetRule = 4294967281
 )
 
 type kernelNetSpan struct {
@@ -433,7 +434,7 @@ type kernelOwner struct {
 	_       structs.HostLayout
 	Session uint64
 	Served  uint32
-	Pad     uint32
+	Client  uint32
 }
 
 type kernelProbedFile struct {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -149,7 +150,7 @@ var begun = -1
 
 // doBegin connects so that something is left to send: "deferred", everything, and
 // "late", the last packet of the handshake. "udp": it is a socket for datagrams.
-func doBegin(r request, _ *answer) error {
+func doBegin(r request, a *answer) error {
 	kind := unix.SOCK_STREAM
 	if slices.Contains(r.With, "udp") {
 		kind = unix.SOCK_DGRAM
@@ -167,7 +168,84 @@ func doBegin(r request, _ *answer) error {
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 1)
 	}
 	begun = fd
-	return errors.Join(err, connect(fd, to))
+	err = errors.Join(err, connect(fd, to))
+	if local, bad := unix.Getsockname(fd); bad == nil {
+		a.Local = name(local)
+	}
+	return err
+}
+
+// doAsk sends a datagram and waits for a moment. Options: "unconnected", and "left": the
+// socket was connected there, and is no more; "bind=ADDRESS".
+func doAsk(r request, a *answer) error {
+	fd, to, err := socketTo(r.To, slices.Contains(r.With, "six"), unix.SOCK_DGRAM)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	for _, w := range r.With {
+		if at, is := strings.CutPrefix(w, "bind="); is {
+			local, _, err := sockaddr(at, false)
+			if err != nil {
+				return err
+			}
+			if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.Bind(fd, local)); err != nil {
+				return fmt.Errorf("bind: %w", err)
+			}
+		}
+	}
+	if slices.Contains(r.With, "left") {
+		if err := errors.Join(connect(fd, to), disconnect(fd)); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(r.With, "unconnected") || slices.Contains(r.With, "left") {
+		err = unix.Sendto(fd, []byte("question"), 0, to)
+	} else if err = connect(fd, to); err == nil {
+		_, err = unix.Write(fd, []byte("question"))
+	}
+	if err != nil {
+		return err
+	}
+	local, err := unix.Getsockname(fd)
+	if err != nil {
+		return err
+	}
+	a.Local = name(local)
+	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 300_000})
+	return receive(fd, a)
+}
+
+// doKeep keeps a socket for datagrams that others may have the address of, and doSay sends with it.
+func doKeep(r request, a *answer) error {
+	fd, local, err := socketTo(r.To, false, unix.SOCK_DGRAM)
+	if err != nil {
+		return err
+	}
+	begun = fd
+	if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.Bind(fd, local)); err != nil {
+		return err
+	}
+	local, err = unix.Getsockname(fd)
+	a.Local = name(local)
+	return err
+}
+
+func doSay(r request, _ *answer) error {
+	to, _, err := sockaddr(r.To, false)
+	if err != nil {
+		return err
+	}
+	return unix.Sendto(begun, []byte("answer"), 0, to)
+}
+
+// doBecome makes the actor another user's.
+func doBecome(r request, _ *answer) error {
+	uid, err := strconv.Atoi(r.To)
+	if err != nil {
+		return err
+	}
+	return syscall.Setuid(uid)
 }
 
 // doEnd sends what was left, and looks whether anything comes for a moment.

@@ -211,6 +211,7 @@ const (
 	RuleNoMemory    = -1 - int(^kernelNetRuleRULE_NO_MEMORY)    // the socket could not be marked
 	RuleOwnListener = -1 - int(^kernelNetRuleRULE_OWN_LISTENER) // to a socket of the session itself
 	RuleSilentPort  = -1 - int(^kernelNetRuleRULE_SILENT_PORT)  // nobody listens there
+	RuleOwnClient   = -1 - int(^kernelNetRuleRULE_OWN_CLIENT)   // to a socket that is connected to this one
 	RuleTaken       = -1 - int(^kernelNetRuleRULE_TAKEN)        // somebody else came there in between
 )
 

@@ -348,8 +348,10 @@ func kernelReason(rule int) string {
 		return "the session itself listens there"
 	case ebpf.RuleSilentPort:
 		return "nobody listens there"
+	case ebpf.RuleOwnClient:
+		return "the user's own program is connected to a socket of the session"
 	case ebpf.RuleTaken:
-		return "when it was judged, nobody but the session itself was there, and now it is not"
+		return "when it was judged, nobody but the session itself and its clients was there, and now it is not"
 	}
 	return "no policy entry for this destination"
 }

@@ -63,6 +63,10 @@ struct bpf_sock {
 	__u32 src_ip4;
 	__u32 src_ip6[4];
 	__u32 src_port; /* host order */
+	__u16 dst_port; /* network order; of four bytes before 5.18 */
+	__u16 pad;
+	__u32 dst_ip4;
+	__u32 dst_ip6[4];
 };
 
 /* The context of cgroup/connect*, sendmsg*, recvmsg* and getpeername* programs: UAPI, fixed layout. */

@@ -307,7 +307,8 @@ enum net_rule {
 	RULE_NO_MEMORY = -11,   /* the socket could not be marked */
 	RULE_OWN_LISTENER = -12, /* a socket of the session itself is there */
 	RULE_SILENT_PORT = -13, /* nobody listens there, and the kernel says so */
-	RULE_TAKEN = -14,       /* was one of the two before, and now somebody else is there */
+	RULE_TAKEN = -14,       /* was one of these before, and now somebody else is there */
+	RULE_OWN_CLIENT = -15,  /* a socket that is connected to this one is there */
 };
 
 enum network_flag {
@@ -516,7 +517,7 @@ struct {
 struct owner {
 	__u64 session;
 	__u32 served; /* a listener that this daemon was handed, for this session; 0: is none */
-	__u32 pad;
+	__u32 client; /* of a socket of nobody's: the user who connected it to one of a session; 0: is none */
 };
 
 struct {

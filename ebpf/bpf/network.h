@@ -88,12 +88,15 @@ INLINE void judge_destination(__u32 slot, const struct destination *d, struct ne
  * 1 lets the connection or datagram pass, 0 makes the call fail with EPERM. It
  * passes to the port *home on loopback, if that is not 0.
  */
-INLINE int judge(struct bpf_sock_addr *ctx, const struct destination *d, bool datagram, __u16 *home)
+INLINE int judge(struct bpf_sock_addr *ctx, const struct destination *d, bool connects, bool datagram, __u16 *home)
 {
 	__u32 tgid = current_tgid();
 	struct proc *p = governed(tgid);
-	if (!p)
+	if (!p) {
+		if (connects)
+			connects_to_a_session(ctx, d);
 		return 1;
+	}
 
 	__u32 slot = 0;
 	struct settings *set = 0;
@@ -138,7 +141,7 @@ INLINE __u8 protocol_of(struct bpf_sock_addr *ctx)
 	return ctx->type == SOCK_STREAM ? NET_TCP : NET_UDP;
 }
 
-INLINE int judge4(struct bpf_sock_addr *ctx, bool datagram)
+INLINE int judge4(struct bpf_sock_addr *ctx, bool connects)
 {
 	struct destination d = {};
 	__u32 ip = ctx->user_ip4;
@@ -148,13 +151,13 @@ INLINE int judge4(struct bpf_sock_addr *ctx, bool datagram)
 	d.port = bpf_ntohs(ctx->user_port);
 	d.protocol = protocol_of(ctx);
 	__u16 home = 0;
-	int answer = judge(ctx, &d, datagram, &home);
+	int answer = judge(ctx, &d, connects, !connects || ctx->type != SOCK_STREAM, &home);
 	if (home)
 		send_home4(ctx, home);
 	return answer;
 }
 
-INLINE int judge6(struct bpf_sock_addr *ctx, bool datagram)
+INLINE int judge6(struct bpf_sock_addr *ctx, bool connects)
 {
 	struct destination d = {};
 	__u32 w[4] = { ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3] };
@@ -162,7 +165,7 @@ INLINE int judge6(struct bpf_sock_addr *ctx, bool datagram)
 	d.port = bpf_ntohs(ctx->user_port);
 	d.protocol = protocol_of(ctx);
 	__u16 home = 0;
-	int answer = judge(ctx, &d, datagram, &home);
+	int answer = judge(ctx, &d, connects, !connects || ctx->type != SOCK_STREAM, &home);
 	if (home)
 		send_home6(ctx, is_four(d.addr), home);
 	return answer;
@@ -171,13 +174,13 @@ INLINE int judge6(struct bpf_sock_addr *ctx, bool datagram)
 SEC("cgroup/connect4")
 int on_connect4(struct bpf_sock_addr *ctx)
 {
-	return judge4(ctx, ctx->type != SOCK_STREAM);
+	return judge4(ctx, true);
 }
 
 SEC("cgroup/connect6")
 int on_connect6(struct bpf_sock_addr *ctx)
 {
-	return judge6(ctx, ctx->type != SOCK_STREAM);
+	return judge6(ctx, true);
 }
 
 /* A connected socket whose message has a control message: it goes where connect was
@@ -190,13 +193,13 @@ INLINE bool is_connected(struct bpf_sock_addr *ctx)
 SEC("cgroup/sendmsg4")
 int on_sendmsg4(struct bpf_sock_addr *ctx)
 {
-	return is_connected(ctx) || judge4(ctx, true);
+	return is_connected(ctx) || judge4(ctx, false);
 }
 
 SEC("cgroup/sendmsg6")
 int on_sendmsg6(struct bpf_sock_addr *ctx)
 {
-	return is_connected(ctx) || judge6(ctx, true);
+	return is_connected(ctx) || judge6(ctx, false);
 }
 
 INLINE void record_socket(const struct proc *p, __u32 tgid, __u32 family, __u32 type, __u32 protocol, bool routed,

@@ -10,6 +10,8 @@
 #pragma once
 
 #define TCP_FLAG_SYN 0x02
+#define DNS_PORT 53
+#define DNS_OVER_TLS_PORT 853
 
 INLINE bool is_four(const __u8 *a)
 {
@@ -127,8 +129,32 @@ INLINE bool who_listens(struct bpf_sock_addr *ctx, const struct destination *d, 
 	return true;
 }
 
-/* True if somebody has a socket where a datagram to loopback would go. */
-INLINE bool who_receives(struct bpf_sock_addr *ctx, const struct destination *d, struct owner *whose)
+/* A field of a socket; a compiler would have a pointer into it, which the verifier forbids. */
+#define FIELD(sk, field)                                                               \
+	({                                                                             \
+		__u32 value;                                                           \
+		asm volatile("%0 = *(u32 *)(%1 + %2)"                                  \
+			     : "=r"(value)                                             \
+			     : "r"(sk), "i"(__builtin_offsetof(struct bpf_sock, field))); \
+		value;                                                                 \
+	})
+
+/* Whether a socket is connected to where this comes from, by the same user. */
+INLINE bool awaits(struct bpf_sock *sk, const struct bpf_sock_tuple *t, bool four, __u32 uid)
+{
+	struct owner *o = bpf_sk_storage_get(&owners, sk, 0, 0);
+	if (!o || o->session || !o->client || o->client != uid)
+		return false;
+	__u16 peer = FIELD(sk, dst_port);
+	if (four)
+		return peer == t->ipv4.sport && FIELD(sk, dst_ip4) == t->ipv4.saddr;
+	return peer == t->ipv6.sport && FIELD(sk, dst_ip6[0]) == t->ipv6.saddr[0] && FIELD(sk, dst_ip6[1]) == t->ipv6.saddr[1] &&
+	       FIELD(sk, dst_ip6[2]) == t->ipv6.saddr[2] && FIELD(sk, dst_ip6[3]) == t->ipv6.saddr[3];
+}
+
+/* True if somebody has a socket where a datagram to loopback would go; *client: one that
+ * awaits it. */
+INLINE bool who_receives(struct bpf_sock_addr *ctx, const struct destination *d, struct owner *whose, bool *client)
 {
 	struct bpf_sock_tuple t = {};
 	tuple_to(ctx, &t, d);
@@ -137,8 +163,29 @@ INLINE bool who_receives(struct bpf_sock_addr *ctx, const struct destination *d,
 	if (!sk)
 		return false;
 	owner_of(sk, whose);
+	*client = awaits(sk, &t, is_four(d->addr), current_uid());
 	bpf_sk_release(sk);
 	return true;
+}
+
+/*
+ * A socket for datagrams that its user connected to one of a session's: it takes nothing from
+ * anybody else, so it is no server. It is answered by who has the same user: a program that has
+ * another may be what the machine resolves names with, or asks the time. So may root's, and a
+ * socket that is connected to a DNS server.
+ */
+INLINE void connects_to_a_session(struct bpf_sock_addr *ctx, const struct destination *d)
+{
+	if (d->protocol != NET_UDP || d->port == DNS_PORT || d->port == DNS_OVER_TLS_PORT || !on_loopback(d->addr) ||
+	    !egress_is_watched() || !ctx->sk)
+		return;
+	struct owner there = {};
+	bool client = false;
+	if (!who_receives(ctx, d, &there, &client) || !there.session)
+		return;
+	struct owner *o = bpf_sk_storage_get(&owners, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (o && !o->session)
+		o->client = current_uid();
 }
 
 /* ---- on their way ----------------------------------------------------------- */
@@ -220,6 +267,30 @@ INLINE enum finder finds_stream(struct __sk_buff *skb, struct packet *p, __u64 s
 	return f;
 }
 
+/* Whether an answer to a datagram would come to the session: not to who shares its port. */
+INLINE bool hears(struct __sk_buff *skb, const struct packet *p, __u64 session)
+{
+	struct bpf_sock_tuple t = {};
+	if (p->four) {
+		t.ipv4.saddr = p->tuple.ipv4.daddr;
+		t.ipv4.sport = p->tuple.ipv4.dport;
+		t.ipv4.daddr = p->tuple.ipv4.saddr;
+		t.ipv4.dport = p->tuple.ipv4.sport;
+	} else {
+		__builtin_memcpy(t.ipv6.saddr, p->tuple.ipv6.daddr, 16);
+		t.ipv6.sport = p->tuple.ipv6.dport;
+		__builtin_memcpy(t.ipv6.daddr, p->tuple.ipv6.saddr, 16);
+		t.ipv6.dport = p->tuple.ipv6.sport;
+	}
+	struct bpf_sock *sk = p->four ? bpf_sk_lookup_udp(skb, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0)
+				      : bpf_sk_lookup_udp(skb, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return false;
+	enum finder f = finds(sk, session);
+	bpf_sk_release(sk);
+	return f == FINDS_SESSION;
+}
+
 enum way { GOES_ASTRAY, WAITS, ARRIVES };
 
 /*
@@ -252,8 +323,11 @@ INLINE enum way arrives(struct __sk_buff *skb, struct flow *flow)
 				     : bpf_sk_lookup_udp(skb, &p.tuple, sizeof(p.tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 	if (sk) {
 		enum finder f = finds(sk, flow->session);
+		bool client = awaits(sk, &p.tuple, p.four, flow->uid);
 		bpf_sk_release(sk);
 		if (f == FINDS_SESSION && !is_broadcast(p.to.addr))
+			return ARRIVES;
+		if (client && hears(skb, &p, flow->session))
 			return ARRIVES;
 	}
 	/* Or for somebody else whom it may send to. */

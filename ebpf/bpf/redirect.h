@@ -6,8 +6,6 @@
  */
 #pragma once
 
-#define DNS_PORT 53
-#define DNS_OVER_TLS_PORT 853
 #define LOOPBACK_DEVICE 1 /* of every network namespace */
 
 /* The daemon cannot ask for the cookie before 5.14. */
@@ -66,7 +64,8 @@ INLINE bool judge_near(struct bpf_sock_addr *ctx, const struct destination *d, c
 	if (!daemon_alive() || (ctx->sk && ctx->sk->bound_dev_if && ctx->sk->bound_dev_if != LOOPBACK_DEVICE))
 		return false;
 	struct owner there = {};
-	bool somebody = stream ? who_listens(ctx, d, &there) : who_receives(ctx, d, &there);
+	bool client = false;
+	bool somebody = stream ? who_listens(ctx, d, &there) : who_receives(ctx, d, &there, &client);
 	struct state *daemon = daemon_state();
 	if (somebody && there.session == p->session && there.served && daemon && daemon->daemon == there.served) {
 		v->decision = NET_ALLOW;
@@ -78,6 +77,11 @@ INLINE bool judge_near(struct bpf_sock_addr *ctx, const struct destination *d, c
 	if (somebody && there.session == p->session && !there.served && !is_broadcast(d->addr)) {
 		v->decision = NET_ALLOW;
 		v->rule = RULE_OWN_LISTENER;
+		return true;
+	}
+	if (client) {
+		v->decision = NET_ALLOW;
+		v->rule = RULE_OWN_CLIENT;
 		return true;
 	}
 	/* To say that it is connected would mislead who waits for a server, and who tries
@@ -218,7 +222,8 @@ INLINE void go_itself(struct bpf_sock_addr *ctx, const struct destination *d, co
 		      const struct net_verdict *v, __u32 generation, bool enforced)
 {
 	bool stream = d->protocol == NET_TCP;
-	bool marked = v->rule == RULE_OWN_SERVICE || v->rule == RULE_OWN_LISTENER || v->rule == RULE_SILENT_PORT;
+	bool marked = v->rule == RULE_OWN_SERVICE || v->rule == RULE_OWN_LISTENER || v->rule == RULE_SILENT_PORT ||
+		      v->rule == RULE_OWN_CLIENT;
 	if (!ctx->sk || marked)
 		return;
 	struct flow *f = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);

@@ -133,6 +133,10 @@ var networkRows = []Row{
 		Tests: []string{"ebpf TestOthersAreNotTheSession", "ebpf TestWhoTakesThePortGetsNothing", "tests/e2e TestManagedNetwork/somebody else's server"},
 	},
 	{
+		ID: "N30", Attack: "somebody else's service for datagrams, as if it were a client of the session's server: one that asks and answers with one socket, another user's, one whose server's port is shared or taken", Hook: "who is answered is connected to where the answer comes from, by the same user, and what it says comes to the session: looked at by sendmsg and by cgroup_skb/egress", Core: "the same", Verdict: Stopped,
+		Tests: []string{"ebpf TestAServerForDatagramsAnswersItsClients"},
+	},
+	{
 		ID: "N29", Attack: "keep a bridge beyond the end of its session, by a process of nobody's", Hook: "it ends with its session", Core: "the same", Verdict: Stopped,
 		Tests: []string{"tests/e2e TestProxyAndBridge"},
 	},
