@@ -88,7 +88,7 @@ var jobs = []job{
 		cd gomod && export GOPROXY=off GOFLAGS=-mod=mod GOTOOLCHAIN=local CGO_ENABLED=0
 		gopls serve -listen='unix;/tmp/gopls.sock' -listen.timeout=2m & until [ -e /tmp/gopls.sock ]; do sleep 0.1; done
 		gopls -remote='unix;/tmp/gopls.sock' definition m.go:3:39 >said
-		grep 'func Equal' said
+		grep -q 'compare.go:.*Equal' said
 		gopls -remote='unix;/tmp/gopls.sock' rename -w m.go:3:6 Alike
 		grep -q 'func Alike' m.go
 		kill $!`},
