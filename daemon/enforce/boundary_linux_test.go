@@ -209,6 +209,7 @@ var fileAttacks = attempts{
 	"F11 a socket":               `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, pack_sockaddr_un("$ENV{AROUND}/sock")) and print "done\n"'`,
 	"F12 a disk":                 `mknod src/disk b 7 0; : 2>/dev/null <src/disk && echo done || { [ "$GOVERNED" ] || echo done; }`,
 	"F12 settings of the kernel": `cat /proc/sys/kernel/core_pattern >saved && cat saved >/proc/sys/kernel/core_pattern && echo done`,
+	"F17 a microphone":           `: </dev/snd/pdk-microphone && echo done`,
 	"P1 freeze by a cgroup": `for c in /sys/fs/cgroup /sys/fs/cgroup/unified; do
 		if [ -e $c/cgroup.procs ]; then mkdir $c/pdk-freeze && rmdir $c/pdk-freeze && echo done; fi; done`,
 	"P2 a pin": `mkdir /sys/fs/bpf/pdk-stranger && rmdir /sys/fs/bpf/pdk-stranger && echo done`,
@@ -312,6 +313,10 @@ func TestBoundary(t *testing.T) {
 		return // and newBounded saw that it is told
 	}
 	t.Run("files", func(t *testing.T) {
+		must(t, os.MkdirAll("/dev/snd", 0o755))
+		const microphone = "/dev/snd/pdk-microphone"
+		must(t, os.WriteFile(microphone, nil, 0o600))
+		defer os.Remove(microphone)
 		b.bound(`temporary = false
 			writable = ["AROUND/kept/writable"]
 			protected = ["AROUND/kept", "vendor/locked"]

@@ -97,8 +97,8 @@ var secretPaths = []string{
 	"~/.mozilla", "~/.config/google-chrome", "~/.config/chromium", "~/.config/BraveSoftware", "~/.config/microsoft-edge",
 	"~/.config/vivaldi", "~/.config/opera", "~/.thunderbird", "~/snap/firefox", "~/snap/chromium",
 	"~/.var/app/org.mozilla.firefox", "~/.var/app/com.google.Chrome", "~/.var/app/org.chromium.Chromium",
-	// tickets, and what is typed and shown on this machine
-	"/tmp/krb5cc_*", "/run/user/*/krb5cc*", "/dev/input", "/dev/hidraw*", "/dev/vcs*", "/dev/uinput",
+	// tickets, and what is typed, shown, heard and seen at this machine
+	"/tmp/krb5cc_*", "/run/user/*/krb5cc*", "/dev/hidraw*", "/dev/vcs*", "/dev/fb*", "/dev/snd", "/dev/video*", "/dev/media*",
 	"/etc/shadow", "/etc/gshadow", "/etc/ssh/ssh_host_*_key", "/etc/sudoers.d", "/proc/kcore",
 }
 

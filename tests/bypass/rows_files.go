@@ -72,8 +72,9 @@ var fileRows = []Row{
 		Why: "only the content is kept, and lists of directories",
 	},
 	{
-		ID: "F17", Attack: "camera, microphone without a sound server, screen of a graphics card", Verdict: NotCovered,
-		Why: "whoever may read the device may look; `unreadable = [\"/dev/video*\", \"/dev/snd\"]`. Keyboards, keys by USB and consoles are unreadable",
+		ID: "F17", Attack: "camera, microphone without a sound server, screen", Hook: boundary + ": they are unreadable, as keyboards, keys by USB and consoles are", Verdict: Partly,
+		Why:   "a camera that is plugged in is known within 10 s; the screen of a graphics card (`/dev/dri/card*`), of which programs that draw need the device, is root's to read; `readable = [\"/dev/snd\"]` gives a microphone back",
+		Tests: []string{"daemon/enforce TestBoundary/F17 a microphone"},
 	},
 	{
 		ID: "F18", Attack: "write down instructions for the agents to come (`AGENTS.md`, `CLAUDE.md`)", Verdict: NotCovered,
