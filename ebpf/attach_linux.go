@@ -102,31 +102,6 @@ func (k *Kernel) DetachRefuse(m Mechanism) {
 	}
 }
 
-// WatchSyscalls attaches or detaches the program that kills a held process
-// which was woken by somebody else. It costs every process of the machine about
-// 0.2 us a system call, so it is in force only while it may be needed.
-func (k *Kernel) WatchSyscalls(on bool) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	name := kernelProgOnSyscall
-	if !on {
-		k.detach(name)
-		// 5.10 attaches a program only once: the next time takes a new one.
-		if p := k.programs[name]; p != nil {
-			p.Close()
-			delete(k.programs, name)
-		}
-		return nil
-	}
-	if k.links[name] != nil {
-		return nil
-	}
-	if err := k.load([]string{name}); err != nil {
-		return fmt.Errorf("loading %s: %w", name, err)
-	}
-	return k.attach(name)
-}
-
 // attach attaches and pins one loaded program, or takes the pinned link of an
 // earlier daemon.
 func (k *Kernel) attach(name string) error {

@@ -68,6 +68,7 @@ func (h *Held) Release() error {
 		}
 		return fmt.Errorf("releasing process %d: %w", h.pid, err)
 	}
+	h.kernel.holding.add(-1)
 	if err := unix.PidfdSendSignal(h.fd, unix.SIGCONT, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("continuing process %d: %w", h.pid, err)
 	}
@@ -78,6 +79,14 @@ func (h *Held) Release() error {
 func (h *Held) Kill() error {
 	if err := unix.PidfdSendSignal(h.fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("killing held process %d: %w", h.pid, err)
+	}
+	return nil
+}
+
+// Wake wakes the process as somebody would who may not: it stays held, and dies of it.
+func (h *Held) Wake() error {
+	if err := unix.PidfdSendSignal(h.fd, unix.SIGCONT, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("waking held process %d: %w", h.pid, err)
 	}
 	return nil
 }

@@ -40,6 +40,7 @@ type Kernel struct {
 	spec    *ebpf.CollectionSpec
 	maps    map[string]*ebpf.Map
 	types   *btf.Cache
+	holding holding
 
 	mu       sync.Mutex // guards what follows
 	links    map[string]link.Link
@@ -87,6 +88,10 @@ func Open(options Options) (*Kernel, error) {
 		k.log = slog.New(slog.DiscardHandler)
 	}
 	if err := k.openMaps(); err != nil {
+		k.Close()
+		return nil, err
+	}
+	if err := k.holding.open(k.maps[kernelMapHolding]); err != nil {
 		k.Close()
 		return nil, err
 	}

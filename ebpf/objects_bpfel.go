@@ -556,6 +556,7 @@ const (
 	kernelMapExecScratch         = "exec_scratch"
 	kernelMapFlows               = "flows"
 	kernelMapHeld                = "held"
+	kernelMapHolding             = "holding"
 	kernelMapHomes               = "homes"
 	kernelMapMadeIpc             = "made_ipc"
 	kernelMapNames               = "names"
@@ -703,6 +704,7 @@ const (
 	kernelProgOnSockCreate       = "on_sock_create"
 	kernelProgOnSockops          = "on_sockops"
 	kernelProgOnSyscall          = "on_syscall"
+	kernelProgOnWoken            = "on_woken"
 	kernelProgProbeFiles         = "probe_files"
 	kernelVarExportBound         = "export_bound"
 	kernelVarExportBoundFlag     = "export_bound_flag"
@@ -907,6 +909,7 @@ type kernelProgramSpecs struct {
 	OnSockCreate      *ebpf.ProgramSpec `ebpf:"on_sock_create"`
 	OnSockops         *ebpf.ProgramSpec `ebpf:"on_sockops"`
 	OnSyscall         *ebpf.ProgramSpec `ebpf:"on_syscall"`
+	OnWoken           *ebpf.ProgramSpec `ebpf:"on_woken"`
 	ProbeFiles        *ebpf.ProgramSpec `ebpf:"probe_files"`
 }
 
@@ -925,6 +928,7 @@ type kernelMapSpecs struct {
 	ExecScratch       *ebpf.MapSpec `ebpf:"exec_scratch"`
 	Flows             *ebpf.MapSpec `ebpf:"flows"`
 	Held              *ebpf.MapSpec `ebpf:"held"`
+	Holding           *ebpf.MapSpec `ebpf:"holding"`
 	Homes             *ebpf.MapSpec `ebpf:"homes"`
 	MadeIpc           *ebpf.MapSpec `ebpf:"made_ipc"`
 	Names             *ebpf.MapSpec `ebpf:"names"`
@@ -1026,6 +1030,7 @@ type kernelMaps struct {
 	ExecScratch       *ebpf.Map `ebpf:"exec_scratch"`
 	Flows             *ebpf.Map `ebpf:"flows"`
 	Held              *ebpf.Map `ebpf:"held"`
+	Holding           *ebpf.Map `ebpf:"holding"`
 	Homes             *ebpf.Map `ebpf:"homes"`
 	MadeIpc           *ebpf.Map `ebpf:"made_ipc"`
 	Names             *ebpf.Map `ebpf:"names"`
@@ -1066,6 +1071,7 @@ func (m *kernelMaps) Close() error {
 		m.ExecScratch,
 		m.Flows,
 		m.Held,
+		m.Holding,
 		m.Homes,
 		m.MadeIpc,
 		m.Names,
@@ -1263,6 +1269,7 @@ type kernelPrograms struct {
 	OnSockCreate      *ebpf.Program `ebpf:"on_sock_create"`
 	OnSockops         *ebpf.Program `ebpf:"on_sockops"`
 	OnSyscall         *ebpf.Program `ebpf:"on_syscall"`
+	OnWoken           *ebpf.Program `ebpf:"on_woken"`
 	ProbeFiles        *ebpf.Program `ebpf:"probe_files"`
 }
 
@@ -1390,6 +1397,7 @@ func (p *kernelPrograms) Close() error {
 		p.OnSockCreate,
 		p.OnSockops,
 		p.OnSyscall,
+		p.OnWoken,
 		p.ProbeFiles,
 	)
 }

@@ -69,6 +69,7 @@ type PolicyLayer struct {
 const (
 	GateExecRefuse = "exec.refuse"
 	GateExecHold   = "exec.hold"
+	GateExecWoken  = "exec.woken" // what is held, and woken by somebody else
 	GateConnect    = "connect"
 	GateSocket     = "socket"
 	GateSignal     = "signal"
@@ -79,7 +80,11 @@ const (
 	TierLSM     = "lsm"
 	TierFmodRet = "fmod_ret"
 	TierHold    = "hold"
-	TierCgroup  = "cgroup"
+	// TierFexit and TierSysEnter are where a woken process ends: on its way back, or at
+	// its first system call.
+	TierFexit    = "fexit"
+	TierSysEnter = "sys_enter"
+	TierCgroup   = "cgroup"
 	// TierLandlock holds for sessions that paddock run started, TierFanotify for opens
 	// of what may not be read.
 	TierLandlock = "landlock"

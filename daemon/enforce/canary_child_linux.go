@@ -22,7 +22,7 @@ const canaryFD = 3
 
 // canaryMain is the canary: it tries what must fail and says what happened.
 func canaryMain(args []string) error {
-	if len(args) == 2 && (args[1] == canaryForbidden || args[1] == canaryAllowed) {
+	if len(args) == 2 && (args[1] == canaryForbidden || args[1] == canaryAllowed || args[1] == canaryWoken) {
 		return nil // it runs
 	}
 	managed := len(args) == 2 && args[1] == canaryManaged
@@ -44,6 +44,7 @@ func canaryMain(args []string) error {
 		Refused: execFile(),
 		Killed:  execSelf(args[0], canaryForbidden),
 		Ran:     execSelf(args[0], canaryAllowed),
+		Woken:   execSelf(args[0], canaryWoken),
 		TCP:     connect(unix.AF_INET, unix.SOCK_STREAM, inet4),
 		Mapped:  connect(unix.AF_INET6, unix.SOCK_STREAM, inet6),
 		UDP:     send(unix.AF_INET, inet4),

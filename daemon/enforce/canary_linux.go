@@ -42,13 +42,14 @@ var (
 const (
 	canaryForbidden = "canary-forbidden"
 	canaryAllowed   = "canary-allowed"
+	canaryWoken     = "canary-woken"   // while it is held
 	canaryManaged   = "canary-managed" // of its own: there is a managed network
 )
 
 // Gate is one way an agent's action is judged, and whether that is proven now.
 type Gate struct {
-	Gate    string // exec.refuse, exec.hold, connect, socket.raw, socket.packet, source.route, signal, egress, resolver; boundary, boundary.read, unix, ptrace, machine
-	Tier    string // lsm, fmod_ret, hold, cgroup, redirect, landlock, fanotify, none
+	Gate    string // exec.refuse, exec.hold, exec.woken, connect, socket.raw, socket.packet, source.route, signal, egress, resolver; boundary, boundary.read, unix, ptrace, machine
+	Tier    string // lsm, fmod_ret, hold, fexit, sys_enter, cgroup, redirect, landlock, fanotify, none
 	Proven  bool
 	Checked time.Time
 	Detail  string // what the canary saw, where it failed
@@ -134,14 +135,17 @@ func (c *canary) entry() ebpf.NetEntry {
 	}
 }
 
-// answer judges the canary's own execs: two of known meaning.
+// answer judges the canary's own execs: three of known meaning.
 func (c *canary) answer(h *ebpf.Held, x *ebpf.Exec) {
 	args := x.Args()
-	if len(args) > 0 && args[len(args)-1] == canaryAllowed {
+	switch {
+	case len(args) > 0 && args[len(args)-1] == canaryAllowed:
 		_ = h.Release()
-		return
+	case len(args) > 0 && args[len(args)-1] == canaryWoken:
+		_ = h.Wake() // as an agent would
+	default:
+		_ = h.Kill()
 	}
-	_ = h.Kill()
 }
 
 // findings are what the canary child reports, in its own words.
@@ -149,6 +153,7 @@ type findings struct {
 	Refused string `json:"refused"` // exec of the forbidden file
 	Killed  string `json:"killed"`  // exec of a forbidden command
 	Ran     string `json:"ran"`     // exec of an allowed one
+	Woken   string `json:"woken"`   // exec of one that somebody wakes while it is held
 	TCP     string `json:"tcp"`
 	Mapped  string `json:"mapped"` // the same address over IPv6
 	UDP     string `json:"udp"`
@@ -179,7 +184,7 @@ const (
 
 // Prove finds the best mechanism that really works, sends the canary through
 // every gate and records the result. It returns an error if a gate without
-// which nothing is enforced (the hold, the connect gate) is not proven.
+// which nothing is enforced (the hold, the watch on it, the connect gate) is not proven.
 func (e *Enforcer) Prove(ctx context.Context) error {
 	e.apply.Lock()
 	defer e.apply.Unlock()
@@ -192,6 +197,8 @@ func (e *Enforcer) Prove(ctx context.Context) error {
 		mechanisms = append([]ebpf.Mechanism{m}, mechanisms...)
 	}
 	found := ebpf.None
+	e.proveWoken(true)
+	defer e.proveWoken(false)
 	for _, m := range mechanisms {
 		if aerr := e.Kernel.AttachRefuse(m); aerr != nil {
 			attachErrs = append(attachErrs, firstLine(aerr))
@@ -212,8 +219,14 @@ func (e *Enforcer) Prove(ctx context.Context) error {
 			return fmt.Errorf("sending the canary: %w", err)
 		}
 	}
+	if e.distrustWoken(seen) {
+		if seen, err = e.release(ctx); err != nil {
+			return fmt.Errorf("sending the canary: %w", err)
+		}
+	}
 	c.setMechanism(found)
 	c.gates = judgeFindings(seen, found, strings.Join(attachErrs, "; "), time.Now())
+	c.gates = append(c.gates, e.wokenGate(seen, time.Now()))
 	if g := e.now.Load(); g != nil && g.managed.ByName {
 		c.gates = append(c.gates, judgeManaged(seen, time.Now())...)
 	}
@@ -223,7 +236,7 @@ func (e *Enforcer) Prove(ctx context.Context) error {
 		e.record(canaryEvent(g))
 	}
 	for _, g := range c.gates {
-		if !g.Proven && (g.Gate == "exec.hold" || g.Gate == "connect") {
+		if !g.Proven && (g.Gate == "exec.hold" || g.Gate == gateWoken || g.Gate == "connect") {
 			return fmt.Errorf("the %s gate does not work on this kernel: %s", g.Gate, g.Detail)
 		}
 	}

@@ -91,6 +91,7 @@ type Enforcer struct {
 	bounded  bounded
 	marks    sessions
 	canary   *canary
+	woken    wokenWatch
 	guard    guard
 	opens    opens
 	lookups  lookups
@@ -244,7 +245,7 @@ func (e *Enforcer) install(g *generation) error {
 	if err := e.bindAll(); err != nil {
 		e.Log.Error("a session is not under the new boundary", "error", err)
 	}
-	e.marks.watchSyscalls()
+	e.watchWoken()
 	return nil
 }
 
@@ -263,7 +264,7 @@ func (e *Enforcer) putInForce(g *generation) error {
 		return err
 	}
 	e.now.Store(g)
-	e.marks.watchSyscalls()
+	e.watchWoken()
 	if e.Approvals != nil {
 		e.work.Go("reconsidering questions", func() { e.reconsider(g) })
 	}

@@ -119,7 +119,7 @@ func (s *sessions) takeOver() error {
 	for key := range counts {
 		s.recogniseAgain(key)
 	}
-	s.watchSyscalls()
+	s.e.watchWoken()
 	return nil
 }
 

@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/daemon/session"
 	"github.com/seed-649e9bbc/paddock/ebpf"
 )
@@ -43,9 +42,7 @@ type sessions struct {
 	rejected *memo[uint64, bool]
 	refused  *memo[uint64, bool] // keys whose start is refused
 	noted    *memo[string, bool] // what was told of starts: see once
-	watching bool
-	idle     time.Time // since when no session lives
-	fresh    bool      // one has begun since the boundary was looked up
+	fresh    bool                // one has begun since the boundary was looked up
 }
 
 const keepEnded = 1024
@@ -165,7 +162,7 @@ func (s *sessions) begin(key uint64, m session.Match, p session.Process, how str
 	s.e.Changed() // a daemon killed a moment later must find it
 	_, refused := s.refused.get(key)
 	out := &mark{key: key, id: started.ID, agent: started.Agent, refused: refused}
-	s.watchSyscalls()
+	s.e.watchWoken()
 	s.e.stats.events.Add(1)
 	s.e.record(s.e.sessionStart(started))
 	s.mu.Lock()
@@ -237,7 +234,7 @@ func (s *sessions) sweep() {
 		}
 		s.e.reportLosses()
 		s.e.sweepAsks()
-		s.watchSyscalls()
+		s.e.watchWoken()
 		live := s.e.Sessions.Live()
 		if live == 0 {
 			continue
@@ -268,33 +265,6 @@ func (s *sessions) sweep() {
 			}
 		}
 	}
-}
-
-// linger is how long system calls stay watched after the last session: starting
-// and stopping costs the whole machine more than a short while of watching.
-const linger = 10 * time.Second
-
-// watchSyscalls keeps the watch on held processes in force while a session
-// under enforcement lives.
-func (s *sessions) watchSyscalls() {
-	g := s.e.now.Load()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	need := g != nil && g.mode == policy.Enforce && s.e.Sessions.Live() > 0
-	if need {
-		s.idle = time.Time{}
-	} else if s.idle.IsZero() {
-		s.idle = time.Now()
-	}
-	want := need || s.watching && time.Since(s.idle) < linger
-	if want == s.watching {
-		return
-	}
-	if err := s.e.Kernel.WatchSyscalls(want); err != nil {
-		s.e.Log.Error("watching held processes", "on", want, "error", err)
-		return
-	}
-	s.watching = want
 }
 
 // newKey makes a session key like the kernel's own: microsecond and pid.

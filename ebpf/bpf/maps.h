@@ -223,6 +223,19 @@ struct {
 } held SEC(".maps");
 
 /*
+ * How many entries held has, or more: it is asked at every system call where nothing
+ * better watches those who are held. Who adds one counts first, who took one away
+ * counts after: the kernel with atomics, and so does the daemon, which has it mapped.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u64);
+} holding SEC(".maps");
+
+/*
  * Those above a process that was held, and when. Programs that pass on what happens
  * to a child (script, sudo) stop themselves when it is stopped, and nobody would have
  * them go on.

@@ -13,6 +13,21 @@ INLINE void record_killed(const struct proc *p, __u32 tgid, __u32 reason)
 	submit(&ring_security, RING_SECURITY, &r, sizeof(r));
 }
 
+INLINE void count_held(__s64 n)
+{
+	__u32 zero = 0;
+	__s64 *count = bpf_map_lookup_elem(&holding, &zero);
+	if (count)
+		__sync_fetch_and_add(count, n);
+}
+
+INLINE bool any_held(void)
+{
+	__u32 zero = 0;
+	__u64 *count = bpf_map_lookup_elem(&holding, &zero);
+	return !count || *(volatile __u64 *)count;
+}
+
 INLINE void count_procs(__s64 n)
 {
 	__u32 zero = 0;
@@ -110,8 +125,9 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	if (s && s->daemon == tgid && s->daemon)
 		s->alive = 0;
 
-	if (bpf_map_lookup_elem(&held, &tgid)) /* a look takes no lock */
-		bpf_map_delete_elem(&held, &tgid);
+	/* a look takes no lock */
+	if (any_held() && bpf_map_lookup_elem(&held, &tgid) && !bpf_map_delete_elem(&held, &tgid))
+		count_held(-1);
 	struct proc *p = bpf_map_lookup_elem(&procs, &tgid);
 	if (p)
 		end_process(task, tgid, p);
@@ -307,7 +323,9 @@ INLINE void hold_exec(struct exec_record *r, struct task_struct *task, __u32 tgi
 	h.token = r->head.time ^ ((__u64)tgid << 40);
 	h.start = r->head.start;
 	r->token = h.token;
+	count_held(1);
 	if (bpf_map_update_elem(&held, &tgid, &h, BPF_ANY)) {
+		count_held(-1);
 		kill_exec(r, KILL_HELD_FULL);
 		return;
 	}
@@ -544,19 +562,39 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	return 0;
 }
 
+/* A held process that goes on was woken by somebody else: SIGCONT from a sibling, or the
+ * kernel's own SIGCONT to an orphaned process group. It counted itself. */
+INLINE void end_if_held(void)
+{
+	if (!any_held())
+		return;
+	__u32 tgid = current_tgid();
+	if (!bpf_map_lookup_elem(&held, &tgid))
+		return;
+	bpf_send_signal(SIGKILL);
+	record_killed(governed(tgid), tgid, KILL_ESCAPED);
+}
+
 /*
- * Attached while a session under enforcement lives. A held process that reaches
- * a system call was woken by somebody else (SIGCONT from a sibling, the kernel's
- * own SIGCONT to an orphaned process group): it dies here.
+ * What is held has a stop pending, or had one until somebody took it away with SIGCONT:
+ * either way it comes through here before its first instruction, and looks for signals
+ * once more before it goes on.
+ */
+SEC("fexit/get_signal")
+int BPF_PROG(on_woken)
+{
+	end_if_held();
+	return 0;
+}
+
+/*
+ * The same, later and for a price that every system call of the machine pays, where the
+ * kernel may leave out the above: attached while a session under enforcement lives.
  */
 SEC("tp_btf/sys_enter")
 int BPF_PROG(on_syscall, struct pt_regs *regs, long id)
 {
-	__u32 tgid = current_tgid();
-	if (!bpf_map_lookup_elem(&held, &tgid))
-		return 0;
-	bpf_send_signal(SIGKILL);
-	record_killed(governed(tgid), tgid, KILL_ESCAPED);
+	end_if_held();
 	return 0;
 }
 

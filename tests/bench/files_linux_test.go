@@ -39,9 +39,7 @@ func testFiles(t *testing.T, binary string) {
 	if !thorough() {
 		return // not a skip: two machines, several minutes
 	}
-	data, err := os.ReadFile(binary)
-	must(t, err)
-	must(t, os.WriteFile(builtBinary, data, 0o755))
+	handOver(t, binary)
 	cache, err := filepath.Abs(builtCache)
 	must(t, err)
 	fill := exec.Command("go", "build", "../../daemon/...")
@@ -58,6 +56,24 @@ func testFiles(t *testing.T, binary string) {
 			vm.RunTests(t, cfg, "./tests/bench", "^TestGuestFiles$")
 		})
 	}
+}
+
+// handOver leaves the program where a guest finds it.
+func handOver(t *testing.T, binary string) {
+	t.Helper()
+	data, err := os.ReadFile(binary)
+	must(t, err)
+	must(t, os.WriteFile(builtBinary, data, 0o755))
+}
+
+// handedOver is the guest's copy of it.
+func handedOver(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile(builtBinary)
+	must(t, err)
+	binary := filepath.Join(t.TempDir(), "paddock")
+	must(t, os.WriteFile(binary, data, 0o755))
+	return binary
 }
 
 // batches is how often each of fileWork is counted: the median is what it takes when nothing else of the machine came
@@ -294,11 +310,7 @@ func TestGuestFiles(t *testing.T) {
 		return // not a skip: TestBench runs it where it can run
 	}
 	project := layFiles(t)
-	data, err := os.ReadFile(builtBinary)
-	must(t, err)
-	binary := filepath.Join(t.TempDir(), "paddock")
-	must(t, os.WriteFile(binary, data, 0o755))
-	m := newMachine(t, binary)
+	m := newMachine(t, handedOver(t))
 	m.write("root/etc/paddock/requirements.toml", "[paddock]\nmode = \"enforce\"\n[paddock.boundary]\n")
 	results := map[string][]int64{}
 	measure := func(prefix []string) {

@@ -246,6 +246,17 @@ func (m *machine) watching() bool {
 	return len(found) > 0
 }
 
+// bySyscalls says whether it has to be, on this kernel, while a session lives.
+func (m *machine) bySyscalls() bool {
+	for _, g := range m.status().Gates {
+		if g.Gate == api.GateExecWoken {
+			return g.Tier == api.TierSysEnter
+		}
+	}
+	m.t.Fatal("nothing is said of the watch on what is held")
+	return false
+}
+
 // resident returns the resident memory of the daemon and of its helper process, in bytes.
 func (m *machine) resident() (daemon, helper int) {
 	m.t.Helper()

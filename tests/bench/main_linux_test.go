@@ -58,6 +58,7 @@ func TestBench(t *testing.T) {
 	}
 	t.Run("telemetry", testTelemetry)
 	t.Run("cost", func(t *testing.T) { testCost(t, binary) })
+	t.Run("cost counted", func(t *testing.T) { testCostCounted(t, binary) })
 	t.Run("hooks", func(t *testing.T) { testHooks(t, binary) })
 	t.Run("floor", func(t *testing.T) { testFloor(t, binary) })
 	t.Run("files", func(t *testing.T) { testFiles(t, binary) })

@@ -43,7 +43,7 @@ var approvalRows = []Row{
 		Tests: []string{itself + "the-remembered-answers", itself + "reading-them", itself + "reading-what-is-asked"},
 	},
 	{
-		ID: "Q8", Attack: "wake what is held (SIGCONT)", Hook: "refused (`task_kill`)", Core: "killed at its first system call", Verdict: Stopped,
+		ID: "Q8", Attack: "wake what is held (SIGCONT)", Hook: "refused (`task_kill`)", Core: "killed before its first instruction; on some kernels at its first system call", Verdict: Stopped,
 		Tests: []string{itself + "waking-the-process"},
 	},
 	{

@@ -100,6 +100,7 @@ func switchRoot() error {
 		{"sysfs", "/sys", "sysfs", 0, ""},
 		{"securityfs", "/sys/kernel/security", "securityfs", 0, ""},
 		{"tracefs", "/sys/kernel/tracing", "tracefs", 0, ""},
+		{"debugfs", "/sys/kernel/debug", "debugfs", 0, ""},
 		{"devtmpfs", "/dev", "devtmpfs", 0, ""},
 		{"devpts", "/dev/pts", "devpts", 0, "mode=620,ptmxmode=666,gid=5"},
 		{"tmpfs", "/dev/shm", "tmpfs", 0, "mode=1777"},

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ebpf
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
+)
+
+// ErrNoReturn is returned where no program can be relied upon to run when a process goes back to its own
+// instructions.
+var ErrNoReturn = errors.New("the way back to a process cannot be watched")
+
+// WatchWoken attaches, for as long as the rest of the kernel side is in force, the program that
+// ends a held process which was woken by somebody else, before its first instruction. It costs
+// nobody anything but who handles a signal.
+//
+// It returns [ErrNoReturn] where that cannot be had: see WatchSyscalls for these kernels.
+func (k *Kernel) WatchWoken() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := relied(); err != nil {
+		k.detach(kernelProgOnWoken)
+		return err
+	}
+	err := k.load([]string{kernelProgOnWoken})
+	if err == nil {
+		err = k.attach(kernelProgOnWoken)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoReturn, err)
+	}
+	return nil
+}
+
+// UnwatchWoken takes it out of force.
+func (k *Kernel) UnwatchWoken() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.detach(kernelProgOnWoken)
+}
+
+// WatchSyscalls attaches or detaches the program that kills a held process
+// which was woken by somebody else, at its first system call. It costs every process of the
+// machine about 0.2 us a system call, so it is in force only while it may be needed, and where
+// WatchWoken cannot be had.
+func (k *Kernel) WatchSyscalls(on bool) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	name := kernelProgOnSyscall
+	if !on {
+		k.detach(name)
+		// 5.10 attaches a program only once: the next time takes a new one.
+		if p := k.programs[name]; p != nil {
+			p.Close()
+			delete(k.programs, name)
+		}
+		return nil
+	}
+	if k.links[name] != nil {
+		return nil
+	}
+	if err := k.load([]string{name}); err != nil {
+		return fmt.Errorf("loading %s: %w", name, err)
+	}
+	return k.attach(name)
+}
+
+// holding is the kernel's count of what it holds, mapped. The page stays mapped: an answer may be under way.
+type holding struct{ page []byte }
+
+func (h *holding) open(m *ebpf.Map) error {
+	page, err := unix.Mmap(m.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("mapping the count of holds: %w", err)
+	}
+	h.page = page
+	return nil
+}
+
+func (h *holding) add(n int64) { atomic.AddInt64((*int64)(unsafe.Pointer(&h.page[0])), n) }
+
+// relied says whether programs around a function of the kernel always run, and are safe around one
+// in which processes sleep.
+func relied() error {
+	if m, err := preemption(); err != nil || m != "none" && m != "voluntary" {
+		// A program is left out on a processor where another process was interrupted in the same program.
+		return errors.Join(fmt.Errorf("%w: the kernel preempts itself (%s)", ErrNoReturn, m), err)
+	}
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return fmt.Errorf("%w: reading the kernel's types: %w", ErrNoReturn, err)
+	}
+	// 5.12; before, what is around a function may be replaced under who sleeps in it.
+	if _, err := kernel.AnyTypeByName("bpf_tramp_image"); err != nil {
+		return fmt.Errorf("%w: the kernel is older than 5.12", ErrNoReturn)
+	}
+	return nil
+}
+
+// preemption says when the kernel lets another process have the processor while it works itself for
+// one: none, voluntary, lazy, full. An error: it cannot be told.
+func preemption() (string, error) {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "unknown", fmt.Errorf("asking for the kernel's version: %w", err)
+	}
+	read := func(path string) string {
+		data, _ := os.ReadFile(path)
+		if z, err := gzip.NewReader(bytes.NewReader(data)); err == nil {
+			data, _ = io.ReadAll(io.LimitReader(z, 4<<20))
+		}
+		return string(data)
+	}
+	release := unix.ByteSliceToString(u.Release[:])
+	return preemptionOf(unix.ByteSliceToString(u.Version[:]), read("/sys/kernel/debug/sched/preempt"), read("/proc/cmdline"),
+		read("/proc/config.gz")+read("/boot/config-"+release)+read("/lib/modules/"+release+"/config"))
+}
+
+// preemptionOf tells it from what uname calls the version, the scheduler's own word, the kernel's command line and its
+// configuration; what is not there is empty.
+func preemptionOf(version, now, cmdline, config string) (string, error) {
+	switch {
+	case !strings.Contains(version, "PREEMPT"):
+		return "none", nil // or voluntary
+	case !strings.Contains(version, "PREEMPT_DYNAMIC"):
+		return "full", nil
+	}
+	if _, after, ok := strings.Cut(now, "("); ok {
+		mode, _, _ := strings.Cut(after, ")")
+		return mode, nil
+	}
+	if config == "" {
+		return "unknown", errors.New("neither /sys/kernel/debug/sched/preempt nor the kernel's configuration can be read")
+	}
+	mode := "full"
+	for name, value := range map[string]string{"CONFIG_PREEMPT_NONE=y": "none", "CONFIG_PREEMPT_VOLUNTARY=y": "voluntary", "CONFIG_PREEMPT_LAZY=y": "lazy"} {
+		if strings.Contains(config, "\n"+name+"\n") {
+			mode = value
+		}
+	}
+	for _, word := range strings.Fields(cmdline) {
+		if value, ok := strings.CutPrefix(word, "preempt="); ok {
+			mode = value
+		}
+	}
+	return mode, nil
+}
