@@ -162,10 +162,10 @@ func TestRulesSpeed(t *testing.T) {
 		decisions = append(decisions, decision)
 		t.Logf("%7d rules: requirements.toml ready after %v, a .rules file after %v; a decision takes %v", tt.rules,
 			requirements.Round(time.Millisecond), file.Round(time.Millisecond), decision)
-		if requirements > tt.limit || file > tt.limit {
+		if thorough() && (requirements > tt.limit || file > tt.limit) { // else it says more of what the machine does besides
 			t.Errorf("%d rules take longer than %v", tt.rules, tt.limit)
 		}
-		if decision > 5*time.Microsecond {
+		if thorough() && decision > 5*time.Microsecond {
 			t.Errorf("of %d rules, a decision takes %v at the median", tt.rules, decision)
 		}
 	}
