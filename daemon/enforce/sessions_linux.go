@@ -3,6 +3,7 @@
 package enforce
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -187,6 +188,10 @@ func (s *sessions) look(key uint64) {
 			return
 		}
 	}
+	// What it was refused comes by another ring, and is part of what the end tells.
+	ctx, cancel := context.WithTimeout(s.e.ctx, exitLimit)
+	defer cancel()
+	s.e.caughtUp(ctx, ebpf.Security)
 	s.end(key)
 }
 
