@@ -235,6 +235,7 @@ var boundHooks = []boundHook{
 	{hook: "sb_mount", first: "mount"},
 	{hook: "sb_remount", first: "remount"},
 	{hook: "move_mount", first: "move"},
+	{hook: "fs_context_parse_param", first: "context"},
 	{hook: "sb_set_mnt_opts", first: "super"},
 	{hook: "sb_umount", first: "umount"},
 	{hook: "sb_pivotroot", first: "pivot"},

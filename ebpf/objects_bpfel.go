@@ -585,6 +585,7 @@ const (
 	kernelProgFindDatagram       = "find_datagram"
 	kernelProgLsmBoundAttach     = "lsm_bound_attach"
 	kernelProgLsmBoundBpf        = "lsm_bound_bpf"
+	kernelProgLsmBoundContext    = "lsm_bound_context"
 	kernelProgLsmBoundCreate     = "lsm_bound_create"
 	kernelProgLsmBoundIoctl      = "lsm_bound_ioctl"
 	kernelProgLsmBoundIoctl32    = "lsm_bound_ioctl32"
@@ -638,6 +639,7 @@ const (
 	kernelProgLsmSocket          = "lsm_socket"
 	kernelProgModBoundAttach     = "mod_bound_attach"
 	kernelProgModBoundBpf        = "mod_bound_bpf"
+	kernelProgModBoundContext    = "mod_bound_context"
 	kernelProgModBoundCreate     = "mod_bound_create"
 	kernelProgModBoundIoctl      = "mod_bound_ioctl"
 	kernelProgModBoundIoctl32    = "mod_bound_ioctl32"
@@ -790,6 +792,7 @@ type kernelProgramSpecs struct {
 	FindDatagram      *ebpf.ProgramSpec `ebpf:"find_datagram"`
 	LsmBoundAttach    *ebpf.ProgramSpec `ebpf:"lsm_bound_attach"`
 	LsmBoundBpf       *ebpf.ProgramSpec `ebpf:"lsm_bound_bpf"`
+	LsmBoundContext   *ebpf.ProgramSpec `ebpf:"lsm_bound_context"`
 	LsmBoundCreate    *ebpf.ProgramSpec `ebpf:"lsm_bound_create"`
 	LsmBoundIoctl     *ebpf.ProgramSpec `ebpf:"lsm_bound_ioctl"`
 	LsmBoundIoctl32   *ebpf.ProgramSpec `ebpf:"lsm_bound_ioctl32"`
@@ -843,6 +846,7 @@ type kernelProgramSpecs struct {
 	LsmSocket         *ebpf.ProgramSpec `ebpf:"lsm_socket"`
 	ModBoundAttach    *ebpf.ProgramSpec `ebpf:"mod_bound_attach"`
 	ModBoundBpf       *ebpf.ProgramSpec `ebpf:"mod_bound_bpf"`
+	ModBoundContext   *ebpf.ProgramSpec `ebpf:"mod_bound_context"`
 	ModBoundCreate    *ebpf.ProgramSpec `ebpf:"mod_bound_create"`
 	ModBoundIoctl     *ebpf.ProgramSpec `ebpf:"mod_bound_ioctl"`
 	ModBoundIoctl32   *ebpf.ProgramSpec `ebpf:"mod_bound_ioctl32"`
@@ -1150,6 +1154,7 @@ type kernelPrograms struct {
 	FindDatagram      *ebpf.Program `ebpf:"find_datagram"`
 	LsmBoundAttach    *ebpf.Program `ebpf:"lsm_bound_attach"`
 	LsmBoundBpf       *ebpf.Program `ebpf:"lsm_bound_bpf"`
+	LsmBoundContext   *ebpf.Program `ebpf:"lsm_bound_context"`
 	LsmBoundCreate    *ebpf.Program `ebpf:"lsm_bound_create"`
 	LsmBoundIoctl     *ebpf.Program `ebpf:"lsm_bound_ioctl"`
 	LsmBoundIoctl32   *ebpf.Program `ebpf:"lsm_bound_ioctl32"`
@@ -1203,6 +1208,7 @@ type kernelPrograms struct {
 	LsmSocket         *ebpf.Program `ebpf:"lsm_socket"`
 	ModBoundAttach    *ebpf.Program `ebpf:"mod_bound_attach"`
 	ModBoundBpf       *ebpf.Program `ebpf:"mod_bound_bpf"`
+	ModBoundContext   *ebpf.Program `ebpf:"mod_bound_context"`
 	ModBoundCreate    *ebpf.Program `ebpf:"mod_bound_create"`
 	ModBoundIoctl     *ebpf.Program `ebpf:"mod_bound_ioctl"`
 	ModBoundIoctl32   *ebpf.Program `ebpf:"mod_bound_ioctl32"`
@@ -1278,6 +1284,7 @@ func (p *kernelPrograms) Close() error {
 		p.FindDatagram,
 		p.LsmBoundAttach,
 		p.LsmBoundBpf,
+		p.LsmBoundContext,
 		p.LsmBoundCreate,
 		p.LsmBoundIoctl,
 		p.LsmBoundIoctl32,
@@ -1331,6 +1338,7 @@ func (p *kernelPrograms) Close() error {
 		p.LsmSocket,
 		p.ModBoundAttach,
 		p.ModBoundBpf,
+		p.ModBoundContext,
 		p.ModBoundCreate,
 		p.ModBoundIoctl,
 		p.ModBoundIoctl32,

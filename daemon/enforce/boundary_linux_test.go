@@ -205,6 +205,8 @@ var fileAttacks = attempts{
 	"F9 an overlay in anothers view": `mkdir -p u w m && perl -e 'pipe(R, W); if (!($c = fork)) { open(STDOUT, ">/dev/null"); open(STDERR, ">/dev/null"); close R; alarm 20; syscall(272, 0x10020000) == 0 and syswrite(W, "x") and sleep 20; exit } close W; sysread(R, $x, 1) or exit 1;
 		open(N, "<", "/proc/$c/ns/mnt"); syscall(308, fileno(N), 0x20000) == 0 or exit 1; chdir($ENV{PROJECT}); $t = "overlay"; $m = "$ENV{PROJECT}/m"; $o = "lowerdir=$ENV{AROUND},upperdir=$ENV{PROJECT}/u,workdir=$ENV{PROJECT}/w";
 		syscall(165, $t, $m, $t, 0, $o) == 0 and open(F, "<", "$m/secret/key") and print "done\n"; kill 9, $c'`,
+	"F9 an overlay that is never seen": `mkdir never never/u never/w && perl -e 'sub set { syscall(431, $f, @_) == 0 or exit 1 } $t = "overlay"; ($f = syscall(430, $t, 0)) >= 0 or exit 1; $d = "$ENV{PROJECT}/never";
+		for (["lowerdir", $ENV{AROUND}], ["upperdir", "$d/u"], ["workdir", "$d/w"]) { ($k, $v) = @$_; set(1, $k, $v, 0) } set(6, 0, 0, 0)'; [ -e never/w/work ] && echo done`,
 	"F11 mkdir, mkfifo, symlink": `mkdir $AROUND/d || mkfifo $AROUND/p || ln -s x $AROUND/s && echo done`,
 	"F11 a socket":               `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, pack_sockaddr_un("$ENV{AROUND}/sock")) and print "done\n"'`,
 	"F12 a disk":                 `mknod src/disk b 7 0; : 2>/dev/null <src/disk && echo done || { [ "$GOVERNED" ] || echo done; }`,

@@ -294,6 +294,23 @@ INLINE int refuse_super(struct super_block *sb)
 	return refuse_deed(FILE_MOUNT, 0);
 }
 
+/* The same before there is a superblock, when the session says what it is to be made of:
+ * from 6.19 on an overlay acts on its layers, as overlays do, while it is made. It has a
+ * layer from here alone. What is only observed is told of when it is made. */
+INLINE int refuse_context(struct fs_context *fc)
+{
+	struct walk w = {};
+	char name[sizeof("overlay")] = {};
+
+	bpf_probe_read_kernel(name, sizeof(name), BPF_CORE_READ(fc, fs_type, name));
+	if (__builtin_memcmp(name, "overlay", sizeof(name)) || BPF_CORE_READ(fc, user_ns, level) > 0)
+		return 0;
+	if (!begin_walk(&w) || !w.enforced)
+		return 0;
+	record_deed(&w, FILE_MOUNT, WHY_HOST, 0);
+	return -EPERM;
+}
+
 INLINE int refuse_attach(struct task_struct *child, unsigned int mode)
 {
 	struct walk w = {};
@@ -421,6 +438,7 @@ BOUND_HOOK(ioctl32, "file_ioctl_compat", judge_ioctl(file, cmd), struct file *fi
 BOUND_HOOK(mount, "sb_mount", refuse_mount(FILE_MOUNT), void *from)
 BOUND_HOOK(remount, "sb_remount", refuse_mount(FILE_MOUNT), void *sb)
 BOUND_HOOK(move, "move_mount", refuse_mount(FILE_MOUNT), void *from)
+BOUND_HOOK(context, "fs_context_parse_param", refuse_context(fc), struct fs_context *fc)
 BOUND_HOOK(super, "sb_set_mnt_opts", refuse_super(sb), struct super_block *sb)
 BOUND_HOOK(pivot, "sb_pivotroot", refuse_mount(FILE_MOUNT), void *from)
 BOUND_HOOK(umount, "sb_umount", refuse_mount(FILE_UNMOUNT), void *mnt)

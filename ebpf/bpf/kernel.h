@@ -173,6 +173,15 @@ struct super_block {
 	struct user_namespace *s_user_ns;
 };
 
+struct file_system_type {
+	const char *name;
+};
+
+struct fs_context {
+	struct file_system_type *fs_type;
+	struct user_namespace *user_ns;
+};
+
 struct timespec64 {
 	__s64 tv_sec;
 	long tv_nsec;

@@ -47,8 +47,8 @@ var fileRows = []Row{
 		Tests: []string{"daemon/enforce TestBoundary/F8 mode", "daemon/enforce TestBoundary/F8 owner", "daemon/enforce TestBoundary/F8 attributes"},
 	},
 	{
-		ID: "F9", Attack: "mount, bind, overlay, in the machine's namespace or one of its own", Hook: "sb_mount, move_mount, sb_umount in the machine's; by inode in its own; overlays of its own are refused (sb_set_mnt_opts)", Core: landlock + ": no mount at all; secrets: " + fanotify, Verdict: Stopped,
-		Tests: []string{"daemon/enforce TestBoundary/F9 bind over it", "daemon/enforce TestBoundary/F9 in a namespace of its own", "daemon/enforce TestBoundary/F9 an overlay of its own", "daemon/enforce TestBoundary/F9 an overlay in no view", "daemon/enforce TestBoundary/F9 an overlay in anothers view", "tests/e2e TestRunWithoutHooks/bind mount", "tests/e2e TestSecretsWithoutHooks/in a namespace of its own"},
+		ID: "F9", Attack: "mount, bind, overlay, in the machine's namespace or one of its own", Hook: "sb_mount, move_mount, sb_umount in the machine's; by inode in its own; overlays of its own are refused (fs_context_parse_param, sb_set_mnt_opts)", Core: landlock + ": no mount at all; secrets: " + fanotify, Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F9 bind over it", "daemon/enforce TestBoundary/F9 in a namespace of its own", "daemon/enforce TestBoundary/F9 an overlay of its own", "daemon/enforce TestBoundary/F9 an overlay in no view", "daemon/enforce TestBoundary/F9 an overlay in anothers view", "daemon/enforce TestBoundary/F9 an overlay that is never seen", "tests/e2e TestRunWithoutHooks/bind mount", "tests/e2e TestSecretsWithoutHooks/in a namespace of its own"},
 	},
 	{
 		ID: "F11", Attack: "directories, links, pipes, sockets outside", Hook: boundary + ": inode_mkdir, inode_symlink, inode_mknod", Core: landlock, Verdict: Stopped,
