@@ -39,7 +39,8 @@ func overlay(t *testing.T, at, options string) {
 }
 
 // numbered: an overlay of two file systems gives its directories numbers that files of
-// it have as well. What holds for such a file holds for none of the directories.
+// it have as well, and files of one those that files of the other have. What holds for
+// a file of a number holds for nothing else that has it.
 func (b *boundedMachine) numbered(t *testing.T) {
 	dir := layers(t, "lower", "upper")
 	const many = 100
@@ -52,14 +53,22 @@ func (b *boundedMachine) numbered(t *testing.T) {
 		must(t, os.MkdirAll(place, 0o755))
 		must(t, os.WriteFile(filepath.Join(place, "file"), []byte("content\n"), 0o644))
 	}
-	must(t, os.Mkdir(filepath.Join(dir, "upper/up"), 0o755))
 	must(t, os.Mkdir(filepath.Join(dir, "upper/work"), 0o755))
+	must(t, os.MkdirAll(filepath.Join(dir, "upper/up/files"), 0o755))
+	for i := range many {
+		must(t, os.WriteFile(filepath.Join(dir, "upper/up/files", fmt.Sprint(i)), []byte("content\n"), 0o644))
+	}
 	merged := filepath.Join(dir, "merged")
 	overlay(t, merged, fmt.Sprintf("lowerdir=%s/lower,upperdir=%s/upper/up,workdir=%s/upper/work,xino=off", dir, dir, dir))
 
-	taken := map[uint64]bool{}
+	taken, again := map[uint64]bool{}, map[string]bool{}
 	var kept []*os.File // as long as they are open their numbers stay
-	for _, path := range []string{"secrets", "places"} {
+	defer func() {
+		for _, f := range kept {
+			f.Close()
+		}
+	}()
+	for _, path := range []string{"secrets", "places", "files"} {
 		for i := range many {
 			f, err := os.Open(filepath.Join(merged, path, fmt.Sprint(i)))
 			must(t, err)
@@ -69,21 +78,18 @@ func (b *boundedMachine) numbered(t *testing.T) {
 			if path == "secrets" {
 				taken[st.Ino] = true
 			} else if taken[st.Ino] {
-				taken[0] = true
+				again[path] = true
 			}
 		}
 	}
-	defer func() {
-		for _, f := range kept {
-			f.Close()
+	for _, path := range []string{"places", "files"} {
+		if !again[path] {
+			t.Fatalf("none of the %s has the number of a secret: nothing is tried", path)
 		}
-	}()
-	if !taken[0] {
-		t.Fatal("no directory has the number of a file: nothing is tried")
 	}
 	b.bound(`unreadable = ["` + merged + `/secrets/*"]`)
 	out, err := b.run(fmt.Sprintf(`/bin/true; cd %s; n=0; while [ $n -lt %d ]; do
-		read x <places/$n/file || echo refused place $n; read x <secrets/$n && echo told secret $n; n=$((n + 1)); done 2>/dev/null; echo end`, merged, many))
+		read x <places/$n/file || echo refused place $n; read x <files/$n || echo refused file $n; read x <secrets/$n && echo told secret $n; n=$((n + 1)); done 2>/dev/null; echo end`, merged, many))
 	if err != nil || strings.TrimSpace(out) != "end" {
 		t.Errorf("%v: %s", err, out)
 	}

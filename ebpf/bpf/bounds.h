@@ -405,7 +405,7 @@ INLINE __u32 walk_up(const struct walk *w, struct dentry *d, __u32 want)
 	struct numbering n = numbering_of(sb->s_magic);
 
 	if (!is_null(w, inode))
-		flags = bound_inode(w, number_in(&n, inode) ^ (n.directory & directory_mask(inode->i_mode)), dev,
+		flags = bound_inode(w, number_in(&n, inode) ^ (n.directory & directory_mask(inode->i_mode)) ^ in_layer(&n, inode, inode->i_mode), dev,
 				    want & WANT_STAY ? BY_POLICY | BY_SESSION | BY_PINS : BY_POLICY | BY_SESSION);
 	if ((want & WANT_STAY) && (flags & BOUND_PINNED))
 		return WHY_PINNED;

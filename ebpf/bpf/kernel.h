@@ -195,6 +195,7 @@ struct inode {
 	__u32 i_generation;
 	__u32 i_rdev;
 	long long i_size;
+	void *i_private;
 	/* 6.11 split the change time into two scalars */
 	__s64 i_ctime_sec;
 	__u32 i_ctime_nsec;

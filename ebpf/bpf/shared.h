@@ -173,7 +173,8 @@ struct numbering {
  * writes every 30 s).
  *
  * An overlay of several file systems counts its directories, and a file of it has the
- * number that it has below: a directory is never to be taken for a file.
+ * number that it has below: a directory is never to be taken for a file, nor (in_layer) a
+ * file for one of another layer.
  */
 INLINE struct numbering numbering_of(__u64 magic)
 {
@@ -190,17 +191,30 @@ INLINE __u64 directory_mask(__u64 mode)
 	return mask_of(is_zero((mode & S_IFMT) ^ S_IFDIR));
 }
 
+/* What tells a file of an overlay from those of other layers: overlayfs finds it by the
+ * inode below, which it keeps in i_private. One with several links in a lower layer has none. */
+INLINE __u64 in_layer(const struct numbering *n, struct inode *inode, __u64 mode)
+{
+	__u64 layer = n->subvolumes & n->directory; /* 0, and the verifier cannot tell */
+
+	if (n->directory & ~directory_mask(mode)) {
+		struct inode *below = BPF_CORE_READ(inode, i_private);
+		layer = BPF_CORE_READ(below, i_sb, s_dev) * 0xa0761d6478bd642fULL;
+	}
+	return layer;
+}
+
 /* The number of an inode within its file system, made of its own. */
-INLINE __u64 number_of(__u64 ino, __u64 magic, __u64 generation, __u64 mode)
+INLINE __u64 number_of(struct inode *inode, __u64 ino, __u64 magic, __u64 generation, __u64 mode)
 {
 	struct numbering n = numbering_of(magic);
 
-	return ino ^ (generation << 40 & n.subvolumes) ^ (n.directory & directory_mask(mode));
+	return ino ^ (generation << 40 & n.subvolumes) ^ (n.directory & directory_mask(mode)) ^ in_layer(&n, inode, mode);
 }
 
 INLINE __u64 inode_number(struct inode *inode)
 {
-	return number_of(BPF_CORE_READ(inode, i_ino), BPF_CORE_READ(inode, i_sb, s_magic), BPF_CORE_READ(inode, i_generation),
+	return number_of(inode, BPF_CORE_READ(inode, i_ino), BPF_CORE_READ(inode, i_sb, s_magic), BPF_CORE_READ(inode, i_generation),
 			 BPF_CORE_READ(inode, i_mode));
 }
 
@@ -248,14 +262,14 @@ INLINE void load_ctime(struct inode *inode, __s64 *sec, __u32 *nsec)
 
 INLINE void load_inode_id(struct inode *inode, struct inode_id *id)
 {
-	id->ino = number_of(inode->i_ino, inode->i_sb->s_magic, inode->i_generation, inode->i_mode);
+	id->ino = number_of(inode, inode->i_ino, inode->i_sb->s_magic, inode->i_generation, inode->i_mode);
 	id->dev = inode->i_sb->s_dev;
 	id->pad = 0;
 }
 
 INLINE void load_file_id(struct inode *inode, struct file_id *id)
 {
-	id->ino = number_of(inode->i_ino, inode->i_sb->s_magic, inode->i_generation, inode->i_mode);
+	id->ino = number_of(inode, inode->i_ino, inode->i_sb->s_magic, inode->i_generation, inode->i_mode);
 	id->size = inode->i_size;
 	id->dev = inode->i_sb->s_dev;
 	load_ctime(inode, &id->ctime_sec, &id->ctime_nsec);

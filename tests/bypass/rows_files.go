@@ -94,8 +94,8 @@ var fileRows = []Row{
 		Tests: []string{"daemon/enforce TestBoundary/layers of two file systems", "daemon/enforce TestBoundary/layers of one file system"},
 	},
 	{
-		ID: "F19", Attack: "a file with the number of another one: in another subvolume of btrfs, in another layer of an overlay, or after that is gone", Hook: "on btrfs, number and generation; on an overlay, directories apart; of what is protected the name is bound as well", Verdict: Partly,
-		Why:   "what two subvolumes made within the same transaction (30 s) may be one to the boundary; a snapshot is what it is of; so may files of two layers of an overlay with `xino=off`",
+		ID: "F19", Attack: "a file with the number of another one: in another subvolume of btrfs, in another layer of an overlay, or after that is gone", Hook: "on btrfs, number and generation; on an overlay, directories apart, and files with the device of their layer; of what is protected the name is bound as well", Verdict: Partly,
+		Why:   "what two subvolumes made within the same transaction (30 s) may be one to the boundary; a snapshot is what it is of; so may files with several links in two lower layers of an overlay with `xino=off`",
 		Tests: []string{"ebpf TestSubvolumesAreToldApart", "daemon/enforce TestBoundary/numbers"},
 	},
 	{
