@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 	"github.com/seed-649e9bbc/paddock/ebpf"
 	"github.com/seed-649e9bbc/paddock/tests/pty"
@@ -209,7 +211,9 @@ var fileAttacks = attempts{
 		for (["lowerdir", $ENV{AROUND}], ["upperdir", "$d/u"], ["workdir", "$d/w"]) { ($k, $v) = @$_; set(1, $k, $v, 0) } set(6, 0, 0, 0)'; [ -e never/w/work ] && echo done`,
 	"F11 mkdir, mkfifo, symlink": `mkdir $AROUND/d || mkfifo $AROUND/p || ln -s x $AROUND/s && echo done`,
 	"F11 a socket":               `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, pack_sockaddr_un("$ENV{AROUND}/sock")) and print "done\n"'`,
-	"F12 a disk":                 `mknod src/disk b 7 0; : 2>/dev/null <src/disk && echo done || { [ "$GOVERNED" ] || echo done; }`,
+	"F12 a disk":                 `: </dev/pdk-disk && echo done`,
+	"F12 the node of a disk":     `mknod src/disk b 7 0 && echo done`,
+	"F12 the node of a keyboard": `mknod src/keys c 13 64 && echo done`,
 	"F12 settings of the kernel": `cat /proc/sys/kernel/core_pattern >saved && cat saved >/proc/sys/kernel/core_pattern && echo done`,
 	"F17 a microphone":           `: </dev/snd/pdk-microphone && echo done`,
 	"P1 freeze by a cgroup": `for c in /sys/fs/cgroup /sys/fs/cgroup/unified; do
@@ -223,6 +227,7 @@ func strangerAttacks(b *boundedMachine, pid int, socket, terminal string) attemp
 	a := attempts{
 		"A17 what is typed elsewhere":    `: <TERMINAL && echo done`,
 		"A17 what is shown elsewhere":    `: >TERMINAL && echo done`,
+		"A17 what is typed at a console": `: </dev/tty2 && echo done`,
 		"P16 whom the kernel ends first": `echo 500 >/proc/PID/oom_score_adj && echo done`,
 		"A5 the socket of a broker":      `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("SOCKET")) and print "done\n"'`,
 		"A5 a resolver of the machine":   `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("/run/nscd/socket")) and print "done\n"'`,
@@ -251,6 +256,7 @@ var honestWork = attempts{
 	"a work tree of its own": `echo x >.git/worktrees/own/commondir && rm -r .git/worktrees/own && echo done`,
 	"files":                  `echo x >new && mkdir -p a/b && mv new a/b && ln a/b/new hard3 && ln -s hard3 soft && chmod 600 hard3 && rm -r a && echo done`,
 	"temporary":              "f=$(mktemp) && echo x >$f && rm $f && cat <<END >/dev/null && echo done\nhere\nEND\n",
+	"nodes":                  `mknod src/null c 1 3 && mknod src/white c 0 0 && mkfifo src/pipe && rm src/null src/white src/pipe && echo done`,
 	"devices":                `echo x >/dev/null && head -c1 /dev/urandom >/dev/null && dd if=/dev/zero of=/dev/null count=1 2>/dev/null && echo done`,
 	"pipes":                  `echo x | tee /dev/stderr 2>&1 >/dev/null | cat >/dev/stdout && echo done`,
 	"reading":                `cat $AROUND/file /etc/passwd >/dev/null && ls / >/dev/null && echo done`,
@@ -319,6 +325,9 @@ func TestBoundary(t *testing.T) {
 		const microphone = "/dev/snd/pdk-microphone"
 		must(t, os.WriteFile(microphone, nil, 0o600))
 		defer os.Remove(microphone)
+		const disk = "/dev/pdk-disk"
+		must(t, unix.Mknod(disk, unix.S_IFBLK|0o600, int(unix.Mkdev(7, 0))))
+		defer os.Remove(disk)
 		b.bound(`temporary = false
 			writable = ["AROUND/kept/writable"]
 			protected = ["AROUND/kept", "vendor/locked"]

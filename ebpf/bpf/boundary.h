@@ -111,14 +111,27 @@ INLINE bool pseudo_terminal(__u32 dev)
 	return major >= 136 && major <= 143;
 }
 
+/* Of the machine's own screen and keyboard. */
+INLINE bool console(__u32 dev)
+{
+	return dev >> 6 == DEVICE(4, 0) >> 6 || dev == DEVICE(5, 1);
+}
+
 /* A terminal in which somebody works whom nobody governs. Who opened it would read
  * what is typed there, and could write to it what looks like a shell's. That which
- * the process itself is attached to it may open, and one that nobody has yet. */
-INLINE bool others_terminal(struct dentry *d)
+ * the process itself is attached to it may open, and one that nobody has yet. Who has
+ * a console its node does not say. */
+INLINE bool others_terminal(struct dentry *d, __u32 dev)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct tty_struct *tty = BPF_CORE_READ(d, d_fsdata);
 
+	if (console(dev)) {
+		tty = BPF_CORE_READ(task, signal, tty);
+		__u32 major = BPF_CORE_READ(tty, driver, major);
+		__u32 minor = BPF_CORE_READ(tty, driver, minor_start) + BPF_CORE_READ(tty, index);
+		return DEVICE(major, minor) != dev; /* of none it is 0 */
+	}
 	if (!tty || BPF_CORE_READ(d, d_sb, s_magic) != DEVPTS_SUPER_MAGIC)
 		return true; /* nor is it one */
 	if (BPF_CORE_READ(task, signal, tty) == tty)
@@ -133,6 +146,18 @@ INLINE bool harmless_device(__u32 dev)
 {
 	return dev == DEVICE(1, 3) || dev == DEVICE(1, 5) || dev == DEVICE(1, 7) || dev == DEVICE(1, 8) ||
 	       dev == DEVICE(1, 9) || dev == DEVICE(5, 0) || dev == DEVICE(5, 2);
+}
+
+/* Whoever can make a device of a number has it, wherever the node is that policy speaks
+ * of: keyboards, disks. What every file tree of a container needs has no power. 0 is a
+ * whiteout. */
+INLINE bool powerful_node(__u32 mode, __u32 dev)
+{
+	__u32 kind = mode & S_IFMT;
+
+	if (kind == S_IFBLK)
+		return true;
+	return kind == S_IFCHR && dev != 0 && !harmless_device(dev);
 }
 
 /* include/linux/sched.h */
@@ -217,8 +242,8 @@ INLINE int judge_open(struct file *file)
 
 	if (kind == S_IFCHR || kind == S_IFBLK) {
 		__u32 dev = inode->i_rdev;
-		if (kind == S_IFCHR && pseudo_terminal(dev)) {
-			if (!others_terminal(d))
+		if (kind == S_IFCHR && (pseudo_terminal(dev) || console(dev))) {
+			if (!others_terminal(d, dev))
 				return 0;
 			record_file(&w, d, write ? FILE_WRITE : FILE_READ, WHY_STRANGER);
 			return w.enforced ? -EACCES : 0;
@@ -238,6 +263,17 @@ INLINE int judge_open(struct file *file)
 		return w.enforced ? -EACCES : 0;
 	}
 	return write ? judge_dentry(&w, d, WANT_READ | WANT_WRITE, FILE_WRITE) : judge_dentry(&w, d, WANT_READ, FILE_READ);
+}
+
+INLINE int judge_node(struct dentry *d, __u32 mode, __u32 dev)
+{
+	struct walk w = {};
+	if (!begin_walk(&w))
+		return 0;
+	if (!powerful_node(mode, dev) || w.mode == BOUNDARY_FULL || overlay_acts())
+		return judge_dentry(&w, d, WANT_WRITE | WANT_PLACE, FILE_CREATE);
+	record_file(&w, d, FILE_CREATE, WHY_DEVICE);
+	return w.enforced ? -EPERM : 0;
 }
 
 /* A descriptor that another process hands over, or is taken one from (pidfd_getfd).
@@ -413,7 +449,7 @@ BOUND_HOOK(create, "inode_create", judge_file(d, WANT_WRITE | WANT_PLACE, FILE_C
 /* A sandbox makes directories to mount over, and removes them (Codex: .agents, .codex).
  * What would lie in them is bound by their name all the same. */
 BOUND_HOOK(mkdir, "inode_mkdir", judge_file(d, WANT_WRITE | WANT_PLACE | WANT_EMPTY, FILE_CREATE), void *dir, struct dentry *d)
-BOUND_HOOK(mknod, "inode_mknod", judge_file(d, WANT_WRITE | WANT_PLACE, FILE_CREATE), void *dir, struct dentry *d)
+BOUND_HOOK(mknod, "inode_mknod", judge_node(d, mode, dev), void *dir, struct dentry *d, unsigned short mode, unsigned int dev)
 BOUND_HOOK(symlink, "inode_symlink", judge_file(d, WANT_WRITE | WANT_PLACE, FILE_CREATE), void *dir, struct dentry *d)
 BOUND_HOOK(unlink, "inode_unlink", judge_file(d, WANT_WRITE | WANT_PLACE | WANT_STAY, FILE_REMOVE), void *dir, struct dentry *d)
 BOUND_HOOK(rmdir, "inode_rmdir", judge_file(d, WANT_WRITE | WANT_PLACE | WANT_STAY | WANT_EMPTY, FILE_REMOVE), void *dir, struct dentry *d)

@@ -246,7 +246,14 @@ struct mm_struct {
 
 struct pid;
 
+struct tty_driver {
+	int major;
+	int minor_start;
+};
+
 struct tty_struct {
+	struct tty_driver *driver;
+	int index;
 	struct {
 		struct pid *session;
 	} ctrl;

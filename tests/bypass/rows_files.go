@@ -55,8 +55,8 @@ var fileRows = []Row{
 		Tests: []string{"daemon/enforce TestBoundary/F11 mkdir, mkfifo, symlink", "daemon/enforce TestBoundary/F11 a socket", "tests/e2e TestRunWithoutHooks/mkdir", "tests/e2e TestRunWithoutHooks/symlink", "tests/e2e TestRunWithoutHooks/fifo"},
 	},
 	{
-		ID: "F12", Attack: "the disk or the kernel's settings as a file", Hook: boundary + ": block devices, /dev/mem; /proc/sys is outside of every project", Core: landlock + ": writing", Verdict: Stopped,
-		Tests: []string{"daemon/enforce TestBoundary/F12 a disk", "daemon/enforce TestBoundary/F12 settings of the kernel", "tests/e2e TestRunWithoutHooks/settings of the kernel"},
+		ID: "F12", Attack: "the disk or the kernel's settings as a file; a device node of its own, of a disk or a keyboard", Hook: boundary + ": block devices, /dev/mem; inode_mknod, but for /dev/null and its like; /proc/sys is outside of every project", Core: landlock + ": writing", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestBoundary/F12 a disk", "daemon/enforce TestBoundary/F12 the node of a disk", "daemon/enforce TestBoundary/F12 the node of a keyboard", "daemon/enforce TestBoundary/F12 settings of the kernel", "tests/e2e TestRunWithoutHooks/settings of the kernel"},
 	},
 	{
 		ID: "F13", Attack: "poison a cache that others run from (`~/.cache`, Go's module cache), or what they keep in `/tmp` and `/dev/shm`", Verdict: NotCovered,
@@ -162,9 +162,9 @@ var strangerRows = []Row{
 		Tests: []string{"daemon/enforce TestBoundary/A18 limits of another", "daemon/enforce TestBoundary/A18 processors of another", "daemon/enforce TestBoundary/A18 priority of another"},
 	},
 	{
-		ID: "A17", Attack: "open another terminal of the user: read what is typed, show what is false", Hook: "file_open: one in which somebody works whom nobody governs", Verdict: Stopped,
+		ID: "A17", Attack: "open another terminal of the user: read what is typed, show what is false", Hook: "file_open: one in which somebody works whom nobody governs; of the machine's consoles, all but its own", Verdict: Stopped,
 		Why:   "the agent's own terminal is what it is attached to: a command that it leaves there can read what is typed to the agent",
-		Tests: []string{"daemon/enforce TestBoundary/A17 what is typed elsewhere", "daemon/enforce TestBoundary/A17 what is shown elsewhere"},
+		Tests: []string{"daemon/enforce TestBoundary/A17 what is typed elsewhere", "daemon/enforce TestBoundary/A17 what is shown elsewhere", "daemon/enforce TestBoundary/A17 what is typed at a console"},
 	},
 }
 
