@@ -3,13 +3,9 @@
 package ebpf
 
 import (
-	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"strings"
 	"sync/atomic"
 	"unsafe"
 
@@ -94,9 +90,8 @@ func (h *holding) add(n int64) { atomic.AddInt64((*int64)(unsafe.Pointer(&h.page
 // relied says whether programs around a function of the kernel always run, and are safe around one
 // in which processes sleep.
 func relied() error {
-	if m, err := preemption(); err != nil || m != "none" && m != "voluntary" {
-		// A program is left out on a processor where another process was interrupted in the same program.
-		return errors.Join(fmt.Errorf("%w: the kernel preempts itself (%s)", ErrNoReturn, m), err)
+	if why := preempts(); why != "" {
+		return fmt.Errorf("%w: %s", ErrNoReturn, why)
 	}
 	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
@@ -107,53 +102,4 @@ func relied() error {
 		return fmt.Errorf("%w: the kernel is older than 5.12", ErrNoReturn)
 	}
 	return nil
-}
-
-// preemption says when the kernel lets another process have the processor while it works itself for
-// one: none, voluntary, lazy, full. An error: it cannot be told.
-func preemption() (string, error) {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return "unknown", fmt.Errorf("asking for the kernel's version: %w", err)
-	}
-	read := func(path string) string {
-		data, _ := os.ReadFile(path)
-		if z, err := gzip.NewReader(bytes.NewReader(data)); err == nil {
-			data, _ = io.ReadAll(io.LimitReader(z, 4<<20))
-		}
-		return string(data)
-	}
-	release := unix.ByteSliceToString(u.Release[:])
-	return preemptionOf(unix.ByteSliceToString(u.Version[:]), read("/sys/kernel/debug/sched/preempt"), read("/proc/cmdline"),
-		read("/proc/config.gz")+read("/boot/config-"+release)+read("/lib/modules/"+release+"/config"))
-}
-
-// preemptionOf tells it from what uname calls the version, the scheduler's own word, the kernel's command line and its
-// configuration; what is not there is empty.
-func preemptionOf(version, now, cmdline, config string) (string, error) {
-	switch {
-	case !strings.Contains(version, "PREEMPT"):
-		return "none", nil // or voluntary
-	case !strings.Contains(version, "PREEMPT_DYNAMIC"):
-		return "full", nil
-	}
-	if _, after, ok := strings.Cut(now, "("); ok {
-		mode, _, _ := strings.Cut(after, ")")
-		return mode, nil
-	}
-	if config == "" {
-		return "unknown", errors.New("neither /sys/kernel/debug/sched/preempt nor the kernel's configuration can be read")
-	}
-	mode := "full"
-	for name, value := range map[string]string{"CONFIG_PREEMPT_NONE=y": "none", "CONFIG_PREEMPT_VOLUNTARY=y": "voluntary", "CONFIG_PREEMPT_LAZY=y": "lazy"} {
-		if strings.Contains(config, "\n"+name+"\n") {
-			mode = value
-		}
-	}
-	for _, word := range strings.Fields(cmdline) {
-		if value, ok := strings.CutPrefix(word, "preempt="); ok {
-			mode = value
-		}
-	}
-	return mode, nil
 }

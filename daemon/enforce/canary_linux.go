@@ -231,6 +231,7 @@ func (e *Enforcer) Prove(ctx context.Context) error {
 		c.gates = append(c.gates, judgeManaged(seen, time.Now())...)
 	}
 	c.gates = append(c.gates, e.proveBoundary(ctx, found, strings.Join(attachErrs, "; "))...)
+	doubt(c.gates, found, ebpf.MayBeLeftOut(found))
 	for _, g := range c.gates {
 		e.stats.events.Add(1)
 		e.record(canaryEvent(g))
@@ -303,6 +304,15 @@ func judgeFindings(f findings, m ebpf.Mechanism, why string, now time.Time) []Ga
 		byHook("signal", "signal", f.Signal, saidEPERM),
 	}
 	return gates
+}
+
+// doubt says of every gate that stands on a mechanism that a canary's proof is not all that counts.
+func doubt(gates []Gate, m ebpf.Mechanism, why string) {
+	for i := range gates {
+		if g := &gates[i]; why != "" && g.Proven && g.Tier == string(m) {
+			g.Detail = strings.TrimPrefix(g.Detail+"; may be left out now and then: "+why+"; start it with preempt=voluntary, or with bpf in lsm= from Linux 6.2 on", "; ")
+		}
+	}
 }
 
 // tierRedirect is how the gates of the managed network work.

@@ -23,6 +23,7 @@ type stats struct {
 	done       [3]atomic.Uint64 // records fully dealt with
 	events     atomic.Uint64    // events handed to the store
 	foreign    atomic.Uint64    // records of processes that turned out to be no agent's
+	leftOut    atomic.Uint64    // calls that kernel programs did not see, told already
 	unrecorded atomic.Uint64    // events the store did not take
 	evaluated  atomic.Uint64    // holds answered
 	before     [3]uint64        // records earlier daemons read
@@ -227,6 +228,27 @@ func (e *Enforcer) reportLosses() {
 			e.Log.Error("noting lost records", "error", err)
 		}
 	}
+	e.reportLeftOut()
+}
+
+// reportLeftOut makes an event of what the kernel's programs did not get to see.
+func (e *Enforcer) reportLeftOut() {
+	if ebpf.MayBeLeftOut(e.canary.mechanism()) == "" {
+		return
+	}
+	total, err := e.Kernel.LeftOut()
+	if err != nil {
+		e.Log.Error("counting what kernel programs did not see", "error", err)
+		return
+	}
+	before := e.stats.leftOut.Swap(total)
+	if total <= before { // others were attached
+		return
+	}
+	e.Log.Error("the kernel left its programs out", "count", total-before)
+	e.record(telemetry.Event{Name: telemetry.NameTelemetryGap, Severity: telemetry.Error, Attrs: attrs{
+		telemetry.AttrGapCause: telemetry.GapLeftOut, telemetry.AttrGapCount: int64(total - before),
+	}})
 }
 
 // drainLimit is how long a stop waits for what was submitted before it.

@@ -151,5 +151,6 @@ const (
 	GapDamage   = "store_damaged"  // the database was damaged, and set aside
 	GapRejected = "sink_rejected"  // the sink will not take them, however often they are sent
 	GapKilled   = "daemon_killed"  // Paddock ended without stopping: what it held in memory is gone
+	GapLeftOut  = "left_out"       // calls of the machine that kernel programs were to judge, and did not see
 	GapOverrun  = "reader_overrun" // removed before somebody who follows had read them; never stored
 )

@@ -35,6 +35,7 @@ var causes = []Cause{
 	{GapDamage, "the database was damaged, and set aside"},
 	{GapRejected, "the sink will not take them, however often they are sent"},
 	{GapKilled, "Paddock was killed: what it held in memory, of some 20 ms, is gone. After a crash of the machine nobody knows how much"},
+	{GapLeftOut, "calls of the machine that kernel programs were to judge, and did not see: see requirements.md, kernels that preempt themselves"},
 	{GapOverrun, "removed before somebody who follows had read them; never stored"},
 }
 

@@ -103,6 +103,10 @@ var fileRows = []Row{
 		Why: "who works in a project follows its links: it is that person's right to write there, and no session's deed",
 	},
 	{
+		ID: "F26", Attack: "have the kernel leave a hook's program out: processes of a low priority, interrupted in the middle of it, while another does what it refuses", Hook: "`lsm` from 6.2 is never left out; elsewhere the kernel counts (`recursion_misses`), and that is told", Core: "the hold, connections and the network are not concerned", Verdict: Partly,
+		Why: "only where the kernel preempts itself (`preempt=full`, `lazy`), and there with `fmod_ret`, or `lsm` before 6.2: `paddock status` says so at each gate", Tests: []string{"tests/vm TestPreemption"},
+	},
+	{
 		ID: "F24", Attack: "a protected name that is not there yet, written otherwise, in a directory that ignores case (ext4 with `casefold`, FAT)", Verdict: NotCovered,
 		Why: "what is there is known by its inode; of what is not, the name is compared as it is written",
 	},

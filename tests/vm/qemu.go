@@ -31,6 +31,9 @@ func (m *machine) arguments() []string {
 		// Read by systemd: the host's disks and mounts are not the guest's.
 		"fstab=no", "systemd.unified_cgroup_hierarchy=1", "systemd.show_status=no", "cgroup_no_v1=all",
 	}
+	if m.cfg.Preempt != "" {
+		kernel = append(kernel, "preempt="+m.cfg.Preempt)
+	}
 	processors, count := "2", []string{}
 	if m.cfg.Instructions {
 		// Clearing a page is one instruction for each byte of it where a processor is emulated.

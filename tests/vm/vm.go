@@ -57,6 +57,9 @@ type Config struct {
 	Dir     string   // working directory, a path of the host; default: the root of this repository
 	Env     []string // "NAME=value", on top of a minimal environment: nothing comes from the host's
 
+	// Preempt is what the kernel is told with preempt=; empty: what it was built for, "voluntary" for Debian's.
+	Preempt string
+
 	// Systemd boots systemd as PID 1, with D-Bus and logind, and runs the command as a unit. Otherwise the command's
 	// parent is an init that reaps and does nothing else.
 	Systemd bool

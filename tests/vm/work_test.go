@@ -40,3 +40,16 @@ func TestWork(t *testing.T) {
 		})
 	}
 }
+
+// TestPreemption has kernels preempt themselves, which decides whether a hook's program always runs.
+func TestPreemption(t *testing.T) {
+	if os.Getenv("PADDOCK_LONG") == "" {
+		return // not a skip: what depends on it is tested where kernels are as they come
+	}
+	for _, cfg := range []Config{{Kernel: "6.12", BPFLSM: true}, {Kernel: "6.12"}, {Kernel: "6.1", BPFLSM: true}} {
+		t.Run(cfg.Name(), func(t *testing.T) {
+			cfg.Preempt = "full"
+			RunTests(t, cfg, "./daemon/enforce", "^(TestLeftOut|TestHoldCannotBeEscaped)$")
+		})
+	}
+}
