@@ -47,7 +47,7 @@ func TestWokenProcessRunsNoInstruction(t *testing.T) {
 	}
 	must(t, err)
 	program := turns(t)
-	for range 20 {
+	for range 8 {
 		cmd := governedShell(t, k, "exec "+program)
 		done := make(chan struct{})
 		go func() {
