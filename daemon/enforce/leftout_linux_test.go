@@ -42,6 +42,9 @@ func TestLeftOut(t *testing.T) {
 			t.Errorf("gate %s does not say that it may be left out: %q", g.Gate, g.Detail)
 		}
 	}
+	if strings.HasPrefix(out, "0 of ") { // no doubt is a promise: some kernels before 6.2 have that change as well
+		return
+	}
 	b.wait("a gap that tells of it", func(e telemetry.Event) bool {
 		n, _ := e.Attrs[telemetry.AttrGapCount].(int64)
 		return e.Name == telemetry.NameTelemetryGap && e.Attrs[telemetry.AttrGapCause] == telemetry.GapLeftOut && n > 0
