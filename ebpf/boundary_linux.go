@@ -142,35 +142,48 @@ func (k *Kernel) SetBoundary(session uint64, mode BoundaryMode, agent uint32, ow
 	}
 	k.filter.Lock()
 	defer k.filter.Unlock()
-	if err := k.setFilter(filterOf(files, names)); err != nil {
+	err = k.changeBounds(func() error {
+		if err := k.setFilter(filterOf(files, names)); err != nil {
+			return err
+		}
+		// First what it may not, then the places where it may write, then itself: at no
+		// moment may it do more than it will.
+		if err := putAll(k.maps[kernelMapSessionBoundNames], names); err != nil {
+			return err
+		}
+		if err := putAll(k.maps[kernelMapSessionBounds], files); err != nil {
+			return err
+		}
+		v := kernelBoundSession{Mode: uint32(mode), Agent: agent}
+		if err := k.maps[kernelMapBoundSessions].Put(session, v); err != nil {
+			return err
+		}
+		return k.removeOthers(session, files, names)
+	})
+	if err != nil {
 		return fmt.Errorf("the boundary of session %d: %w", session, err)
 	}
-	// First what it may not, then the places where it may write, then itself: at no
-	// moment may it do more than it will.
-	if err := putAll(k.maps[kernelMapSessionBoundNames], names); err != nil {
-		return fmt.Errorf("the boundary of session %d: %w", session, err)
-	}
-	if err := putAll(k.maps[kernelMapSessionBounds], files); err != nil {
-		return fmt.Errorf("the boundary of session %d: %w", session, err)
-	}
-	v := kernelBoundSession{Mode: uint32(mode), Agent: agent}
-	if err := k.maps[kernelMapBoundSessions].Put(session, v); err != nil {
-		return fmt.Errorf("the boundary of session %d: %w", session, err)
-	}
-	return errors.Join(
-		removeOthers(k.maps[kernelMapSessionBounds], session, files, func(key kernelBoundKey) uint64 { return key.Session }),
-		removeOthers(k.maps[kernelMapSessionBoundNames], session, names, func(key kernelBoundNameKey) uint64 { return key.Session }))
+	return nil
 }
 
 // EndBoundary forgets what was a session's own.
 func (k *Kernel) EndBoundary(session uint64) error {
-	err := k.maps[kernelMapBoundSessions].Delete(session)
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		err = nil
-	}
-	return errors.Join(err,
-		removeOthers(k.maps[kernelMapSessionBounds], session, nil, func(key kernelBoundKey) uint64 { return key.Session }),
-		removeOthers(k.maps[kernelMapSessionBoundNames], session, nil, func(key kernelBoundNameKey) uint64 { return key.Session }))
+	k.filter.Lock()
+	defer k.filter.Unlock()
+	return k.changeBounds(func() error {
+		err := k.maps[kernelMapBoundSessions].Delete(session)
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			err = nil
+		}
+		return errors.Join(err, k.removeOthers(session, nil, nil))
+	})
+}
+
+// removeOthers removes what is a session's own but for some of it.
+func (k *Kernel) removeOthers(session uint64, files map[kernelBoundKey]kernelBound, names map[kernelBoundNameKey]kernelBound) error {
+	return errors.Join(
+		removeOthers(k.maps[kernelMapSessionBounds], session, files, func(key kernelBoundKey) uint64 { return key.Session }),
+		removeOthers(k.maps[kernelMapSessionBoundNames], session, names, func(key kernelBoundNameKey) uint64 { return key.Session }))
 }
 
 // removeOthers removes the entries of one session that are not in keep.

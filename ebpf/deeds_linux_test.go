@@ -24,6 +24,9 @@ var deeds = map[string]func(request, *answer) error{
 	"tcp-inside":    doInNamespace,
 	"listen":        doListen,
 	"unlisten":      doUnlisten,
+
+	"read": doFile, "write": doFile, "create": doFile, "remove": doFile, "mkdir": doFile, "rmdir": doFile,
+	"chmod": doFile, "link": doFile, "symlink": doFile, "rename": doFile,
 }
 
 // doElsewhere connects from another network namespace.

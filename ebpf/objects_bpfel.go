@@ -333,6 +333,7 @@ const (
 	kernelLimitSLOTS        kernelLimit = 4
 	kernelLimitMAX_PROCS    kernelLimit = 65536
 	kernelLimitFILTER_WORDS kernelLimit = 2048
+	kernelLimitREMEMBERED   kernelLimit = 65536
 )
 
 type kernelListener uint32
@@ -346,6 +347,12 @@ const (
 	kernelListenerLISTEN_DNS_UDP6 kernelListener = 5
 	kernelListenerLISTENERS       kernelListener = 6
 )
+
+type kernelMemory struct {
+	_     structs.HostLayout
+	Key   [2]uint64
+	Epoch uint64
+}
 
 type kernelNameFlag uint32
 
@@ -549,6 +556,8 @@ const (
 	kernelMapActive              = "active"
 	kernelMapArgvCache           = "argv_cache"
 	kernelMapBoundFilter         = "bound_filter"
+	kernelMapBoundMemory         = "bound_memory"
+	kernelMapBoundRemembered     = "bound_remembered"
 	kernelMapBoundSessions       = "bound_sessions"
 	kernelMapCompanions          = "companions"
 	kernelMapEgressWatched       = "egress_watched"
@@ -730,6 +739,7 @@ const (
 	kernelVarExportKilledRecord  = "export_killed_record"
 	kernelVarExportLimit         = "export_limit"
 	kernelVarExportListener      = "export_listener"
+	kernelVarExportMemory        = "export_memory"
 	kernelVarExportNameFlag      = "export_name_flag"
 	kernelVarExportNet4Key       = "export_net4_key"
 	kernelVarExportNet6Key       = "export_net6_key"
@@ -925,6 +935,8 @@ type kernelMapSpecs struct {
 	Active            *ebpf.MapSpec `ebpf:"active"`
 	ArgvCache         *ebpf.MapSpec `ebpf:"argv_cache"`
 	BoundFilter       *ebpf.MapSpec `ebpf:"bound_filter"`
+	BoundMemory       *ebpf.MapSpec `ebpf:"bound_memory"`
+	BoundRemembered   *ebpf.MapSpec `ebpf:"bound_remembered"`
 	BoundSessions     *ebpf.MapSpec `ebpf:"bound_sessions"`
 	Companions        *ebpf.MapSpec `ebpf:"companions"`
 	EgressWatched     *ebpf.MapSpec `ebpf:"egress_watched"`
@@ -986,6 +998,7 @@ type kernelVariableSpecs struct {
 	ExportKilledRecord  *ebpf.VariableSpec `ebpf:"export_killed_record"`
 	ExportLimit         *ebpf.VariableSpec `ebpf:"export_limit"`
 	ExportListener      *ebpf.VariableSpec `ebpf:"export_listener"`
+	ExportMemory        *ebpf.VariableSpec `ebpf:"export_memory"`
 	ExportNameFlag      *ebpf.VariableSpec `ebpf:"export_name_flag"`
 	ExportNet4Key       *ebpf.VariableSpec `ebpf:"export_net4_key"`
 	ExportNet6Key       *ebpf.VariableSpec `ebpf:"export_net6_key"`
@@ -1027,6 +1040,8 @@ type kernelMaps struct {
 	Active            *ebpf.Map `ebpf:"active"`
 	ArgvCache         *ebpf.Map `ebpf:"argv_cache"`
 	BoundFilter       *ebpf.Map `ebpf:"bound_filter"`
+	BoundMemory       *ebpf.Map `ebpf:"bound_memory"`
+	BoundRemembered   *ebpf.Map `ebpf:"bound_remembered"`
 	BoundSessions     *ebpf.Map `ebpf:"bound_sessions"`
 	Companions        *ebpf.Map `ebpf:"companions"`
 	EgressWatched     *ebpf.Map `ebpf:"egress_watched"`
@@ -1068,6 +1083,8 @@ func (m *kernelMaps) Close() error {
 		m.Active,
 		m.ArgvCache,
 		m.BoundFilter,
+		m.BoundMemory,
+		m.BoundRemembered,
 		m.BoundSessions,
 		m.Companions,
 		m.EgressWatched,
@@ -1130,6 +1147,7 @@ type kernelVariables struct {
 	ExportKilledRecord  *ebpf.Variable `ebpf:"export_killed_record"`
 	ExportLimit         *ebpf.Variable `ebpf:"export_limit"`
 	ExportListener      *ebpf.Variable `ebpf:"export_listener"`
+	ExportMemory        *ebpf.Variable `ebpf:"export_memory"`
 	ExportNameFlag      *ebpf.Variable `ebpf:"export_name_flag"`
 	ExportNet4Key       *ebpf.Variable `ebpf:"export_net4_key"`
 	ExportNet6Key       *ebpf.Variable `ebpf:"export_net6_key"`

@@ -98,20 +98,23 @@ func (k *Kernel) SetPolicy(g Generation) error {
 	}
 	k.filter.Lock()
 	defer k.filter.Unlock()
-	said := filterOf(files, names)
-	if err := k.setFilter(said); err != nil {
-		return fmt.Errorf("building policy generation %d: %w", g.Number, err)
-	}
-	for _, step := range steps {
-		if err := k.setInner(step.outer, slot, step.fill); err != nil {
-			return fmt.Errorf("building policy generation %d: %w", g.Number, err)
+	err = k.changeBounds(func() error {
+		said := filterOf(files, names)
+		if err := k.setFilter(said); err != nil {
+			return err
 		}
-	}
-	if err := k.maps[kernelMapActive].Put(uint32(0), slot); err != nil {
-		return fmt.Errorf("swapping in policy generation %d: %w", g.Number, err)
-	}
-	if err := k.sweepFilter(said); err != nil {
-		return fmt.Errorf("after policy generation %d: %w", g.Number, err)
+		for _, step := range steps {
+			if err := k.setInner(step.outer, slot, step.fill); err != nil {
+				return err
+			}
+		}
+		if err := k.maps[kernelMapActive].Put(uint32(0), slot); err != nil {
+			return fmt.Errorf("swapping it in: %w", err)
+		}
+		return k.sweepFilter(said)
+	})
+	if err != nil {
+		return fmt.Errorf("building policy generation %d: %w", g.Number, err)
 	}
 	return nil
 }

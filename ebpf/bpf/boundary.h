@@ -226,21 +226,29 @@ INLINE int judge_dentry(const struct walk *w, struct dentry *d, __u32 want, __u3
 
 INLINE int judge_file(struct dentry *d, __u32 want, __u32 op)
 {
-	struct walk w = {};
-	return begin_walk(&w) ? judge_dentry(&w, d, want, op) : 0;
+	struct walk w;
+	if (!is_governed(&w) || remembered(&w, d, d->d_inode, want) || !find_policy(&w))
+		return 0;
+	return judge_dentry(&w, d, want, op);
 }
 
 INLINE int judge_open(struct file *file)
 {
-	struct walk w = {};
-	if (!begin_walk(&w))
+	struct walk w;
+	if (!is_governed(&w))
 		return 0;
 	struct dentry *d = file->f_path.dentry;
 	struct inode *inode = file->f_inode;
 	__u32 kind = inode->i_mode & S_IFMT;
 	bool write = file->f_mode & FMODE_WRITE;
+	bool device = kind == S_IFCHR || kind == S_IFBLK;
+	__u32 want = write ? WANT_READ | WANT_WRITE : WANT_READ;
 
-	if (kind == S_IFCHR || kind == S_IFBLK) {
+	if (!device && inode == d->d_inode && remembered(&w, d, inode, want))
+		return 0;
+	if (!find_policy(&w))
+		return 0;
+	if (device) {
 		__u32 dev = inode->i_rdev;
 		if (kind == S_IFCHR && (pseudo_terminal(dev) || console(dev))) {
 			if (!others_terminal(d, dev))
@@ -262,12 +270,12 @@ INLINE int judge_open(struct file *file)
 		record_file(&w, d, FILE_READ, WHY_UNREADABLE);
 		return w.enforced ? -EACCES : 0;
 	}
-	return write ? judge_dentry(&w, d, WANT_READ | WANT_WRITE, FILE_WRITE) : judge_dentry(&w, d, WANT_READ, FILE_READ);
+	return judge_dentry(&w, d, want, write ? FILE_WRITE : FILE_READ);
 }
 
 INLINE int judge_node(struct dentry *d, __u32 mode, __u32 dev)
 {
-	struct walk w = {};
+	struct walk w;
 	if (!begin_walk(&w))
 		return 0;
 	if (!powerful_node(mode, dev) || w.mode == BOUNDARY_FULL || overlay_acts())
@@ -300,7 +308,7 @@ INLINE int judge_rename(struct dentry *from, struct dentry *to)
 
 INLINE int refuse_deed(__u32 op, __u32 target)
 {
-	struct walk w = {};
+	struct walk w;
 	if (!begin_walk(&w))
 		return 0;
 	record_deed(&w, op, WHY_HOST, target);
@@ -312,7 +320,7 @@ INLINE int refuse_deed(__u32 op, __u32 target)
 INLINE int refuse_mount(__u32 op)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct walk w = {};
+	struct walk w;
 	if (!begin_walk(&w))
 		return 0;
 	if (BPF_CORE_READ(task, nsproxy, mnt_ns, user_ns, level) > 0 && BPF_CORE_READ(task, cred, user_ns, level) > 0)
@@ -335,7 +343,7 @@ INLINE int refuse_super(struct super_block *sb)
  * layer from here alone. What is only observed is told of when it is made. */
 INLINE int refuse_context(struct fs_context *fc)
 {
-	struct walk w = {};
+	struct walk w;
 	char name[sizeof("overlay")] = {};
 
 	bpf_probe_read_kernel(name, sizeof(name), BPF_CORE_READ(fc, fs_type, name));
@@ -349,7 +357,7 @@ INLINE int refuse_context(struct fs_context *fc)
 
 INLINE int refuse_attach(struct task_struct *child, unsigned int mode)
 {
-	struct walk w = {};
+	struct walk w;
 	if (!begin_walk(&w))
 		return 0;
 	__u32 target = child->tgid;
@@ -379,7 +387,7 @@ INLINE int judge_ioctl(struct file *file, unsigned int cmd)
  * socket is; one with an abstract name, by who listens. */
 INLINE int refuse_peer(struct sock *other)
 {
-	struct walk w = {};
+	struct walk w;
 	if (!begin_walk(&w))
 		return 0;
 	struct unix_sock *peer = (void *)other;
@@ -412,8 +420,11 @@ INLINE int refuse_peer(struct sock *other)
 		__u64 ino = inode_number(inode);
 		__u32 dev = BPF_CORE_READ(inode, i_sb, s_dev);
 		__u64 above = bound_inode(&w, ino, dev, BY_POLICY | BY_SESSION);
-		if (above & BOUND_NAMES)
-			flags = flags_of(flags) | bound_name(&w, ino, dev, BPF_CORE_READ(at, d_name.name), BPF_CORE_READ(at, d_name.len));
+		if (above & BOUND_NAMES) {
+			const unsigned char *name = BPF_CORE_READ(at, d_name.name);
+			__u64 by = maybe_bound(&w, ino, dev, name_bits(name, BPF_CORE_READ(at, d_name.len)));
+			flags = flags_of(flags) | bound_name(&w, ino, dev, name, by & (BY_POLICY | BY_SESSION));
+		}
 		all = flags_of(all | flags);
 		at = up;
 		flags = above;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The boundary's data, and the walk that asks it: from a file up to the root of
- * its file system, by inode. Paths can lie (bind mounts, links, renames); the
- * chain of directories a file is in cannot.
+ * The boundary's data, who asks it, and what it says of one inode or name. walk.h
+ * asks for a file.
  */
 #pragma once
 
@@ -174,7 +173,7 @@ struct {
 	__type(value, struct bound_session);
 } bound_sessions SEC(".maps");
 
-/* ---- the walk ----------------------------------------------------------- */
+/* ---- who asks ----------------------------------------------------------- */
 
 /*
  * Who walks, under which policy.
@@ -194,8 +193,12 @@ struct walk {
 	__u64 drop;  /* flags that do not count in this mode */
 	__u64 agent; /* number of the session's agent */
 	__u64 own;   /* 1: the agent's own program */
+	__u64 remember; /* 0: what is found is not remembered; else the memory's first key */
+	__u64 hash;     /* of who asks, under what, on which file system */
+	__u64 last;     /* the memory's second key */
 	__u32 mode;
 	__u32 tgid;
+	__u32 flags;    /* of the process, read once: what is remembered was found for these */
 	__u32 enforced; /* 0: observe */
 };
 
@@ -206,22 +209,34 @@ INLINE __u64 flags_of(__u64 f)
 	return f & 0x1ff;
 }
 
-INLINE bool begin_walk(struct walk *w)
+INLINE bool is_governed(struct walk *w)
 {
 	w->tgid = current_tgid();
 	w->proc = governed(w->tgid);
 	if (!w->proc)
 		return false;
+	w->remember = w->hash = w->last = 0;
+	w->session = w->proc->session;
+	w->flags = *(volatile __u32 *)&w->proc->flags;
+	w->salt = w->session * 0xd6e8feb86659fd93ULL >> 58;
+	__u64 same = w->session;
+	asm volatile("" : "+r"(same));
+	w->zero = w->session ^ same;
+	return true;
+}
+
+/* What holds for a governed process; false: no boundary. */
+INLINE bool find_policy(struct walk *w)
+{
 	__u32 slot = 0;
 	if (policy_slot(&slot))
 		return false;
 	struct settings *set = policy_settings_in(slot);
-	w->session = w->proc->session;
 	struct bound_session *s = bpf_map_lookup_elem(&bound_sessions, &w->session);
 	if (!set || !s)
 		return false;
 	__u64 mode = s->mode;
-	if (!(w->proc->flags & PROC_CANARY) && set->boundary < mode)
+	if (!(w->flags & PROC_CANARY) && set->boundary < mode)
 		mode = set->boundary;
 	w->mode = flags_of(mode) & 3;
 	if (w->mode == BOUNDARY_NONE)
@@ -229,17 +244,18 @@ INLINE bool begin_walk(struct walk *w)
 	w->drop = (mask_of(is_zero(mode ^ BOUNDARY_READ_ONLY)) & BOUND_WRITE) |
 		  (mask_of(is_zero(mode ^ BOUNDARY_FULL)) & (BOUND_PROTECTED | BOUND_PINNED));
 	w->agent = s->agent;
-	__u64 flags = flags_of(w->proc->flags);
+	__u64 flags = flags_of(w->flags);
 	w->own = (flags | flags >> 1) & 1; /* PROC_AGENT, PROC_FROM_AGENT */
 	/* The canary stands under enforcement whatever the mode. */
 	w->enforced = flags_of(set->enforce) | (flags & PROC_CANARY);
-	w->salt = w->session * 0xd6e8feb86659fd93ULL >> 58;
 	w->bounds = bpf_map_lookup_elem(&policy_bounds, &slot);
 	w->names = bpf_map_lookup_elem(&policy_bound_names, &slot);
-	__u64 same = w->session;
-	asm volatile("" : "+r"(same));
-	w->zero = w->session ^ same;
 	return w->bounds && w->names;
+}
+
+INLINE bool begin_walk(struct walk *w)
+{
+	return is_governed(w) && find_policy(w);
 }
 
 /* What an entry means for who walks. */
@@ -313,12 +329,12 @@ INLINE __u64 bound_inode(const struct walk *w, __u64 ino, __u32 dev, __u64 by)
 	return flags_of(flags);
 }
 
-/* The name of a file, in a directory where some are bound. */
-INLINE __u64 bound_name(const struct walk *w, __u64 ino, __u32 dev, const unsigned char *name, __u32 len)
+/* The name of a file, in a directory where some are bound. by: who may say something of it. */
+INLINE __u64 bound_name(const struct walk *w, __u64 ino, __u32 dev, const unsigned char *name, __u64 by)
 {
 	__u64 flags = flags_of(w->zero);
 
-	if (!(maybe_bound(w, ino, dev, name_bits(name, len)) & (BY_POLICY | BY_SESSION)))
+	if (!by)
 		return flags;
 	struct bound_name_key key = { .ino = ino, .dev = dev };
 
@@ -331,121 +347,4 @@ INLINE __u64 bound_name(const struct walk *w, __u64 ino, __u32 dev, const unsign
 	if (b)
 		flags |= means(w, b);
 	return flags_of(flags);
-}
-
-enum want {
-	WANT_READ = 1,
-	WANT_WRITE = 2,
-	WANT_PLACE = 4, /* the entry in the directory, not the file: its own "writable" does not count */
-	WANT_STAY = 8,  /* it is to be renamed or removed */
-	WANT_EMPTY = 16, /* a directory with nothing in it: its name keeps nobody from it, unless it is ours */
-};
-
-#define MAX_DEPTH 64
-
-/* What was found on the way up. */
-struct found {
-	__u64 all;  /* flags of everything above and the file itself */
-	__u64 near; /* of what speaks of writing and is nearest */
-};
-
-INLINE void find(struct found *f, __u64 flags)
-{
-	__u64 near = f->near | (flags & (BOUND_WRITE | BOUND_PROTECTED) & mask_of(is_zero(f->near)));
-
-	f->near = flags_of(near);
-	f->all = flags_of(f->all | flags);
-}
-
-/* Whether a directory of /proc is that of a process of the session: its out-of-memory
- * score and the like are the user's to write, and those of others none of its. */
-INLINE bool sessions_own(const struct walk *w, struct dentry *d)
-{
-	__u8 first = 0;
-	bpf_probe_read_kernel(&first, 1, BPF_CORE_READ(d, d_name.name));
-	if (first < '0' || first > '9')
-		return false;
-	void *inode = BPF_CORE_READ(d, d_inode);
-	struct proc_inode *p = inode - bpf_core_field_offset(struct proc_inode, vfs_inode);
-	__u32 tgid = BPF_CORE_READ(p, pid, numbers[0].nr);
-	if (tgid == w->tgid)
-		return true;
-	struct proc *other = governed(tgid);
-	return other && other->session == w->session;
-}
-
-/*
- * Whether a pointer is NULL. From 6.5 on the verifier takes a dentry's d_inode for one
- * that never is, and a check against 0 out of the program: what is made had none, and
- * the kernel would fall over it. So it is compared with what only we know to be 0.
- */
-INLINE bool is_null(const struct walk *w, const void *p)
-{
-	return (__u64)p == w->zero;
-}
-
-/* As inode_number, of what is no directory. */
-INLINE __u64 number_in(const struct numbering *n, struct inode *inode)
-{
-	return inode->i_ino ^ ((__u64)inode->i_generation << 40 & n->subvolumes);
-}
-
-/*
- * Why the file may not be had, or WHY_NONE. For writing, what is nearest to the
- * file decides; for reading, every directory above it may forbid.
- */
-INLINE __u32 walk_up(const struct walk *w, struct dentry *d, __u32 want)
-{
-	struct found f = { flags_of(w->zero), flags_of(w->zero) };
-	__u64 flags = flags_of(w->zero);
-	struct dentry *child = d;
-	struct inode *inode = d->d_inode;
-	struct super_block *sb = d->d_sb;
-	__u32 dev = sb->s_dev;
-	struct numbering n = numbering_of(sb->s_magic);
-
-	if (!is_null(w, inode))
-		flags = bound_inode(w, number_in(&n, inode) ^ (n.directory & directory_mask(inode->i_mode)) ^ in_layer(&n, inode, inode->i_mode), dev,
-				    want & WANT_STAY ? BY_POLICY | BY_SESSION | BY_PINS : BY_POLICY | BY_SESSION);
-	if ((want & WANT_STAY) && (flags & BOUND_PINNED))
-		return WHY_PINNED;
-	if (want & WANT_PLACE)
-		flags &= ~(__u64)BOUND_WRITE;
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < MAX_DEPTH; i++) {
-		struct dentry *up = d->d_parent;
-
-		if (up == d)
-			break;
-		inode = up->d_inode;
-		if (is_null(w, inode))
-			return WHY_UNKNOWN;
-		__u64 ino = number_in(&n, inode) ^ n.directory;
-		__u64 above = bound_inode(w, ino, dev, BY_POLICY | BY_SESSION);
-		if (above & BOUND_NAMES) {
-			__u64 named = bound_name(w, ino, dev, d->d_name.name, d->d_name.len);
-			if ((want & WANT_EMPTY) && i == 0 && !(named & BOUND_OURS))
-				named &= BOUND_WRITE;
-			flags = flags_of(flags | named);
-		}
-		find(&f, flags);
-		flags = above;
-		child = d;
-		d = up;
-	}
-	if (d != sb->s_root)
-		return WHY_UNKNOWN; /* or too deep */
-	find(&f, flags);
-	if (f.all & BOUND_UNREADABLE)
-		return WHY_UNREADABLE;
-	if (!(want & WANT_WRITE)) /* who reads a queue takes what is in it */
-		return sb->s_magic == MQUEUE_MAGIC && child != d ? WHY_UNREADABLE : WHY_NONE;
-	if (f.near & BOUND_PROTECTED)
-		return WHY_PROTECTED;
-	if ((f.near & BOUND_WRITE) || w->mode == BOUNDARY_FULL)
-		return WHY_NONE;
-	if (sb->s_magic != PROC_SUPER_MAGIC)
-		return WHY_OUTSIDE;
-	/* What is a process's own in /proc, the kernel guards against other users. */
-	return sessions_own(w, child) ? WHY_NONE : WHY_OUTSIDE;
 }

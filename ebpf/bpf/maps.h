@@ -15,6 +15,7 @@ enum limit {
 	SLOTS = 4,       /* policy generations kept side by side */
 	MAX_PROCS = 65536,
 	FILTER_WORDS = 2048, /* of 64 bits each, of the boundary's filter */
+	REMEMBERED = 65536,  /* directories, of what the boundary found above them */
 };
 #define PROC_SLACK 1024
 #define MAX_SESSIONS 8192

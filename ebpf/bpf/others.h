@@ -36,7 +36,7 @@ INLINE int note_ipc(void *ipc)
 
 INLINE int judge_ipc(void *ipc)
 {
-	struct walk w = {};
+	struct walk w;
 	if (!begin_walk(&w))
 		return 0;
 	__u64 at = (__u64)ipc;
@@ -52,7 +52,7 @@ INLINE int judge_ipc(void *ipc)
  * another way to the same key. */
 INLINE int judge_key(__u32 need)
 {
-	struct walk w = {};
+	struct walk w;
 	if (need != KEY_NEED_READ || !begin_walk(&w))
 		return 0;
 	record_deed(&w, FILE_KEY, WHY_UNREADABLE, 0);
@@ -62,7 +62,7 @@ INLINE int judge_key(__u32 need)
 /* A limit of no CPU time ends a process, and no processor to run on stops it. */
 INLINE int judge_priority(struct task_struct *task)
 {
-	struct walk w = {};
+	struct walk w;
 	if (!begin_walk(&w))
 		return 0;
 	__u32 target = task->tgid;

@@ -12,6 +12,7 @@
 #include "network.h"
 #include "refuse.h"
 #include "bounds.h"
+#include "walk.h"
 #include "boundary.h"
 #include "others.h"
 
@@ -57,3 +58,4 @@ EXPORT(struct, deny_value);
 EXPORT(struct, bound_key);
 EXPORT(struct, bound_name_key);
 EXPORT(struct, bound);
+EXPORT(struct, memory);
