@@ -128,7 +128,7 @@ func TestFastOpen(t *testing.T) {
 		nobodys := listens(free)
 		opened := func() int { return netstat(t, "TCPFastOpenPassive") }
 		before := opened()
-		for range 5 { // those before it get the cookie of the address, which is asked for in turns in two ways
+		for range 50 { // those before it get the cookie of the address, which is asked for in turns in two ways
 			if got := free.do("tcp", nobodys, "fast-open"); got.Said != free.serves()+" who heard early" {
 				t.Fatalf("without Paddock: %+v", got)
 			}
