@@ -112,10 +112,14 @@ struct {
 	__type(value, __u64);
 } bound_remembered SEC(".maps");
 
-/* A product has the best bits at its upper end: they are put where the next one spreads them. */
+/*
+ * A product has the best bits at its upper end: they are put where the next one spreads them.
+ * An upper bit alone would change nothing else, and the next number could undo that: no
+ * number differs in one alone once its upper half is in the lower as well.
+ */
 INLINE __u64 mixed(__u64 h, __u64 v, __u64 key)
 {
-	return __builtin_bswap64((h ^ v) * key);
+	return __builtin_bswap64((h ^ v ^ v >> 32) * key);
 }
 
 INLINE __u64 *place_of(__u64 first)
