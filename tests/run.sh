@@ -54,7 +54,7 @@ if ! go build -o "$work/report" ./tests/report; then
 	exit 1
 fi
 # A cached result says nothing about the kernel under it, hence -count=1.
-go_test=(go test -json -count=1 -timeout 18m)
+go_test=(go test -json -count=1 -timeout 25m)
 if [ $# -gt 0 ]; then
 	"$work/report" -checks "$checks" -- "${go_test[@]}" -p 1 "$@"
 	exit

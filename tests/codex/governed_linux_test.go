@@ -28,7 +28,7 @@ func TestUnderPaddock(t *testing.T) {
 	}
 	// One kernel: what differs between them is tried by the attacks of tests/vm.
 	cfg := vm.Kernels(t)[0]
-	cfg.Timeout = 12 * time.Minute // five tests, on a machine that may do other work
+	cfg.Timeout = 18 * time.Minute // five tests, some six minutes where nothing else is done
 	vm.RunTests(t, cfg, "./tests/codex", "^TestGoverned(Attacks|Boundary|Story|Desktop|Hook)?$")
 }
 
