@@ -197,8 +197,9 @@ INLINE bool remembered(struct walk *w, struct dentry *d, struct inode *inode, __
 
 	h = mixed(h, epoch << 8 | (w->flags & (PROC_AGENT | PROC_FROM_AGENT | PROC_CANARY)), key);
 	h = mixed(h, dev | magic << 32, key);
-	w->remember = key;
-	w->last = m->key[1] | 1;
+	/* Any number to the verifier: it would follow a walk that remembers apart from one that does not. */
+	w->remember = key ^ w->zero;
+	w->last = (m->key[1] | 1) ^ w->zero;
 	w->hash = h;
 
 	/* In the hash a directory has its number without what tells it from a file. */
