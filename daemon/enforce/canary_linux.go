@@ -61,6 +61,7 @@ type canary struct {
 	inode ebpf.InodeID
 	gates []Gate
 	tier  atomic.Pointer[ebpf.Mechanism]
+	leaky atomic.Bool // what stands on that may be left out
 
 	mu      sync.Mutex
 	arrived []ebpf.Flow // what of the canary's came to listeners of ours
@@ -231,7 +232,9 @@ func (e *Enforcer) Prove(ctx context.Context) error {
 		c.gates = append(c.gates, judgeManaged(seen, time.Now())...)
 	}
 	c.gates = append(c.gates, e.proveBoundary(ctx, found, strings.Join(attachErrs, "; "))...)
-	doubt(c.gates, found, ebpf.MayBeLeftOut(found))
+	why := ebpf.MayBeLeftOut(found)
+	c.leaky.Store(why != "")
+	doubt(c.gates, found, why)
 	for _, g := range c.gates {
 		e.stats.events.Add(1)
 		e.record(canaryEvent(g))

@@ -233,7 +233,7 @@ func (e *Enforcer) reportLosses() {
 
 // reportLeftOut makes an event of what the kernel's programs did not get to see.
 func (e *Enforcer) reportLeftOut() {
-	if ebpf.MayBeLeftOut(e.canary.mechanism()) == "" {
+	if !e.canary.leaky.Load() {
 		return
 	}
 	total, err := e.Kernel.LeftOut()
