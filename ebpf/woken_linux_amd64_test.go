@@ -3,8 +3,6 @@
 package ebpf
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -13,26 +11,16 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/seed-649e9bbc/paddock/tests/program"
 )
 
 // turns is a program that makes no system call, ever: once it runs, only what comes before its first instruction
 // could have kept it.
 func turns(t *testing.T) string {
 	t.Helper()
-	const base, headers = 0x400000, 64 + 56
-	code := []byte{0xeb, 0xfe} // jmp to itself
-	size := uint64(headers + len(code))
-	b := bytes.NewBuffer([]byte{0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0})
-	for _, field := range []any{
-		uint16(2), uint16(62), uint32(1), uint64(base + headers), uint64(64), uint64(0), uint32(0), // ET_EXEC, EM_X86_64
-		uint16(64), uint16(56), uint16(1), uint16(0), uint16(0), uint16(0),
-		uint32(1), uint32(5), uint64(0), uint64(base), uint64(base), size, size, uint64(0x1000), // PT_LOAD, r-x
-	} {
-		must(t, binary.Write(b, binary.LittleEndian, field))
-	}
-	b.Write(code)
 	path := filepath.Join(t.TempDir(), "turns")
-	must(t, os.WriteFile(path, b.Bytes(), 0o755))
+	must(t, os.WriteFile(path, program.Static([]byte{0xeb, 0xfe}), 0o755)) // jmp to itself
 	return path
 }
 

@@ -5,10 +5,10 @@
 package bench
 
 import (
-	"bytes"
-	"encoding/binary"
 	"os"
 	"testing"
+
+	"github.com/seed-649e9bbc/paddock/tests/program"
 )
 
 // The smallest programs there are: what they cost is the kernel's exec alone, so
@@ -40,24 +40,10 @@ var chain = []byte{
 	0x0f, 0x05, // syscall
 }
 
-// writeProgram writes code as a static x86-64 executable: one header, one segment.
+// writeProgram writes code as a static executable.
 func writeProgram(t *testing.T, path string, code []byte) {
 	t.Helper()
-	const base, headers = 0x400000, 64 + 56
-	size := uint64(headers + len(code))
-	var b bytes.Buffer
-	b.Write([]byte{0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0})
-	for _, field := range []any{
-		uint16(2), uint16(62), uint32(1), uint64(base + headers), uint64(64), uint64(0), uint32(0), // ET_EXEC, EM_X86_64
-		uint16(64), uint16(56), uint16(1), uint16(0), uint16(0), uint16(0),
-		uint32(1), uint32(5), uint64(0), uint64(base), uint64(base), size, size, uint64(0x1000), // PT_LOAD, r-x
-	} {
-		if err := binary.Write(&b, binary.LittleEndian, field); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b.Write(code)
-	must(t, os.WriteFile(path, b.Bytes(), 0o755))
+	must(t, os.WriteFile(path, program.Static(code), 0o755))
 }
 
 func must(t *testing.T, err error) {
