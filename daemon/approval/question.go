@@ -31,9 +31,10 @@ type Question struct {
 }
 
 // intent names what a question is about, within its session: questions of one intent
-// are one.
+// are one. A session may have processes of several users (sudo), and nobody answers for
+// another.
 func (q *Question) intent() string {
-	return digestOf(q.Session, string(q.Kind), q.Subject, q.Rule, q.HumanOnly, q.Identity)
+	return digestOf(q.Session, q.UID, string(q.Kind), q.Subject, q.Rule, q.HumanOnly, q.Identity)
 }
 
 // lasting names what an answer of scope Always is about: not the session, and neither

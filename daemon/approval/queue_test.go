@@ -147,6 +147,11 @@ func TestTheSameQuestionIsAskedOnce(t *testing.T) {
 		if _, ticket := q.Ask(swapped, func(Outcome) {}); ticket == nil {
 			t.Error("another program of the same name was not asked about")
 		}
+		elevated := command("s", "git", "push", "x") // waits already, for a process that is the user's
+		elevated.UID = 0
+		if o, ticket := q.Ask(elevated, func(Outcome) {}); ticket == nil || o.Approval.UID != 0 {
+			t.Errorf("what runs as root was not asked for: %+v", o.Approval)
+		}
 	})
 }
 

@@ -26,7 +26,7 @@ const (
 func follow(ctx context.Context, queue Queue, log *slog.Logger, out chan<- step) {
 	wait := retryFirst
 	for ctx.Err() == nil {
-		pending := map[string]bool{}
+		pending := map[string]bool{} // nil: it has been handed over
 		for change, err := range queue.Approvals(ctx, true) {
 			if err != nil {
 				if wait == retryFirst {
@@ -37,12 +37,14 @@ func follow(ctx context.Context, queue Queue, log *slog.Logger, out chan<- step)
 			wait = retryFirst
 			s := step{approval: change.Approval}
 			switch {
+			case change.Synced && pending == nil: // once is enough
+				continue
 			case change.Synced:
-				s = step{current: pending}
 				log.Info("following the daemon's questions", "pending", len(pending))
+				s, pending = step{current: pending}, nil
 			case change.Approval == nil:
 				continue
-			default:
+			case pending != nil:
 				pending[change.Approval.ID] = true
 			}
 			select {
