@@ -55,6 +55,9 @@ func (k *Kernel) Attach() error {
 			return err
 		}
 	}
+	if k.untold { // who died before births were known may have had its number taken
+		return k.allMayBeMarked()
+	}
 	return nil
 }
 

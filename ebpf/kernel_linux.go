@@ -46,6 +46,7 @@ type Kernel struct {
 	links    map[string]link.Link
 	programs map[string]*ebpf.Program
 	taken    bool
+	untold   bool // marks were taken over of a version that did not say whose there are
 	readers  []*ringbuf.Reader
 	probe    *ebpf.Program
 	home     uint64 // cookie of our network namespace; 0: not asked yet
@@ -216,12 +217,13 @@ func (k *Kernel) pinned(part string) string {
 }
 
 // carried are the maps whose content outlives a change of the programs.
-var carried = []string{kernelMapProcs, kernelMapSessions}
+var carried = []string{kernelMapProcs, kernelMapSessions, kernelMapMarked}
 
 // carryOver adopts the marks another version of the kernel side has pinned. Both
 // sides then share the maps, so no process is born or dies unseen in between.
 func (k *Kernel) carryOver() error {
 	for _, old := range k.otherVersions() {
+		told := false
 		for _, name := range carried {
 			m, err := ebpf.LoadPinnedMap(filepath.Join(old, "maps", name), nil)
 			if err != nil {
@@ -235,6 +237,13 @@ func (k *Kernel) carryOver() error {
 			k.maps[name].Close()
 			k.maps[name] = m
 			k.taken = true
+			told = told || name == kernelMapMarked
+		}
+		if !told {
+			k.untold = true
+			if err := k.allMayBeMarked(); err != nil {
+				return err
+			}
 		}
 	}
 	if !k.taken {

@@ -338,3 +338,64 @@ func TestRecordsFailOnTooLittle(t *testing.T) {
 		}
 	}
 }
+
+// mayBe says whether programs would look for a process's mark.
+func mayBe(t *testing.T, k *Kernel, pid int) (may bool) {
+	t.Helper()
+	must(t, k.eachMarked(0, k.numbers(), func(all []byte) { may = all[pid] != 0 }))
+	return may
+}
+
+// Who ends leaves a number that nobody looks for.
+func TestWhoMayBeMarked(t *testing.T) {
+	k := enforcing(t)
+	volume := reader(t, k, Volume)
+	cmd := governedShell(t, k, "(exit 3); read end")
+	child := next[*Exit](t, k, volume)
+	if mayBe(t, k, int(child.PID)) {
+		t.Errorf("child %d has ended, and its mark is looked for", child.PID)
+	}
+	if !mayBe(t, k, cmd.Process.Pid) || mayBe(t, k, os.Getpid()) {
+		t.Errorf("looked for: the session %v, the test %v", mayBe(t, k, cmd.Process.Pid), mayBe(t, k, os.Getpid()))
+	}
+	must(t, cmd.Process.Kill())
+	next[*Exit](t, k, volume)
+	if mayBe(t, k, cmd.Process.Pid) {
+		t.Error("the session has ended, and its mark is looked for")
+	}
+}
+
+// A version that did not say whom it marked has nobody forgotten by the next one, and is itself forgotten with time.
+func TestTakeoverFromBeforeNumbersWereTold(t *testing.T) {
+	dir := pinDir(t)
+	k := open(t, dir)
+	must(t, k.SetPolicy(Generation{Number: 3, Enforce: true, Net: openNet}))
+	must(t, k.Attach())
+	cmd := exec.Command("/bin/sh", "-c", "echo ready; read go; (exit 5); read end")
+	in, err := cmd.StdinPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	t.Cleanup(func() { cmd.Process.Kill() })
+	must(t, k.NewSession(7))
+	must(t, k.Mark(cmd.Process.Pid, Proc{Session: 7}))
+	must(t, os.Rename(k.pinned(""), filepath.Join(dir, "0123456789abcdef")))
+	must(t, os.Remove(filepath.Join(dir, "0123456789abcdef", "maps", kernelMapMarked)))
+	must(t, k.Close())
+
+	k = open(t, dir)
+	must(t, k.SetPolicy(Generation{Number: 1, Enforce: true, Net: openNet}))
+	must(t, k.SetDaemon(os.Getpid(), true))
+	must(t, k.Attach())
+	must(t, k.DropOthers())
+	volume := reader(t, k, Volume)
+	_, err = in.Write([]byte("go\n"))
+	must(t, err)
+	if child := next[*Exit](t, k, volume); child.Session != 7 {
+		t.Errorf("the child of a process that was taken over: %+v", child)
+	}
+	stranger := exec.Command("/bin/true")
+	must(t, stranger.Run())
+	if mayBe(t, k, stranger.Process.Pid) {
+		t.Error("what has ended without a mark is still looked for")
+	}
+}

@@ -568,6 +568,7 @@ const (
 	kernelMapHolding             = "holding"
 	kernelMapHomes               = "homes"
 	kernelMapMadeIpc             = "made_ipc"
+	kernelMapMarked              = "marked"
 	kernelMapNames               = "names"
 	kernelMapOwnPorts            = "own_ports"
 	kernelMapOwners              = "owners"
@@ -947,6 +948,7 @@ type kernelMapSpecs struct {
 	Holding           *ebpf.MapSpec `ebpf:"holding"`
 	Homes             *ebpf.MapSpec `ebpf:"homes"`
 	MadeIpc           *ebpf.MapSpec `ebpf:"made_ipc"`
+	Marked            *ebpf.MapSpec `ebpf:"marked"`
 	Names             *ebpf.MapSpec `ebpf:"names"`
 	OwnPorts          *ebpf.MapSpec `ebpf:"own_ports"`
 	Owners            *ebpf.MapSpec `ebpf:"owners"`
@@ -1052,6 +1054,7 @@ type kernelMaps struct {
 	Holding           *ebpf.Map `ebpf:"holding"`
 	Homes             *ebpf.Map `ebpf:"homes"`
 	MadeIpc           *ebpf.Map `ebpf:"made_ipc"`
+	Marked            *ebpf.Map `ebpf:"marked"`
 	Names             *ebpf.Map `ebpf:"names"`
 	OwnPorts          *ebpf.Map `ebpf:"own_ports"`
 	Owners            *ebpf.Map `ebpf:"owners"`
@@ -1095,6 +1098,7 @@ func (m *kernelMaps) Close() error {
 		m.Holding,
 		m.Homes,
 		m.MadeIpc,
+		m.Marked,
 		m.Names,
 		m.OwnPorts,
 		m.Owners,

@@ -37,6 +37,9 @@ func (k *Kernel) Mark(pid int, p Proc) error {
 	known := err == nil
 	p.Flags |= old.Flags & counted
 	v := kernelProc{Session: p.Session, Cause: p.Cause, Start: p.Start, Flags: uint32(p.Flags)}
+	if err := k.mayBeMarked(pid); err != nil {
+		return err
+	}
 	if err := k.maps[kernelMapProcs].Put(uint32(pid), v); err != nil {
 		return fmt.Errorf("marking process %d: %w", pid, err)
 	}

@@ -13,10 +13,11 @@ INLINE void record_killed(const struct proc *p, __u32 tgid, __u32 reason)
 	submit(&ring_security, RING_SECURITY, &r, sizeof(r));
 }
 
-INLINE void count_held(__s64 n)
+/* What counts is an array of one. */
+INLINE void add_to(void *counter, __s64 n)
 {
 	__u32 zero = 0;
-	__s64 *count = bpf_map_lookup_elem(&holding, &zero);
+	__s64 *count = bpf_map_lookup_elem(counter, &zero);
 	if (count)
 		__sync_fetch_and_add(count, n);
 }
@@ -26,14 +27,6 @@ INLINE bool any_held(void)
 	__u32 zero = 0;
 	__u64 *count = bpf_map_lookup_elem(&holding, &zero);
 	return !count || *(volatile __u64 *)count;
-}
-
-INLINE void count_procs(__s64 n)
-{
-	__u32 zero = 0;
-	__s64 *count = bpf_map_lookup_elem(&proc_count, &zero);
-	if (count)
-		__sync_fetch_and_add(count, n);
 }
 
 INLINE __s64 procs_counted(void)
@@ -69,12 +62,13 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	else
 		c.flags |= p->flags & PROC_FROM_AGENT;
 
+	set_marked(child_tgid, true);
 	long err = bpf_map_update_elem(&procs, &child_tgid, &c, BPF_ANY);
 	if (!err) {
 		struct session *sess = bpf_map_lookup_elem(&sessions, &c.session);
 		if (sess)
 			__sync_fetch_and_add(&sess->procs, 1);
-		count_procs(1);
+		add_to(&proc_count, 1);
 	}
 	/* A fork bomb stops well before the table is full, so that no child is
 	 * ever born without its mark. */
@@ -96,9 +90,10 @@ INLINE void end_process(struct task_struct *task, __u32 tgid, struct proc *p)
 
 	if (bpf_map_delete_elem(&procs, &tgid))
 		return; /* two last threads raced: the other one did it */
+	set_marked(tgid, false);
 
 	if (counted)
-		count_procs(-1);
+		add_to(&proc_count, -1);
 	if (!key)
 		return; /* let go before */
 	struct session *sess = bpf_map_lookup_elem(&sessions, &key);
@@ -127,10 +122,14 @@ int BPF_PROG(on_exit, struct task_struct *task)
 
 	/* a look takes no lock */
 	if (any_held() && bpf_map_lookup_elem(&held, &tgid) && !bpf_map_delete_elem(&held, &tgid))
-		count_held(-1);
+		add_to(&holding, -1);
+	if (!may_be_marked(tgid))
+		return 0;
 	struct proc *p = bpf_map_lookup_elem(&procs, &tgid);
 	if (p)
 		end_process(task, tgid, p);
+	else
+		set_marked(tgid, false);
 	return 0;
 }
 
@@ -323,9 +322,9 @@ INLINE void hold_exec(struct exec_record *r, struct task_struct *task, __u32 tgi
 	h.token = r->head.time ^ ((__u64)tgid << 40);
 	h.start = r->head.start;
 	r->token = h.token;
-	count_held(1);
+	add_to(&holding, 1);
 	if (bpf_map_update_elem(&held, &tgid, &h, BPF_ANY)) {
-		count_held(-1);
+		add_to(&holding, -1);
 		kill_exec(r, KILL_HELD_FULL);
 		return;
 	}
@@ -458,6 +457,7 @@ INLINE void maybe_agent(struct exec_record *r, struct task_struct *task, struct 
 	struct proc *before = bpf_map_lookup_elem(&procs, &tgid);
 	if (before && !(before->flags & PROC_COUNTED))
 		p.flags &= ~PROC_COUNTED;
+	set_marked(tgid, true);
 	if (bpf_map_update_elem(&sessions, &p.session, &sess, BPF_NOEXIST) ||
 	    bpf_map_update_elem(&procs, &tgid, &p, BPF_ANY)) {
 		bpf_map_delete_elem(&sessions, &p.session);
@@ -466,7 +466,7 @@ INLINE void maybe_agent(struct exec_record *r, struct task_struct *task, struct 
 		return;
 	}
 	if (!before)
-		count_procs(1);
+		add_to(&proc_count, 1);
 	if (submit(&ring_holds, RING_HOLDS, r, size_of(r)))
 		kill_exec(r, KILL_RING_FULL);
 }

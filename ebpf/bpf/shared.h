@@ -44,8 +44,26 @@ INLINE __u32 current_tgid(void)
 	return bpf_get_current_pid_tgid() >> 32;
 }
 
+/* Whether procs may have something under a number; beyond the end, that is not known. */
+INLINE bool may_be_marked(__u32 tgid)
+{
+	__u32 at = tgid / 8;
+	volatile __u8 *eight = bpf_map_lookup_elem(&marked, &at);
+	return !eight || eight[tgid & 7];
+}
+
+INLINE void set_marked(__u32 tgid, bool may_be)
+{
+	__u32 at = tgid / 8;
+	volatile __u8 *eight = bpf_map_lookup_elem(&marked, &at);
+	if (eight)
+		eight[tgid & 7] = may_be;
+}
+
 INLINE struct proc *governed(__u32 tgid)
 {
+	if (!may_be_marked(tgid))
+		return 0;
 	struct proc *p = bpf_map_lookup_elem(&procs, &tgid);
 	return p && p->session ? p : 0;
 }
