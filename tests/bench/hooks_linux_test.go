@@ -47,12 +47,23 @@ func (m *machine) inForce() map[string]*ebpf.Program {
 // attachEmpty attaches a program that does nothing to a tracepoint of the kernel.
 func attachEmpty(t *testing.T, tracepoint string) (p *ebpf.Program, detach func()) {
 	t.Helper()
+	return attachNothing(t, ebpf.Tracing, ebpf.AttachTraceRawTp, tracepoint)
+}
+
+// attachNothing attaches a program of a type that does nothing.
+func attachNothing(t *testing.T, kind ebpf.ProgramType, at ebpf.AttachType, to string) (p *ebpf.Program, detach func()) {
+	t.Helper()
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: tracepoint, License: "Dual BSD/GPL",
+		Type: kind, AttachType: at, AttachTo: to, License: "Dual BSD/GPL",
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
 	})
 	must(t, err)
-	l, err := link.AttachTracing(link.TracingOptions{Program: p})
+	var l link.Link
+	if kind == ebpf.LSM {
+		l, err = link.AttachLSM(link.LSMOptions{Program: p})
+	} else {
+		l, err = link.AttachTracing(link.TracingOptions{Program: p})
+	}
 	must(t, err)
 	return p, func() {
 		l.Close()
