@@ -115,6 +115,9 @@ func (s *Server) requestTool(r *http.Request) (any, error) {
 	switch {
 	case req.Tool == "":
 		return nil, refused(http.StatusBadRequest, "reading the request: tool is empty")
+	case req.Command != "" && len(req.Argv) > 0:
+		// People would be shown one, and the other would run.
+		return nil, refused(http.StatusBadRequest, "reading the request: it has a command and an argv; it may have one")
 	case len(req.Input) > maxText, len(req.Prompt) > maxText:
 		return nil, refused(http.StatusBadRequest, "reading the request: input and prompt may have %d bytes each", maxText)
 	}

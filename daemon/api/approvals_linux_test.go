@@ -80,7 +80,7 @@ func TestGovernedProcessAsksAndNeverAnswers(t *testing.T) {
 		t.Errorf("asked by nobody's process: %v", err)
 	}
 	for name, r := range map[string]ToolRequest{
-		"no tool": {Command: "true"}, "too much": {Tool: "x", Input: strings.Repeat("x", 65<<10)},
+		"no tool": {Command: "true"}, "two commands": {Tool: "Bash", Command: "true", Argv: []string{"rm", "x"}}, "too much": {Tool: "x", Input: strings.Repeat("x", 65<<10)},
 	} {
 		_, err := c.RequestTool(t.Context(), r)
 		var no *Error

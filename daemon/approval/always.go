@@ -83,6 +83,9 @@ func describe(q *Question) string {
 		if q.Program != "" {
 			text += " (" + quoteWord(q.Program) + ")"
 		}
+		if q.RunsAs != "" {
+			text += " as " + quoteWord(q.RunsAs)
+		}
 		if q.Cwd != "" && q.Cwd != q.Project {
 			text += " run in " + quoteWord(q.Cwd)
 		}
@@ -92,7 +95,15 @@ func describe(q *Question) string {
 	case File:
 		return q.Access + " access to " + quoteWord(q.Path)
 	case Tool:
-		return "the tool call " + quoteWord(q.Tool) + " " + quoteWord(q.Input)
+		words := []string{q.Input}
+		if len(q.Argv) > 0 {
+			words = q.Argv
+		}
+		text := "the tool call " + quoteWord(q.Tool)
+		for _, w := range words {
+			text += " " + quoteWord(w)
+		}
+		return text
 	}
 	return string(q.Kind)
 }

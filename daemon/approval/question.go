@@ -53,7 +53,7 @@ func digestOf(parts ...any) string {
 	h.Write(data)
 	for _, p := range parts {
 		if s, ok := p.(Subject); ok {
-			for _, text := range append([]string{s.Program, s.Cwd, s.Host, s.Path, s.Tool, s.Input}, s.Argv...) {
+			for _, text := range append([]string{s.Program, s.RunsAs, s.Cwd, s.Host, s.Path, s.Tool, s.Input}, s.Argv...) {
 				h.Write([]byte{0})
 				h.Write([]byte(text))
 			}

@@ -76,6 +76,7 @@ type Approval struct {
 type Subject struct {
 	Argv     []string `json:"argv,omitempty"` // Command, with argv[0]
 	Program  string   `json:"program,omitempty"`
+	RunsAs   string   `json:"runs_as,omitempty"` // the user that Command runs as, where that is not who is asked
 	Cwd      string   `json:"cwd,omitempty"`
 	Host     string   `json:"host,omitempty"` // name or address
 	Port     uint16   `json:"port,omitempty"`

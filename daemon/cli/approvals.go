@@ -105,6 +105,7 @@ func (a *app) printApproval(w io.Writer, number string, q *api.Approval) error {
 	rows := [][2]string{{"", subjectOf(q)}, {"why", q.Reason}}
 	for _, row := range [][2]string{
 		{"program", show.Exact(q.Program)},
+		{"as user", show.Exact(q.RunsAs)},
 		{"directory", show.Exact(q.Cwd)},
 		{"project", show.Exact(q.Project)},
 		{"tool call", q.ToolCall},
@@ -158,6 +159,9 @@ func subjectOf(q *api.Approval) string {
 	case approval.File:
 		return q.Access + " " + show.Argv([]string{q.Path})
 	case approval.Tool:
+		if len(q.Argv) > 0 {
+			return show.Argv(q.Argv)
+		}
 		return show.Exact(q.Input)
 	}
 	return ""

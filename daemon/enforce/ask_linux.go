@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
@@ -189,7 +190,32 @@ func (e *Enforcer) question(g *generation, x *ebpf.Exec, m *mark, v policy.Verdi
 	}
 	q.Within = e.risky(g, x, args)
 	e.asker(&q, m)
+	q.RunsAs = e.runsAs(x, q.UID)
 	return q
+}
+
+// runsAs names the user that a held program runs as, if that is not who is asked: a session may have processes of root's.
+// Whom a file says that it runs as (setuid) goes without saying, for it is known which file it is.
+func (e *Enforcer) runsAs(x *ebpf.Exec, asked uint32) string {
+	as := x.UID
+	if as == asked {
+		if _, as = usersOf(x.PID); as == asked || runsAsItsOwner(x.PID, as) {
+			return ""
+		}
+	}
+	if name := e.users.name(as); name != "" {
+		return name
+	}
+	return fmt.Sprint(as)
+}
+
+func runsAsItsOwner(pid int, uid uint32) bool {
+	info, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && info.Mode()&os.ModeSetuid != 0 && st.Uid == uid
 }
 
 // risky lists those of the commands an exec stands for that may be a high risk: a loader

@@ -105,6 +105,53 @@ func TestPersonDecides(t *testing.T) {
 	<-done
 }
 
+// Root's processes of a session, or another user's, do not get an answer that was for its own user's.
+func TestWhoItRunsAsIsSaid(t *testing.T) {
+	m := newMachine(t, unameAsked)
+	q, err := approval.Open(approval.Options{File: filepath.Join(t.TempDir(), "approvals.json"), Events: m.log})
+	must(t, err)
+	defer q.Close()
+	m.Approvals = q
+	m.apply(unameAsked)
+	must(t, m.Prove(t.Context()))
+	type result struct {
+		out string
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		out, err := m.run("uname -s & setpriv --reuid 65534 --clear-groups uname -s & setpriv --euid 65534 uname -s & wait")
+		done <- result{out, err}
+	}()
+	asked := map[string]int{}
+	answered := 0
+	for c := range q.Follow(t.Context(), approval.Viewer{}, true) {
+		a := c.Approval
+		if a == nil || a.State != approval.Pending {
+			continue
+		}
+		if asked[a.RunsAs] = a.Merged; asked[""] != 1 || asked["nobody"] != 2 {
+			continue
+		}
+		for w := range q.Follow(t.Context(), approval.Viewer{}, false) {
+			if w.Approval == nil {
+				continue
+			}
+			if w.Approval.UID != 0 {
+				t.Errorf("user %d is asked, and not whose session it is", w.Approval.UID)
+			}
+			_, err := q.Answer(w.Approval.ID, approval.Answerer{By: approval.ByTerminal, Proof: "terminal"}, approval.Reply{Allow: w.Approval.RunsAs == ""})
+			must(t, err)
+			answered++
+		}
+		break
+	}
+	r := <-done
+	if answered != 2 || len(asked) != 2 || strings.Count(r.out, "Linux") != 1 {
+		t.Errorf("asked of %v, %d answered, one of them with yes: %q, %v", asked, answered, r.out, r.err)
+	}
+}
+
 // However it is called, a command has the risk of what runs.
 func TestRiskIsOfWhatRuns(t *testing.T) {
 	const asked = `

@@ -115,21 +115,24 @@ func pids() ([]int, error) {
 // ownerOf is the real user of a process. The owner of its directory is not: that is
 // root's for a process that has made itself undumpable.
 func ownerOf(pid int) uint32 {
+	uid, _ := usersOf(pid)
+	return uid
+}
+
+// usersOf are the real and the effective user of a process; of one that has ended, root.
+func usersOf(pid int) (uid, effective uint32) {
 	raw, err := readProc(pid, "status", 64<<10)
 	if err != nil {
-		return 0
+		return 0, 0
 	}
 	for line := range strings.Lines(string(raw)) {
 		if rest, ok := strings.CutPrefix(line, "Uid:"); ok {
-			if fields := strings.Fields(rest); len(fields) > 0 {
-				uid, err := strconv.ParseUint(fields[0], 10, 32)
-				if err == nil {
-					return uint32(uid)
-				}
+			if n, err := fmt.Sscan(rest, &uid, &effective); n == 2 && err == nil {
+				return uid, effective
 			}
 		}
 	}
-	return 0
+	return 0, 0
 }
 
 // users caches user names, which may come from a directory service.

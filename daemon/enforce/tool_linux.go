@@ -257,9 +257,10 @@ func (v *vouchers) take(session, toolCall string, is func(*voucher) bool) (appro
 }
 
 // approvedBefore finds the voucher of a held exec: these words, of the program people mean by the first of them, where the
-// call said that they run, and by an answer that is good enough for what it turns out to be.
+// call said that they run, as the user that everybody thinks of, and by an answer that is good enough for what it turns out
+// to be.
 func (e *Enforcer) approvedBefore(x *ebpf.Exec, q *approval.Question) (approval.Outcome, bool) {
-	if x.Flags.Has(ebpf.Script) || len(q.Argv) == 0 || !e.means(q.Argv[0], q.Program) {
+	if x.Flags.Has(ebpf.Script) || len(q.Argv) == 0 || q.RunsAs != "" || !e.means(q.Argv[0], q.Program) {
 		return approval.Outcome{}, false
 	}
 	return e.vouchers.take(q.Session, q.ToolCall, func(one *voucher) bool {

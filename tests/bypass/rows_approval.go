@@ -91,11 +91,15 @@ var approvalRows = []Row{
 		},
 	},
 	{
-		ID: "Q17", Attack: "show something else than what runs: invisible characters, letters that look alike, right to left, markup, padding", Hook: "written as numbers; what was not shown whole cannot be allowed by a click", Core: "the same", Verdict: Stopped,
+		ID: "Q17", Attack: "show something else than what runs: invisible characters, letters that look alike, right to left, markup, padding; a tool call with a command and an argv", Hook: "written as numbers; one of the two; what was not shown whole cannot be allowed by a click", Core: "the same", Verdict: Stopped,
 		Tests: []string{
 			"daemon/approval/show TestExact", "daemon/approval/show TestCutKeepsBothEnds", "daemon/companion TestDetailsAllowNothing",
-			"daemon/companion/notify TestNoMarkup",
+			"daemon/companion/notify TestNoMarkup", "daemon/cli TestWhatWouldRunIsShown", "daemon/api TestGovernedProcessAsksAndNeverAnswers",
 		},
+	},
+	{
+		ID: "Q31", Attack: "have a process of root's in the session use what was allowed for one of the user's", Hook: "whom it runs as is part of the question, and shown", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/enforce TestWhoItRunsAsIsSaid", "daemon/approval TestTheSameQuestionIsAskedOnce"},
 	},
 	{
 		ID: "Q18", Attack: "have a question appear under the mouse as it clicks", Hook: "a yes within half a second is not taken", Core: "the same", Verdict: Stopped,

@@ -20,6 +20,7 @@ type Question struct {
 	Action  Action
 	Argv    []string // of a command whose words are known; takes precedence over Subject
 	Program string   // the file that runs, when Argv does not name it
+	RunsAs  string   // the user that it runs as, when that is not who is asked
 	// Subject is a line of shell, a host with its port, a path, or the name of a
 	// tool.
 	Subject string
@@ -91,6 +92,7 @@ func (q *Question) Card(limit int) Card {
 	if !c.Whole {
 		add("All of it", exact("paddock approvals"))
 	}
+	add("As user", exact(q.RunsAs))
 	add("Program", exact(q.Program))
 	add("In", exact(q.Directory))
 	add("Project", exact(q.Project))
