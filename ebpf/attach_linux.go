@@ -64,11 +64,16 @@ func (k *Kernel) Attach() error {
 // DropOthers removes what other versions of the kernel side left pinned. Call
 // it once everything of this one is in force.
 func (k *Kernel) DropOthers() error {
+	others := k.otherVersions()
+	if len(others) == 0 {
+		return nil
+	}
 	var errs []error
-	for _, dir := range k.otherVersions() {
+	for _, dir := range others {
 		errs = append(errs, Remove(dir))
 	}
-	return errors.Join(errs...)
+	// Alone with the marks, this version counts right from here on.
+	return errors.Join(append(errs, k.countEntries())...)
 }
 
 // AttachRefuse puts the programs of one mechanism into force. An error means

@@ -3,7 +3,6 @@
 package ebpf
 
 import (
-	"bufio"
 	"io"
 	"math/bits"
 	"os"
@@ -149,20 +148,9 @@ func TestSubvolumesAreToldApart(t *testing.T) {
 // governedShellOutput runs a script of builtins in a governed shell.
 func governedShellOutput(t *testing.T, k *Kernel, dir, script string) (string, error) {
 	t.Helper()
-	cmd := exec.Command("/bin/sh", "-c", "cd "+dir+"; echo ready; read go; "+script)
-	in, err := cmd.StdinPipe()
-	must(t, err)
-	pipe, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
-	t.Cleanup(func() { cmd.Process.Kill() })
-	out := bufio.NewReader(pipe)
-	_, err = out.ReadString('\n') // past its own exec
-	must(t, err)
-	must(t, k.NewSession(7))
-	must(t, k.Mark(cmd.Process.Pid, Proc{Session: 7}))
-	_, err = in.Write([]byte("go\n"))
-	must(t, err)
+	cmd, out, tell := waitingShell(t, "cd "+dir+"; "+script)
+	mark(t, k, cmd)
+	tell()
 	said, err := io.ReadAll(out)
 	must(t, err)
 	return string(said), cmd.Wait()

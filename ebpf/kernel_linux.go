@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -46,7 +47,7 @@ type Kernel struct {
 	links    map[string]link.Link
 	programs map[string]*ebpf.Program
 	taken    bool
-	untold   bool // marks were taken over of a version that did not say whose there are
+	untold   bool // another version's programs mark processes and do not say which
 	readers  []*ringbuf.Reader
 	probe    *ebpf.Program
 	home     uint64 // cookie of our network namespace; 0: not asked yet
@@ -91,6 +92,12 @@ func Open(options Options) (*Kernel, error) {
 	if err := k.openMaps(); err != nil {
 		k.Close()
 		return nil, err
+	}
+	if k.untold = k.othersUntold(); k.untold {
+		if err := k.allMayBeMarked(); err != nil {
+			k.Close()
+			return nil, err
+		}
 	}
 	if err := k.holding.open(k.maps[kernelMapHolding]); err != nil {
 		k.Close()
@@ -223,7 +230,6 @@ var carried = []string{kernelMapProcs, kernelMapSessions, kernelMapMarked}
 // sides then share the maps, so no process is born or dies unseen in between.
 func (k *Kernel) carryOver() error {
 	for _, old := range k.otherVersions() {
-		told := false
 		for _, name := range carried {
 			m, err := ebpf.LoadPinnedMap(filepath.Join(old, "maps", name), nil)
 			if err != nil {
@@ -237,13 +243,6 @@ func (k *Kernel) carryOver() error {
 			k.maps[name].Close()
 			k.maps[name] = m
 			k.taken = true
-			told = told || name == kernelMapMarked
-		}
-		if !told {
-			k.untold = true
-			if err := k.allMayBeMarked(); err != nil {
-				return err
-			}
 		}
 	}
 	if !k.taken {
@@ -252,22 +251,31 @@ func (k *Kernel) carryOver() error {
 	return k.countEntries()
 }
 
+// othersUntold says whether programs of another version may mark processes without a word in this one's map of who is.
+func (k *Kernel) othersUntold() bool {
+	return slices.ContainsFunc(k.otherVersions(), func(old string) bool {
+		_, err := os.Lstat(filepath.Join(old, "maps", kernelMapMarked))
+		return err != nil
+	})
+}
+
 // countEntries begins this version's count of what the kernel marked with what
-// is there. Both versions count what comes and goes from here on.
+// is there. Both versions count what comes and goes from here on; of what goes, the
+// one that is told of it first: see DropOthers.
 func (k *Kernel) countEntries() error {
-	n := int64(0)
+	seen := map[uint32]bool{} // an iteration that begins anew comes to some twice
 	var pid uint32
 	var v kernelProc
 	it := k.maps[kernelMapProcs].Iterate()
 	for it.Next(&pid, &v) {
 		if ProcFlags(v.Flags)&counted != 0 {
-			n++
+			seen[pid] = true
 		}
 	}
 	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
 		return fmt.Errorf("counting the marks taken over: %w", err)
 	}
-	if err := k.maps[kernelMapProcCount].Put(uint32(0), n); err != nil {
+	if err := k.maps[kernelMapProcCount].Put(uint32(0), int64(len(seen))); err != nil {
 		return fmt.Errorf("counting the marks taken over: %w", err)
 	}
 	return nil

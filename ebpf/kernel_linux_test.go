@@ -66,23 +66,39 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// governedShell starts a shell that waits for its mark before it runs script.
-func governedShell(t *testing.T, k *Kernel, script string) *exec.Cmd {
+// waitingShell starts a shell that is past its own exec, under which Start returns, and runs script once it is told to.
+func waitingShell(t *testing.T, script string) (cmd *exec.Cmd, out *bufio.Reader, tell func()) {
 	t.Helper()
-	cmd := exec.Command("/bin/sh", "-c", "echo ready; read go; "+script)
+	cmd = exec.Command("/bin/sh", "-c", "echo ready; read go; "+script)
 	in, err := cmd.StdinPipe()
 	must(t, err)
-	out, err := cmd.StdoutPipe()
+	pipe, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
 	t.Cleanup(func() { cmd.Process.Kill() })
-	// Start returns while the shell's own exec is still under way.
-	_, err = bufio.NewReader(out).ReadString('\n')
+	out = bufio.NewReader(pipe)
+	_, err = out.ReadString('\n')
 	must(t, err)
+	return cmd, out, func() {
+		t.Helper()
+		_, err := in.Write([]byte("go\n"))
+		must(t, err)
+	}
+}
+
+// mark puts a process into session 7.
+func mark(t *testing.T, k *Kernel, cmd *exec.Cmd) {
+	t.Helper()
 	must(t, k.NewSession(7))
 	must(t, k.Mark(cmd.Process.Pid, Proc{Session: 7}))
-	_, err = in.Write([]byte("go\n"))
-	must(t, err)
+}
+
+// governedShell starts a shell that waits for its mark before it runs script.
+func governedShell(t *testing.T, k *Kernel, script string) *exec.Cmd {
+	t.Helper()
+	cmd, _, tell := waitingShell(t, script)
+	mark(t, k, cmd)
+	tell()
 	return cmd
 }
 
@@ -371,15 +387,15 @@ func TestTakeoverFromBeforeNumbersWereTold(t *testing.T) {
 	k := open(t, dir)
 	must(t, k.SetPolicy(Generation{Number: 3, Enforce: true, Net: openNet}))
 	must(t, k.Attach())
-	cmd := exec.Command("/bin/sh", "-c", "echo ready; read go; (exit 5); read end")
-	in, err := cmd.StdinPipe()
-	must(t, err)
-	must(t, cmd.Start())
-	t.Cleanup(func() { cmd.Process.Kill() })
-	must(t, k.NewSession(7))
-	must(t, k.Mark(cmd.Process.Pid, Proc{Session: 7}))
+	cmd, _, tell := waitingShell(t, "while :; do (exit 5); done") // of some, the end is told to the other version as long as it is there
+	mark(t, k, cmd)
 	must(t, os.Rename(k.pinned(""), filepath.Join(dir, "0123456789abcdef")))
 	must(t, os.Remove(filepath.Join(dir, "0123456789abcdef", "maps", kernelMapMarked)))
+	must(t, k.Close())
+
+	// Once it is cut short, and by then its programs had forgotten some.
+	k = open(t, dir)
+	must(t, k.eachMarked(0, k.numbers(), func(all []byte) { clear(all) }))
 	must(t, k.Close())
 
 	k = open(t, dir)
@@ -388,10 +404,9 @@ func TestTakeoverFromBeforeNumbersWereTold(t *testing.T) {
 	must(t, k.Attach())
 	must(t, k.DropOthers())
 	volume := reader(t, k, Volume)
-	_, err = in.Write([]byte("go\n"))
-	must(t, err)
+	tell()
 	if child := next[*Exit](t, k, volume); child.Session != 7 {
-		t.Errorf("the child of a process that was taken over: %+v", child)
+		t.Errorf("a child of the process that was taken over: %+v", child)
 	}
 	stranger := exec.Command("/bin/true")
 	must(t, stranger.Run())

@@ -701,6 +701,7 @@ const (
 	kernelProgModPtrace          = "mod_ptrace"
 	kernelProgModSigio           = "mod_sigio"
 	kernelProgModSocket          = "mod_socket"
+	kernelProgOnBorn             = "on_born"
 	kernelProgOnConnect4         = "on_connect4"
 	kernelProgOnConnect6         = "on_connect6"
 	kernelProgOnEgress           = "on_egress"
@@ -909,6 +910,7 @@ type kernelProgramSpecs struct {
 	ModPtrace         *ebpf.ProgramSpec `ebpf:"mod_ptrace"`
 	ModSigio          *ebpf.ProgramSpec `ebpf:"mod_sigio"`
 	ModSocket         *ebpf.ProgramSpec `ebpf:"mod_socket"`
+	OnBorn            *ebpf.ProgramSpec `ebpf:"on_born"`
 	OnConnect4        *ebpf.ProgramSpec `ebpf:"on_connect4"`
 	OnConnect6        *ebpf.ProgramSpec `ebpf:"on_connect6"`
 	OnEgress          *ebpf.ProgramSpec `ebpf:"on_egress"`
@@ -1282,6 +1284,7 @@ type kernelPrograms struct {
 	ModPtrace         *ebpf.Program `ebpf:"mod_ptrace"`
 	ModSigio          *ebpf.Program `ebpf:"mod_sigio"`
 	ModSocket         *ebpf.Program `ebpf:"mod_socket"`
+	OnBorn            *ebpf.Program `ebpf:"on_born"`
 	OnConnect4        *ebpf.Program `ebpf:"on_connect4"`
 	OnConnect6        *ebpf.Program `ebpf:"on_connect6"`
 	OnEgress          *ebpf.Program `ebpf:"on_egress"`
@@ -1412,6 +1415,7 @@ func (p *kernelPrograms) Close() error {
 		p.ModPtrace,
 		p.ModSigio,
 		p.ModSocket,
+		p.OnBorn,
 		p.OnConnect4,
 		p.OnConnect6,
 		p.OnEgress,

@@ -76,6 +76,10 @@ func (k *Kernel) Unmark(pid int) error {
 	if err != nil {
 		return err
 	}
+	// Its end takes the entry away only if that is looked for.
+	if err := k.mayBeMarked(pid); err != nil {
+		return err
+	}
 	v := kernelProc{Start: p.Start, Flags: uint32(p.Flags & counted)}
 	if err := k.maps[kernelMapProcs].Update(uint32(pid), v, ebpf.UpdateExist); err != nil {
 		if errors.Is(err, ebpf.ErrKeyNotExist) {

@@ -18,37 +18,53 @@ import (
 // instructions.
 var ErrNoReturn = errors.New("the way back to a process cannot be watched")
 
-// WatchWoken attaches, for as long as the rest of the kernel side is in force, the program that
-// ends a held process which was woken by somebody else, before its first instruction. It costs
-// nobody anything but who handles a signal.
+// wokenPrograms end what must not go on: what is held and was woken by somebody else, and what was born when there
+// was no room for another mark.
+var wokenPrograms = []string{kernelProgOnWoken, kernelProgOnBorn}
+
+// WatchWoken attaches, for as long as the rest of the kernel side is in force, the programs that
+// end a held process which was woken by somebody else, and a new one that could not be marked, before
+// its first instruction. It costs nobody anything but who handles a signal, and who is born.
 //
 // It returns [ErrNoReturn] where that cannot be had: see WatchSyscalls for these kernels.
 func (k *Kernel) WatchWoken() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := relied(); err != nil {
-		k.detach(kernelProgOnWoken)
-		return err
-	}
-	err := k.load([]string{kernelProgOnWoken})
+	err := relied()
 	if err == nil {
-		err = k.attach(kernelProgOnWoken)
+		if err = k.load(wokenPrograms); err != nil {
+			err = fmt.Errorf("%w: %w", ErrNoReturn, err)
+		}
+	}
+	for _, name := range wokenPrograms {
+		if err != nil {
+			break
+		}
+		if err = k.attach(name); err != nil {
+			err = fmt.Errorf("%w: %w", ErrNoReturn, err)
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNoReturn, err)
+		k.unwatchWoken()
 	}
-	return nil
+	return err
 }
 
 // UnwatchWoken takes it out of force.
 func (k *Kernel) UnwatchWoken() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.detach(kernelProgOnWoken)
+	k.unwatchWoken()
+}
+
+func (k *Kernel) unwatchWoken() {
+	for _, name := range wokenPrograms {
+		k.detach(name)
+	}
 }
 
 // WatchSyscalls attaches or detaches the program that kills a held process
-// which was woken by somebody else, at its first system call. It costs every process of the
+// which was woken by somebody else, or one that could not be marked, at its first system call. It costs every process of the
 // machine about 0.2 us a system call, so it is in force only while it may be needed, and where
 // WatchWoken cannot be had.
 func (k *Kernel) WatchSyscalls(on bool) error {

@@ -12,7 +12,6 @@
 #define FMODE_READ 1
 #define FMODE_WRITE 2
 #define SB_NOUSER (1UL << 31)
-#define PROC_ATTACH 2 /* PTRACE_MODE_ATTACH */
 #define READING_FIRMWARE 1
 /* asm-generic; FS_IOC_* are the same wherever long has 64 bits, but for 32-bit programs */
 #define TIOCSTI 0x5412
@@ -368,7 +367,7 @@ INLINE int refuse_attach(struct task_struct *child, unsigned int mode)
 		return 0;
 	/* Looking (its environment, its descriptors) is what ps and top do with
 	 * everybody: it is refused, and not told of. */
-	if (mode & PROC_ATTACH)
+	if (mode & PTRACE_MODE_ATTACH)
 		record_deed(&w, FILE_PTRACE, WHY_STRANGER, target);
 	return w.enforced ? -EPERM : 0;
 }

@@ -284,6 +284,7 @@ struct io_uring_task;
 struct task_struct {
 	unsigned int flags;
 	unsigned int ptrace;
+	unsigned int in_execve : 1;
 	int exit_code;
 	int pid;
 	int tgid;

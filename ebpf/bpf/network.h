@@ -93,6 +93,8 @@ INLINE int judge(struct bpf_sock_addr *ctx, const struct destination *d, bool co
 	__u32 tgid = current_tgid();
 	struct proc *p = governed(tgid);
 	if (!p) {
+		if (marked_as(tgid) == MARKED_STRAY)
+			return 0;
 		if (connects)
 			connects_to_a_session(ctx, d);
 		return 1;

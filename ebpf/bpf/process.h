@@ -36,6 +36,13 @@ INLINE __s64 procs_counted(void)
 	return count ? *count : 0;
 }
 
+/* Counted as if it were held, since whoever looks at system calls looks for what is counted. */
+INLINE void set_stray(__u32 tgid)
+{
+	add_to(&holding, 1);
+	set_marked(tgid, MARKED_STRAY);
+}
+
 /*
  * The mark goes from parent to child before the child has run, so setsid,
  * double fork, clone(CLONE_PARENT) and re-parenting cannot shake it off.
@@ -49,8 +56,11 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 		return 0; /* a thread */
 
 	struct proc *p = governed(tgid);
-	if (!p)
+	if (!p) {
+		if (marked_as(tgid) == MARKED_STRAY)
+			set_stray(child_tgid);
 		return 0;
+	}
 
 	struct proc c = {};
 	c.session = p->session;
@@ -62,7 +72,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	else
 		c.flags |= p->flags & PROC_FROM_AGENT;
 
-	set_marked(child_tgid, true);
+	set_marked(child_tgid, MARKED_MAYBE);
 	long err = bpf_map_update_elem(&procs, &child_tgid, &c, BPF_ANY);
 	if (!err) {
 		struct session *sess = bpf_map_lookup_elem(&sessions, &c.session);
@@ -70,8 +80,11 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 			__sync_fetch_and_add(&sess->procs, 1);
 		add_to(&proc_count, 1);
 	}
-	/* A fork bomb stops well before the table is full, so that no child is
-	 * ever born without its mark. */
+	/* A fork bomb stops well before the table is full. But a process may take
+	 * its time to die (a thread that waits for a file system of its own), so
+	 * there may be more of them than are left over. */
+	if (err)
+		set_stray(child_tgid);
 	if (err || procs_counted() > MAX_PROCS - PROC_SLACK) {
 		bpf_send_signal(SIGKILL);
 		record_killed(p, tgid, KILL_PROCS_FULL);
@@ -90,7 +103,7 @@ INLINE void end_process(struct task_struct *task, __u32 tgid, struct proc *p)
 
 	if (bpf_map_delete_elem(&procs, &tgid))
 		return; /* two last threads raced: the other one did it */
-	set_marked(tgid, false);
+	set_marked(tgid, MARKED_NOT);
 
 	if (counted)
 		add_to(&proc_count, -1);
@@ -123,13 +136,17 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	/* a look takes no lock */
 	if (any_held() && bpf_map_lookup_elem(&held, &tgid) && !bpf_map_delete_elem(&held, &tgid))
 		add_to(&holding, -1);
-	if (!may_be_marked(tgid))
+	__u8 as = marked_as(tgid);
+	if (as == MARKED_NOT)
 		return 0;
 	struct proc *p = bpf_map_lookup_elem(&procs, &tgid);
-	if (p)
+	if (p) {
 		end_process(task, tgid, p);
-	else
-		set_marked(tgid, false);
+		return 0;
+	}
+	set_marked(tgid, MARKED_NOT);
+	if (as == MARKED_STRAY)
+		add_to(&holding, -1);
 	return 0;
 }
 
@@ -457,7 +474,7 @@ INLINE void maybe_agent(struct exec_record *r, struct task_struct *task, struct 
 	struct proc *before = bpf_map_lookup_elem(&procs, &tgid);
 	if (before && !(before->flags & PROC_COUNTED))
 		p.flags &= ~PROC_COUNTED;
-	set_marked(tgid, true);
+	set_marked(tgid, MARKED_MAYBE);
 	if (bpf_map_update_elem(&sessions, &p.session, &sess, BPF_NOEXIST) ||
 	    bpf_map_update_elem(&procs, &tgid, &p, BPF_ANY)) {
 		bpf_map_delete_elem(&sessions, &p.session);
@@ -562,17 +579,36 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	return 0;
 }
 
+/* Of a process that there was no room for nothing runs. */
+INLINE bool end_if_stray(void)
+{
+	__u32 tgid = current_tgid();
+	if (marked_as(tgid) != MARKED_STRAY)
+		return false;
+	bpf_send_signal(SIGKILL);
+	record_killed(0, tgid, KILL_PROCS_FULL);
+	return true;
+}
+
 /* A held process that goes on was woken by somebody else: SIGCONT from a sibling, or the
  * kernel's own SIGCONT to an orphaned process group. It counted itself. */
 INLINE void end_if_held(void)
 {
-	if (!any_held())
+	if (!any_held() || end_if_stray())
 		return;
 	__u32 tgid = current_tgid();
 	if (!bpf_map_lookup_elem(&held, &tgid))
 		return;
 	bpf_send_signal(SIGKILL);
 	record_killed(governed(tgid), tgid, KILL_ESCAPED);
+}
+
+/* The first that a new process does, in the kernel; before its first instruction it looks for signals. */
+SEC("fexit/schedule_tail")
+int BPF_PROG(on_born)
+{
+	end_if_stray();
+	return 0;
 }
 
 /*

@@ -127,15 +127,24 @@ INLINE int refuse_sigio(struct task_struct *target)
 	return bpf_map_lookup_elem(&held, &t) || is_companion(target, t) ? -EPERM : 0;
 }
 
+/* Whether a process is on its way into another program, which may be held at the end: whoever may write to its memory may
+ * do so for as long as the file is open that the right came with. What is traced is never held. */
+INLINE bool about_to_be_held(struct task_struct *target, unsigned int mode)
+{
+	return (mode & PTRACE_MODE_ATTACH) && BPF_CORE_READ_BITFIELD_PROBED(target, in_execve) && !target->ptrace;
+}
+
 /* A tracer could let a held process run, and read or write Paddock's memory. */
-INLINE int refuse_ptrace(struct task_struct *target)
+INLINE int refuse_ptrace(struct task_struct *target, unsigned int mode)
 {
 	__u32 tgid = current_tgid();
 	struct proc *p = governed(tgid);
 	if (!p)
 		return 0;
 	__u32 t = target->tgid;
-	if (!is_ours(t) && !bpf_map_lookup_elem(&held, &t) && !is_companion(target, t))
+	if (t == tgid)
+		return 0;
+	if (!is_ours(t) && !bpf_map_lookup_elem(&held, &t) && !about_to_be_held(target, mode) && !is_companion(target, t))
 		return 0;
 	record_signal(p, tgid, t, 0);
 	return -EPERM;
@@ -234,7 +243,7 @@ INLINE int bounded(int answer)
 	SEC(ptrace_at)                                                                             \
 	int BPF_PROG(prefix##_ptrace, struct task_struct *child, unsigned int mode, int ret)       \
 	{                                                                                          \
-		return bounded(ret ? ret : refuse_ptrace(child));                                  \
+		return bounded(ret ? ret : refuse_ptrace(child, mode));                                 \
 	}                                                                                          \
 	SEC(socket_at)                                                                             \
 	int BPF_PROG(prefix##_socket, int family, int type, int protocol, int kern, int ret)       \

@@ -32,6 +32,7 @@
 #define SOL_IP 0
 #define SOL_IPV6 41
 #define IP_OPTIONS 4
+#define PTRACE_MODE_ATTACH 2
 #define IP_RETOPTS 7
 #define IPV6_2292RTHDR 5
 #define IPV6_2292PKTOPTIONS 6
@@ -44,25 +45,25 @@ INLINE __u32 current_tgid(void)
 	return bpf_get_current_pid_tgid() >> 32;
 }
 
-/* Whether procs may have something under a number; beyond the end, that is not known. */
-INLINE bool may_be_marked(__u32 tgid)
+/* What is told of a number; beyond the end, nothing. */
+INLINE __u8 marked_as(__u32 tgid)
 {
 	__u32 at = tgid / 8;
 	volatile __u8 *eight = bpf_map_lookup_elem(&marked, &at);
-	return !eight || eight[tgid & 7];
+	return eight ? eight[tgid & 7] : MARKED_MAYBE;
 }
 
-INLINE void set_marked(__u32 tgid, bool may_be)
+INLINE void set_marked(__u32 tgid, __u8 as)
 {
 	__u32 at = tgid / 8;
 	volatile __u8 *eight = bpf_map_lookup_elem(&marked, &at);
 	if (eight)
-		eight[tgid & 7] = may_be;
+		eight[tgid & 7] = as;
 }
 
 INLINE struct proc *governed(__u32 tgid)
 {
-	if (!may_be_marked(tgid))
+	if (marked_as(tgid) != MARKED_MAYBE)
 		return 0;
 	struct proc *p = bpf_map_lookup_elem(&procs, &tgid);
 	return p && p->session ? p : 0;

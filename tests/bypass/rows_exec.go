@@ -57,7 +57,7 @@ var execRows = []Row{
 		},
 	},
 	{
-		ID: "E34", Attack: "rewrite the arguments of a program after they were judged: by ptrace, process_vm_writev or `/proc/PID/mem` while it is held, or once it runs, or by a library in it", Hook: "ptrace_access_check while it is held: nobody writes to its memory, of which the daemon reads arguments beyond 4 KiB", Verdict: Partly,
+		ID: "E34", Attack: "rewrite the arguments of a program after they were judged: by ptrace, process_vm_writev or `/proc/PID/mem` while it is held, or once it runs, or by a library in it", Hook: "ptrace_access_check while it is held or on its way there (`in_execve`): nobody writes to its memory, of which the daemon reads arguments beyond 4 KiB", Verdict: Partly,
 		Why:   "once it runs, a process of the session is another's to debug, and a library may do what it likes: rules about arguments (`git push`) say how a program is started. What it then reaches, opens and starts is judged; a rule about the program whatever its arguments holds",
 		Tests: []string{"daemon/enforce TestHoldCannotBeEscaped/a tracer that comes later"},
 	},

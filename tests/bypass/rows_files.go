@@ -191,8 +191,8 @@ var paddockRows = []Row{
 		Tests: []string{"daemon/enforce TestBoundary/P5 maps and programs by bpf(2)", "daemon/enforce TestBoundary/P5 a kernel module"},
 	},
 	{
-		ID: "P6", Attack: "fill or evict the policy's maps", Hook: "never LRU; a fork that would not fit is killed", Core: "the same", Verdict: Stopped,
-		Tests: []string{"ebpf TestMarksAreCounted", "daemon/enforce TestSwappingPoliciesUnderLoad"},
+		ID: "P6", Attack: "fill or evict the policy's maps, also with parents that take their time to die", Hook: "never LRU; who forks when there is little room is killed, and a child that there is none for before its first instruction", Core: "the child at its first system call, which it may still have", Verdict: Stopped,
+		Tests: []string{"ebpf TestMarksAreCounted", "ebpf TestNobodyIsBornWithoutAMark", "daemon/enforce TestSwappingPoliciesUnderLoad"},
 	},
 	{
 		ID: "P7", Attack: "edit requirements, managed configuration, Paddock's files", Hook: boundary + ", in every mode", Core: "root's files; a file that is not locked is an incident; " + landlock, Verdict: Stopped,
