@@ -3,6 +3,7 @@
 package enforce
 
 import (
+	"errors"
 	"os"
 	"slices"
 
@@ -48,6 +49,18 @@ func (e *Enforcer) scan() error {
 	return nil
 }
 
+// mark marks a process that began when p says, and says whether it was still there then: a mark for one that has ended would
+// be the next one's with its number.
+func (e *Enforcer) mark(pid int, p ebpf.Proc) (alive bool, err error) {
+	if err := e.Kernel.Mark(pid, p); err != nil {
+		return false, err
+	}
+	if st, err := readStat(pid); err == nil && st.start == p.Start {
+		return true, nil
+	}
+	return false, e.Kernel.Unmark(pid)
+}
+
 // scanOne marks a process that is an agent, or a child of a governed one.
 func (e *Enforcer) scanOne(g *generation, pid int, st stat, judged map[int]uint64) (bool, error) {
 	if parent, err := e.Kernel.Lookup(st.ppid); err == nil {
@@ -55,7 +68,7 @@ func (e *Enforcer) scanOne(g *generation, pid int, st stat, judged map[int]uint6
 		if parent.Flags&ebpf.Agent != 0 {
 			child.Flags |= ebpf.ByAgent
 		}
-		return true, e.Kernel.Mark(pid, child)
+		return e.mark(pid, child)
 	}
 	if judged[pid] == st.start {
 		return false, nil
@@ -74,8 +87,8 @@ func (e *Enforcer) scanOne(g *generation, pid int, st stat, judged map[int]uint6
 	if err := e.Kernel.NewSession(key); err != nil {
 		return false, err
 	}
-	if err := e.Kernel.Mark(pid, ebpf.Proc{Session: key, Start: p.Start, Flags: ebpf.Agent}); err != nil {
-		return false, err
+	if alive, err := e.mark(pid, ebpf.Proc{Session: key, Start: p.Start, Flags: ebpf.Agent}); err != nil || !alive {
+		return false, errors.Join(err, e.Kernel.EndSession(key))
 	}
 	e.enter(g, key, p, l, session.HowScan)
 	return true, nil

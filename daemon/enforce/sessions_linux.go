@@ -318,7 +318,11 @@ func (e *Enforcer) Adopt(pid int, agent string, argv []string) (*session.Session
 	}
 	e.marks.expect(key)
 	begun := e.marks.begin(key, m, p, session.HowRun)
-	if err := e.Kernel.Mark(pid, ebpf.Proc{Session: key, Start: p.Start, Flags: ebpf.ByAgent}); err != nil {
+	alive, err := e.mark(pid, ebpf.Proc{Session: key, Start: p.Start, Flags: ebpf.ByAgent})
+	if err == nil && !alive {
+		err = fmt.Errorf("process %d has ended", pid)
+	}
+	if err != nil {
 		e.marks.end(key)
 		return nil, err
 	}
