@@ -16,7 +16,7 @@ const anywhere = `^Test(SwappingPoliciesUnderLoad|EscapeIsRecorded|ScriptsHanded
 	`ForbiddenInEveryDisguise|PlaceThatHangs|BlockedProgramSaysWhy|ReasonIsNotSaidInTheDaemonsName|ObserveLetsThroughAndTells|` +
 	`AgentBehindAWrapper|AgentBecomesSession|ChangedProgramIsJudgedAnew|NetworkRules|UnspecifiedAddressReachesBothLoopbacks|` +
 	`NobodyToAskKills|CachedDecisionIsNotAskedAgain|KilledProcessNeverRan|RepeatedCommandIsAllowedInTheKernel|` +
-	`NewPolicyHoldsAtOnce|LookIsBounded|ForgedPaths|` +
+	`NewPolicyHoldsAtOnce|LookIsBounded|ForgedPaths|PersonDecides|WhoItRunsAsIsSaid|ProgramsOfManyNames|` +
 	`WorkTreesAreRemembered|TooManyWorkTrees|GitDirectories|ProjectsOfAnyName|FindProject|MatchParts|Mounts|InLayers|` +
 	`LinksLeadNowhere|Clock|ScriptsGiven|InterpretersOf|WhatPeopleMeanByAWord|CatalogReadsOnlyPrograms|CatalogDeniesNoAllowedPath|MayRead|GiveBackMemory.*|Doubt|Preemption)$`
 
@@ -29,8 +29,8 @@ const first = `^Test(ConnectVerdicts|DeniedDestinationCannotBeReached|Connection
 	`SubvolumesAreToldApart|CalledNames|ExecRecordsHaveWhatTheySay|IdentifyAgreesWithTheExecHook|MarksAreCounted)$`
 
 // newest matches what takes longest and needs what only some of the kernels have, whatever their list of LSMs: processes that
-// are held and woken, programs of many names, and what is remembered of a boundary. The newest is enough.
-const newest = `^Test(HoldCannotBeEscaped|WokenProcess.*|PersonDecides|ProgramsOfManyNames|Remembered)$`
+// are held and woken, and what is remembered of a boundary. The newest is enough.
+const newest = `^Test(HoldCannotBeEscaped|WokenProcess.*|Remembered)$`
 
 // elsewhere is what TestBoundary does not do on the first, second and third kernel: it is done on another of them, and the
 // mechanism does not matter for it.
