@@ -4,6 +4,7 @@ package enforce
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -87,7 +88,7 @@ func (g *generation) scripts() bool { return g.catalog.scripts }
 
 // newCatalog looks for every program the rules name. Of files that cannot be
 // read it knows the inode only.
-func newCatalog(k *ebpf.Kernel, rules *policy.Rules, dirs []string, old *catalog) (*catalog, error) {
+func newCatalog(ctx context.Context, k *ebpf.Kernel, rules *policy.Rules, dirs []string, old *catalog) (*catalog, error) {
 	c := &catalog{
 		byInode: map[ebpf.InodeID][]string{}, byContent: map[digest][]string{}, sizes: map[uint64]bool{},
 		deny: map[ebpf.InodeID]uint32{}, verdicts: map[ebpf.InodeID]denial{}, spared: map[ebpf.InodeID]bool{}, exact: map[string]bool{},
@@ -100,9 +101,9 @@ func newCatalog(k *ebpf.Kernel, rules *policy.Rules, dirs []string, old *catalog
 		}
 	}
 	c.shown = fingerprint(paths)
-	interpreters, err := c.addAll(k, rules, paths, dirs, old)
+	interpreters, err := c.addAll(ctx, k, rules, paths, dirs, old)
 	if err == nil {
-		_, err = c.addAll(k, rules, interpreters, dirs, old)
+		_, err = c.addAll(ctx, k, rules, interpreters, dirs, old)
 	}
 	return c, err
 }
@@ -153,11 +154,11 @@ func fingerprint(paths []string) string {
 
 // addAll learns the files at paths, and returns where the interpreters are of those
 // that are scripts.
-func (c *catalog) addAll(k *ebpf.Kernel, rules *policy.Rules, paths, dirs []string, old *catalog) ([]string, error) {
+func (c *catalog) addAll(ctx context.Context, k *ebpf.Kernel, rules *policy.Rules, paths, dirs []string, old *catalog) ([]string, error) {
 	var interpreters []string
 	for len(paths) > 0 {
 		n := min(batch, len(paths))
-		more, err := c.add(k, rules, paths[:n], dirs, old)
+		more, err := c.add(ctx, k, rules, paths[:n], dirs, old)
 		if err != nil {
 			return nil, err
 		}
@@ -168,7 +169,7 @@ func (c *catalog) addAll(k *ebpf.Kernel, rules *policy.Rules, paths, dirs []stri
 	return slices.Compact(interpreters), nil
 }
 
-func (c *catalog) add(k *ebpf.Kernel, rules *policy.Rules, paths, dirs []string, old *catalog) (interpreters []string, err error) {
+func (c *catalog) add(ctx context.Context, k *ebpf.Kernel, rules *policy.Rules, paths, dirs []string, old *catalog) (interpreters []string, err error) {
 	var files []named
 	defer func() {
 		for _, f := range files {
@@ -194,6 +195,9 @@ func (c *catalog) add(k *ebpf.Kernel, rules *policy.Rules, paths, dirs []string,
 		return nil, err
 	}
 	for _, f := range files {
+		if err := ctx.Err(); err != nil { // who stops does not wait for what is left to be read
+			return nil, err
+		}
 		id, ok := ids[int(f.file.Fd())]
 		if !ok {
 			return nil, fmt.Errorf("the kernel does not know %s, which is open", f.file.Name())

@@ -212,7 +212,7 @@ func (e *Enforcer) install(g *generation) error {
 		old = before.catalog
 	}
 	var err error
-	if g.catalog, err = newCatalog(e.Kernel, g.rules, e.directories(), old); err != nil {
+	if g.catalog, err = newCatalog(e.ctx, e.Kernel, g.rules, e.directories(), old); err != nil {
 		return fmt.Errorf("looking for the programs rules name: %w", err)
 	}
 	if g.boundary, err = newBoundary(e.ctx, e.Kernel, &e.lookups, g.limits, e.own(), nil); err != nil {
