@@ -125,9 +125,20 @@ func doTCP(r request, a *answer) error {
 	}
 	switch {
 	case has("fast-open"):
-		if err = unix.Sendto(fd, []byte("early"), unix.MSG_FASTOPEN, to); errors.Is(err, unix.EINTR) {
-			err = write(fd, "early")
+		// Who is interrupted is not told what has been sent; the runtime sends signals of its own.
+		runtime.LockOSThread()
+		var all, before unix.Sigset_t
+		for i := range all.Val {
+			all.Val[i] = ^uint64(0)
 		}
+		if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before); err != nil {
+			return fmt.Errorf("keeping signals away: %w", err)
+		}
+		err = unix.Sendto(fd, []byte("early"), unix.MSG_FASTOPEN, to)
+		if err := unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil); err != nil {
+			return fmt.Errorf("letting signals in again: %w", err)
+		}
+		runtime.UnlockOSThread()
 	case has("nonblock"):
 		_ = unix.SetNonblock(fd, true)
 		err = connect(fd, to)
