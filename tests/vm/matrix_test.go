@@ -5,6 +5,7 @@ package vm
 import (
 	"os"
 	"path"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -48,7 +49,15 @@ func TestEveryKernel(t *testing.T) {
 	t.Parallel()
 	kernels := Kernels(t)
 	few := os.Getenv("KERNELS") == ""
+	root, err := repository()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, pkg := range []string{"./daemon/enforce", "./ebpf"} {
+		compiled := filepath.Join(t.TempDir(), testBinary) // once for all kernels
+		if err := compile(t.Context(), root, pkg, compiled); err != nil {
+			t.Fatal(err)
+		}
 		for i, cfg := range kernels {
 			if few {
 				cfg.Skip = anywhere + "|^TestBoundary$/" + elsewhere[i]
@@ -59,6 +68,7 @@ func TestEveryKernel(t *testing.T) {
 					cfg.Skip += "|" + newest
 				}
 			}
+			cfg.Compiled = compiled
 			cfg.Timeout = 15 * time.Minute
 			t.Run(cfg.Name()+"-"+path.Base(pkg), func(t *testing.T) {
 				t.Parallel()

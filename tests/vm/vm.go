@@ -78,6 +78,10 @@ type Config struct {
 	// OutputDir becomes OutputPath in the guest; default: a new directory, which whoever called Run removes.
 	OutputDir string
 
+	// Compiled is for RunTests: the program of the package's tests, on the file system of temporary files. Empty: it is
+	// compiled.
+	Compiled string
+
 	// Skip is for RunTests: a regular expression of the guest tests that are left out. Empty: none.
 	Skip string
 
