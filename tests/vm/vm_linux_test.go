@@ -18,7 +18,11 @@ import (
 
 func TestBoot(t *testing.T) {
 	t.Parallel()
-	for _, cfg := range Kernels(t) {
+	kernels := Kernels(t)
+	if os.Getenv("KERNELS") == "" {
+		kernels = kernels[:1] // the tests on the others need the same
+	}
+	for _, cfg := range kernels {
 		t.Run(cfg.Name(), func(t *testing.T) {
 			before, err := os.ReadFile(victim)
 			if err != nil {
