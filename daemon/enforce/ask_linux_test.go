@@ -23,16 +23,23 @@ prefix_rules = [
 mode = "enforce"
 `
 
+// asking is a machine on which people are asked.
+func asking(t *testing.T, requirements string) (*machine, *approval.Queue) {
+	t.Helper()
+	m := newMachine(t, requirements)
+	q, err := approval.Open(approval.Options{File: filepath.Join(t.TempDir(), "approvals.json"), Events: m.log})
+	must(t, err)
+	t.Cleanup(func() { q.Close() })
+	m.Approvals = q
+	m.apply(requirements)
+	must(t, m.Prove(t.Context()))
+	return m, q
+}
+
 // Whatever mechanisms the kernel has, what a rule asks about runs after a yes, and
 // only then.
 func TestPersonDecides(t *testing.T) {
-	m := newMachine(t, unameAsked)
-	q, err := approval.Open(approval.Options{File: filepath.Join(t.TempDir(), "approvals.json"), Events: m.log})
-	must(t, err)
-	defer q.Close()
-	m.Approvals = q
-	m.apply(unameAsked)
-	must(t, m.Prove(t.Context()))
+	m, q := asking(t, unameAsked)
 
 	questions := make(chan approval.Approval, 16)
 	go func() {
@@ -107,13 +114,7 @@ func TestPersonDecides(t *testing.T) {
 
 // Root's processes of a session, or another user's, do not get an answer that was for its own user's.
 func TestWhoItRunsAsIsSaid(t *testing.T) {
-	m := newMachine(t, unameAsked)
-	q, err := approval.Open(approval.Options{File: filepath.Join(t.TempDir(), "approvals.json"), Events: m.log})
-	must(t, err)
-	defer q.Close()
-	m.Approvals = q
-	m.apply(unameAsked)
-	must(t, m.Prove(t.Context()))
+	m, q := asking(t, unameAsked)
 	type result struct {
 		out string
 		err error
@@ -160,13 +161,7 @@ prefix_rules = [{ pattern = [{ token = "git" }], decision = "prompt", justificat
 [paddock]
 mode = "enforce"
 `
-	m := newMachine(t, asked)
-	q, err := approval.Open(approval.Options{File: filepath.Join(t.TempDir(), "approvals.json"), Events: m.log})
-	must(t, err)
-	defer q.Close()
-	m.Approvals = q
-	m.apply(asked)
-	must(t, m.Prove(t.Context()))
+	m, q := asking(t, asked)
 	loaders, _ := filepath.Glob("/lib*/ld-linux*")
 	asks := make(chan *approval.Approval, 16)
 	go func() {
