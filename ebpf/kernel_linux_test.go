@@ -368,7 +368,7 @@ func TestWhoMayBeMarked(t *testing.T) {
 	volume := reader(t, k, Volume)
 	cmd := governedShell(t, k, "(exit 3); read end")
 	child := next[*Exit](t, k, volume)
-	if mayBe(t, k, int(child.PID)) {
+	if mayBe(t, k, child.PID) {
 		t.Errorf("child %d has ended, and its mark is looked for", child.PID)
 	}
 	if !mayBe(t, k, cmd.Process.Pid) || mayBe(t, k, os.Getpid()) {
