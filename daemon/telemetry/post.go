@@ -165,7 +165,9 @@ func (r *receiver) try(ctx context.Context, body []byte) (answer, int, error) {
 // hint says what a connection's end may mean. TLS 1.3 has a certificate refused when the request is on its way: whether
 // the refusal is read before the end is seen is chance.
 func (r *receiver) hint(err error) error {
-	if r.config.CertFile != "" && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)) {
+	ended := errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) ||
+		strings.HasSuffix(err.Error(), "http2: client conn could not be established") // net/http has no name for it
+	if r.config.CertFile != "" && ended {
 		return fmt.Errorf("%w; the receiver may not accept the certificate %s", err, r.config.CertFile)
 	}
 	return err
