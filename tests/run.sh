@@ -61,23 +61,18 @@ if [ $# -gt 0 ]; then
 fi
 
 # every: what attaches to this kernel's hooks, one package at a time, which leaves more than one processor idle; beside it
-# what does not, and the real Codex in its virtual machine, which takes one; then every kernel in one of its own.
+# the real Codex in its virtual machine, which takes one; then every kernel in one of its own.
 every() {
-	local status=0 hooked others out beside=()
-	out=$(mktemp -d)
-	mapfile -t hooked < <(go list ./ebpf ./daemon/enforce ./tests/... | grep -vE '/tests/(vm|codex)$')
-	mapfile -t others < <(go list ./... | grep -vE '/(ebpf|daemon/enforce|tests(/.*)?)$')
-	"${go_test[@]}" ./tests/codex >"$out/codex" &
-	beside+=($!)
-	"${go_test[@]}" -p 1 "${others[@]}" >"$out/others" &
-	beside+=($!)
-	"${go_test[@]}" -p 1 "${hooked[@]}" || status=$?
+	local status=0 native codex out
+	out=$(mktemp)
+	mapfile -t native < <(go list ./... | grep -vE '/tests/(vm|codex)$')
+	"${go_test[@]}" ./tests/codex >"$out" &
+	codex=$!
+	"${go_test[@]}" -p 1 "${native[@]}" || status=$?
 	"${go_test[@]}" ./tests/vm || status=$?
-	for one in "${beside[@]}"; do
-		wait "$one" || status=$?
-	done
-	cat "$out"/*
-	rm -r "$out"
+	wait $codex || status=$?
+	cat "$out"
+	rm "$out"
 	return $status
 }
 export -f every
