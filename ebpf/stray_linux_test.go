@@ -7,42 +7,28 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 )
 
 // The table of marks is full, and the parent's end does not make room in time: the child that cannot have a mark does nothing.
 func TestNobodyIsBornWithoutAMark(t *testing.T) {
-	kernel := os.Getenv("PADDOCK_VM")
-	for tier, watch := range map[string]func(*Kernel) error{
-		"fexit":     (*Kernel).WatchWoken,
-		"sys_enter": func(k *Kernel) error { return k.WatchSyscalls(true) },
-	} {
-		t.Run(tier, func(t *testing.T) {
-			k := enforcing(t)
-			err := watch(k)
-			if errors.Is(err, ErrNoReturn) && (kernel == "" || strings.HasPrefix(kernel, "5.10")) {
-				t.Log(err) // not a skip: there, at its first system call is all that can be had
-				return
-			}
-			must(t, err)
-			born := filepath.Join(t.TempDir(), "born")
-			cmd, out, tell := waitingShell(t, "(: >"+born+"); (: >"+born+")")
-			mark(t, k, cmd)
-			fill(t, k)
-			tell()
-			_, err = io.ReadAll(out) // the child has it as well: it ends when both have
-			must(t, err)
-			_ = cmd.Wait() // its status says it all
-			if ws := cmd.ProcessState.Sys().(syscall.WaitStatus); ws.Signal() != syscall.SIGKILL {
-				t.Errorf("who forked ended with %v, want SIGKILL", ws)
-			}
-			if _, err := os.Lstat(born); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("a process without a mark made a file (%v)", err)
-			}
-		})
-	}
+	eachWatch(t, func(t *testing.T, k *Kernel) {
+		born := filepath.Join(t.TempDir(), "born")
+		cmd, out, tell := waitingShell(t, "(: >"+born+"); (: >"+born+")")
+		mark(t, k, cmd)
+		fill(t, k)
+		tell()
+		_, err := io.ReadAll(out) // the child has it as well: it ends when both have
+		must(t, err)
+		_ = cmd.Wait() // its status says it all
+		if ws := cmd.ProcessState.Sys().(syscall.WaitStatus); ws.Signal() != syscall.SIGKILL {
+			t.Errorf("who forked ended with %v, want SIGKILL", ws)
+		}
+		if _, err := os.Lstat(born); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a process without a mark made a file (%v)", err)
+		}
+	})
 }
 
 // fill takes all the room for marks that is left.

@@ -30,24 +30,19 @@ var wokenPrograms = []string{kernelProgOnWoken, kernelProgOnBorn}
 func (k *Kernel) WatchWoken() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	err := relied()
-	if err == nil {
-		if err = k.load(wokenPrograms); err != nil {
-			err = fmt.Errorf("%w: %w", ErrNoReturn, err)
-		}
+	if err := relied(); err != nil {
+		k.unwatchWoken()
+		return err
 	}
-	for _, name := range wokenPrograms {
-		if err != nil {
-			break
-		}
-		if err = k.attach(name); err != nil {
-			err = fmt.Errorf("%w: %w", ErrNoReturn, err)
-		}
+	err := k.load(wokenPrograms)
+	if err == nil {
+		err = k.attachAll(wokenPrograms)
 	}
 	if err != nil {
 		k.unwatchWoken()
+		return fmt.Errorf("%w: %w", ErrNoReturn, err)
 	}
-	return err
+	return nil
 }
 
 // UnwatchWoken takes it out of force.

@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
@@ -210,12 +211,9 @@ func (e *Enforcer) runsAs(x *ebpf.Exec, asked uint32) string {
 }
 
 func runsAsItsOwner(pid int, uid uint32) bool {
-	info, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
-	if err != nil {
-		return false
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && info.Mode()&os.ModeSetuid != 0 && st.Uid == uid
+	var st unix.Stat_t
+	err := unix.Stat(fmt.Sprintf("/proc/%d/exe", pid), &st)
+	return err == nil && st.Mode&unix.S_ISUID != 0 && st.Uid == uid
 }
 
 // risky lists those of the commands an exec stands for that may be a high risk: a loader
