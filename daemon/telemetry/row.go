@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -206,39 +207,81 @@ func (c *columns) take(key string, value any) {
 	}
 }
 
-const insertEvent = `INSERT INTO events
+const (
+	insertEvents = `INSERT INTO events
 	(seq, id, time, name, severity, session, attributes, call, pid, command, path, host, address, share)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	VALUES `
+	oneEvent = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	// eventsAtOnce is how many rows a statement stores when there are many: each statement opens the table and its
+	// indexes anew, and goes through database/sql.
+	eventsAtOnce = 16
+)
+
+// inserter stores rows in one transaction.
+type inserter struct {
+	tx        *sql.Tx
+	one, many *sql.Stmt // nil until they are needed
+	values    []any
+}
 
 // insert stores rows and counts them.
 func (s *Store) insert(tx *sql.Tx, l *ledger, rows []row) error {
-	statement, err := tx.Prepare(insertEvent)
-	if err != nil {
-		return err
-	}
-	defer statement.Close()
-	var values []any
-	for i := range rows {
-		var share any
-		if !rows[i].nobodys {
-			if share, err = s.shares.add(tx, &rows[i], l.last+1); err != nil {
-				return err
-			}
+	in := inserter{tx: tx}
+	defer in.close()
+	for len(rows) > 0 {
+		n := 1
+		if len(rows) >= eventsAtOnce {
+			n = eventsAtOnce
 		}
-		values = append(rows[i].values(values[:0], l.last+1), share)
-		if _, err := statement.Exec(values...); err != nil {
+		for i := range rows[:n] {
+			var share any
+			if !rows[i].nobodys {
+				var err error
+				if share, err = s.shares.add(tx, &rows[i], l.last+1); err != nil {
+					return err
+				}
+			}
+			l.last++
+			in.values = append(rows[i].values(in.values, l.last), share)
+			s.tally.add(&rows[i])
+		}
+		if err := in.store(n); err != nil {
 			return err
 		}
-		l.last++
-		l.kept++
-		s.tally.add(&rows[i])
+		l.kept += int64(n)
+		rows = rows[n:]
 	}
 	return nil
 }
 
+// store stores the n rows in values: one, or eventsAtOnce.
+func (in *inserter) store(n int) error {
+	statement := &in.one
+	if n > 1 {
+		statement = &in.many
+	}
+	if *statement == nil {
+		var err error
+		if *statement, err = in.tx.Prepare(insertEvents + oneEvent + strings.Repeat(", "+oneEvent, n-1)); err != nil {
+			return err
+		}
+	}
+	_, err := (*statement).Exec(in.values...)
+	in.values = in.values[:0]
+	return err
+}
+
+func (in *inserter) close() {
+	for _, statement := range []*sql.Stmt{in.one, in.many} {
+		if statement != nil {
+			statement.Close()
+		}
+	}
+}
+
 // insertAt stores a row that was counted before, as nobody's.
 func insertAt(tx *sql.Tx, seq int64, r *row) error {
-	_, err := tx.Exec(insertEvent, append(r.values(nil, seq), nil)...)
+	_, err := tx.Exec(insertEvents+oneEvent, append(r.values(nil, seq), nil)...)
 	return err
 }
 
