@@ -86,15 +86,13 @@ func (k *Kernel) AttachRefuse(m Mechanism) error {
 	if err := k.load(names); err != nil {
 		return fmt.Errorf("loading the %s programs: %w", m, err)
 	}
-	for _, name := range names {
-		if err := k.attach(name); err != nil {
-			for _, done := range names {
-				k.detach(done)
-			}
-			return err
+	err := k.attachAll(names)
+	if err != nil {
+		for _, name := range names {
+			k.detach(name)
 		}
 	}
-	return nil
+	return err
 }
 
 // DetachRefuse takes the programs of one mechanism out of force.

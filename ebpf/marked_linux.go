@@ -15,7 +15,7 @@ func (k *Kernel) mayBeMarked(pid int) error {
 	if pid < 0 || pid >= k.numbers() {
 		return nil // they look
 	}
-	return k.eachMarked(pid/size*size, size, func(page []byte) { page[pid%size] = 1 })
+	return k.eachMarked(pid/size*size, size, func(page []byte) { page[pid%size] = byte(kernelMarkMARKED_MAYBE) })
 }
 
 // allMayBeMarked has them look for every mark: the version of which marks were taken over did not say whose there are.
@@ -23,7 +23,7 @@ func (k *Kernel) mayBeMarked(pid int) error {
 func (k *Kernel) allMayBeMarked() error {
 	return k.eachMarked(0, k.numbers(), func(all []byte) {
 		for i := range all {
-			all[i] = 1
+			all[i] = byte(kernelMarkMARKED_MAYBE)
 		}
 	})
 }

@@ -348,6 +348,14 @@ const (
 	kernelListenerLISTENERS       kernelListener = 6
 )
 
+type kernelMark uint32
+
+const (
+	kernelMarkMARKED_NOT   kernelMark = 0
+	kernelMarkMARKED_MAYBE kernelMark = 1
+	kernelMarkMARKED_STRAY kernelMark = 2
+)
+
 type kernelMemory struct {
 	_     structs.HostLayout
 	Key   [2]uint64
@@ -741,6 +749,7 @@ const (
 	kernelVarExportKilledRecord  = "export_killed_record"
 	kernelVarExportLimit         = "export_limit"
 	kernelVarExportListener      = "export_listener"
+	kernelVarExportMark          = "export_mark"
 	kernelVarExportMemory        = "export_memory"
 	kernelVarExportNameFlag      = "export_name_flag"
 	kernelVarExportNet4Key       = "export_net4_key"
@@ -1002,6 +1011,7 @@ type kernelVariableSpecs struct {
 	ExportKilledRecord  *ebpf.VariableSpec `ebpf:"export_killed_record"`
 	ExportLimit         *ebpf.VariableSpec `ebpf:"export_limit"`
 	ExportListener      *ebpf.VariableSpec `ebpf:"export_listener"`
+	ExportMark          *ebpf.VariableSpec `ebpf:"export_mark"`
 	ExportMemory        *ebpf.VariableSpec `ebpf:"export_memory"`
 	ExportNameFlag      *ebpf.VariableSpec `ebpf:"export_name_flag"`
 	ExportNet4Key       *ebpf.VariableSpec `ebpf:"export_net4_key"`
@@ -1153,6 +1163,7 @@ type kernelVariables struct {
 	ExportKilledRecord  *ebpf.Variable `ebpf:"export_killed_record"`
 	ExportLimit         *ebpf.Variable `ebpf:"export_limit"`
 	ExportListener      *ebpf.Variable `ebpf:"export_listener"`
+	ExportMark          *ebpf.Variable `ebpf:"export_mark"`
 	ExportMemory        *ebpf.Variable `ebpf:"export_memory"`
 	ExportNameFlag      *ebpf.Variable `ebpf:"export_name_flag"`
 	ExportNet4Key       *ebpf.Variable `ebpf:"export_net4_key"`

@@ -209,9 +209,9 @@ struct {
 	__type(value, struct proc);
 } procs SEC(".maps");
 
-/* A byte for each number that a process can have (include/linux/threads.h, PID_MAX_LIMIT), eight to an entry, enum marked.
+/* A byte for each number that a process can have (include/linux/threads.h, PID_MAX_LIMIT), eight to an entry.
  * It is set before there is an entry in procs, and cleared when there is none any more. */
-enum {
+enum mark {
 	MARKED_NOT = 0,   /* procs has nothing under it, for a tenth of what a look costs */
 	MARKED_MAYBE = 1, /* it has to be looked for */
 	MARKED_STRAY = 2, /* there was no room for it: it dies before its first instruction */

@@ -36,6 +36,7 @@ EXPORT(enum, hook);
 EXPORT(enum, exec_flag);
 EXPORT(enum, proc_flag);
 EXPORT(enum, name_flag);
+EXPORT(enum, mark);
 EXPORT(enum, net_protocol);
 EXPORT(enum, net_decision);
 EXPORT(enum, net_rule);

@@ -243,7 +243,7 @@ INLINE int bounded(int answer)
 	SEC(ptrace_at)                                                                             \
 	int BPF_PROG(prefix##_ptrace, struct task_struct *child, unsigned int mode, int ret)       \
 	{                                                                                          \
-		return bounded(ret ? ret : refuse_ptrace(child, mode));                                 \
+		return bounded(ret ? ret : refuse_ptrace(child, mode));                            \
 	}                                                                                          \
 	SEC(socket_at)                                                                             \
 	int BPF_PROG(prefix##_socket, int family, int type, int protocol, int kern, int ret)       \
