@@ -101,8 +101,7 @@ func TestFastOpen(t *testing.T) {
 // netstat is a count of the tests' network namespace.
 func netstat(t *testing.T, name string) int {
 	t.Helper()
-	// The process's first thread, of which /proc/net speaks, may have left for another one in an earlier test.
-	b, err := os.ReadFile("/proc/thread-self/net/netstat")
+	b, err := os.ReadFile("/proc/net/netstat")
 	must(t, err)
 	lines := strings.Split(string(b), "\n")
 	at := slices.Index(strings.Fields(lines[0]), name)
