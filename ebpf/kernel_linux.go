@@ -43,14 +43,14 @@ type Kernel struct {
 	types   *btf.Cache
 	holding holding
 
-	mu       sync.Mutex // guards what follows
-	links    map[string]link.Link
-	programs map[string]*ebpf.Program
-	taken    bool
-	untold   bool // another version's programs mark processes and do not say which
-	readers  []*ringbuf.Reader
-	probe    *ebpf.Program
-	home     uint64 // cookie of our network namespace; 0: not asked yet
+	mu        sync.Mutex // guards what follows
+	links     map[string]link.Link
+	programs  map[string]*ebpf.Program
+	taken     bool
+	untold    bool // another version's programs mark processes and do not say which
+	readers   []*ringbuf.Reader
+	iterators map[string]*ebpf.Program
+	home      uint64 // cookie of our network namespace; 0: not asked yet
 
 	filter filterState // taken after mu
 }
@@ -130,10 +130,10 @@ func (k *Kernel) Close() error {
 	for _, m := range k.maps {
 		errs = append(errs, m.Close())
 	}
-	if k.probe != nil {
-		errs = append(errs, k.probe.Close())
+	for _, p := range k.iterators {
+		errs = append(errs, p.Close())
 	}
-	k.readers, k.links, k.programs, k.probe = nil, nil, nil, nil
+	k.readers, k.links, k.programs, k.iterators = nil, nil, nil, nil
 	return errors.Join(errs...)
 }
 

@@ -22,6 +22,13 @@ type kernelArgvKey struct {
 	Len        uint32
 }
 
+type kernelBegan struct {
+	_     structs.HostLayout
+	Start uint64
+	Tgid  uint32
+	Pad   uint32
+}
+
 type kernelBound struct {
 	_     structs.HostLayout
 	Flags uint32
@@ -726,7 +733,9 @@ const (
 	kernelProgOnSockops          = "on_sockops"
 	kernelProgOnSyscall          = "on_syscall"
 	kernelProgOnWoken            = "on_woken"
+	kernelProgProbeBegan         = "probe_began"
 	kernelProgProbeFiles         = "probe_files"
+	kernelVarExportBegan         = "export_began"
 	kernelVarExportBound         = "export_bound"
 	kernelVarExportBoundFlag     = "export_bound_flag"
 	kernelVarExportBoundKey      = "export_bound_key"
@@ -936,6 +945,7 @@ type kernelProgramSpecs struct {
 	OnSockops         *ebpf.ProgramSpec `ebpf:"on_sockops"`
 	OnSyscall         *ebpf.ProgramSpec `ebpf:"on_syscall"`
 	OnWoken           *ebpf.ProgramSpec `ebpf:"on_woken"`
+	ProbeBegan        *ebpf.ProgramSpec `ebpf:"probe_began"`
 	ProbeFiles        *ebpf.ProgramSpec `ebpf:"probe_files"`
 }
 
@@ -989,6 +999,7 @@ type kernelMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type kernelVariableSpecs struct {
+	ExportBegan         *ebpf.VariableSpec `ebpf:"export_began"`
 	ExportBound         *ebpf.VariableSpec `ebpf:"export_bound"`
 	ExportBoundFlag     *ebpf.VariableSpec `ebpf:"export_bound_flag"`
 	ExportBoundKey      *ebpf.VariableSpec `ebpf:"export_bound_key"`
@@ -1141,6 +1152,7 @@ func (m *kernelMaps) Close() error {
 //
 // It can be passed to loadKernelObjects or ebpf.CollectionSpec.LoadAndAssign.
 type kernelVariables struct {
+	ExportBegan         *ebpf.Variable `ebpf:"export_began"`
 	ExportBound         *ebpf.Variable `ebpf:"export_bound"`
 	ExportBoundFlag     *ebpf.Variable `ebpf:"export_bound_flag"`
 	ExportBoundKey      *ebpf.Variable `ebpf:"export_bound_key"`
@@ -1312,6 +1324,7 @@ type kernelPrograms struct {
 	OnSockops         *ebpf.Program `ebpf:"on_sockops"`
 	OnSyscall         *ebpf.Program `ebpf:"on_syscall"`
 	OnWoken           *ebpf.Program `ebpf:"on_woken"`
+	ProbeBegan        *ebpf.Program `ebpf:"probe_began"`
 	ProbeFiles        *ebpf.Program `ebpf:"probe_files"`
 }
 
@@ -1443,6 +1456,7 @@ func (p *kernelPrograms) Close() error {
 		p.OnSockops,
 		p.OnSyscall,
 		p.OnWoken,
+		p.ProbeBegan,
 		p.ProbeFiles,
 	)
 }

@@ -31,6 +31,21 @@ const (
 // ErrNoProcess is returned for a process that is not governed (any more).
 var ErrNoProcess = errors.New("not a governed process")
 
+// Began returns when each process of the machine began, in nanoseconds since boot: as in every record, where /proc rounds it to 10 ms.
+func (k *Kernel) Began() (map[int]uint64, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all, err := iterate[kernelBegan](k, kernelProgProbeBegan)
+	if err != nil {
+		return nil, err
+	}
+	began := make(map[int]uint64, len(all))
+	for _, p := range all {
+		began[int(p.Tgid)] = p.Start
+	}
+	return began, nil
+}
+
 // Mark puts a process into a session. Its children inherit the mark.
 func (k *Kernel) Mark(pid int, p Proc) error {
 	old, err := k.Lookup(pid)

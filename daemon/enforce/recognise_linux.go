@@ -50,7 +50,9 @@ func (e *Enforcer) lookAgain(g *generation, pid int) error {
 		return nil // gone
 	}
 	if err == nil {
-		_, err = e.scanOne(g, pid, st, map[int]uint64{})
+		one := map[int]stat{pid: st}
+		e.exact(one)
+		_, err = e.scanOne(g, pid, one[pid], map[int]uint64{})
 	}
 	return err
 }

@@ -29,6 +29,7 @@ func (e *Enforcer) scan() error {
 				stats[pid] = st
 			}
 		}
+		e.exact(stats)
 		found := false
 		for _, pid := range all {
 			st, ok := stats[pid]
@@ -49,13 +50,29 @@ func (e *Enforcer) scan() error {
 	return nil
 }
 
+// exact replaces when processes began, which /proc rounds to 10 ms, by what the kernel's records will say: all that is told of
+// a process has one start.
+func (e *Enforcer) exact(stats map[int]stat) {
+	began, err := e.Kernel.Began()
+	if err != nil {
+		e.Log.Error("records of processes that run already will not match", "error", err)
+		return
+	}
+	for pid, st := range stats {
+		if at := began[pid]; at/tick*tick == st.start { // else another one has its number by now
+			st.start = at
+			stats[pid] = st
+		}
+	}
+}
+
 // mark marks a process that began when p says, and says whether it was still there then: a mark for one that has ended would
 // be the next one's with its number.
 func (e *Enforcer) mark(pid int, p ebpf.Proc) (alive bool, err error) {
 	if err := e.Kernel.Mark(pid, p); err != nil {
 		return false, err
 	}
-	if st, err := readStat(pid); err == nil && st.start == p.Start {
+	if st, err := readStat(pid); err == nil && st.start == p.Start/tick*tick {
 		return true, nil
 	}
 	return false, e.Kernel.Unmark(pid)
@@ -75,6 +92,9 @@ func (e *Enforcer) scanOne(g *generation, pid int, st stat, judged map[int]uint6
 	}
 	judged[pid] = st.start
 	p := e.describe(pid)
+	if p.Start == st.start/tick*tick {
+		p.Start = st.start
+	}
 	if p.Exe == "" { // a kernel thread, or gone
 		return false, nil
 	}

@@ -27,6 +27,7 @@ EXPORT(struct, socket_record);
 EXPORT(struct, signal_record);
 EXPORT(struct, killed_record);
 EXPORT(struct, probed_file);
+EXPORT(struct, began);
 EXPORT(struct, flow_question);
 EXPORT(struct, file_record);
 EXPORT(enum, record_type);

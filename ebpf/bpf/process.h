@@ -670,3 +670,25 @@ int probe_files(struct bpf_iter__task_file *ctx)
 	bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
 	return 0;
 }
+
+/* ---- since when processes run --------------------------------------------- */
+
+struct began {
+	__u64 start; /* ns since boot, as in every record */
+	__u32 tgid;
+	__u32 pad;
+};
+
+/* /proc rounds it to 10 ms, and a process that the daemon marks must have one identity. */
+SEC("iter/task")
+int probe_began(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	if (!task || task->pid != task->tgid)
+		return 0;
+	struct began out = {};
+	out.start = task->start_boottime;
+	out.tgid = task->tgid;
+	bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
+	return 0;
+}
