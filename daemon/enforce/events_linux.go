@@ -123,7 +123,7 @@ func (e *Enforcer) execAttrs(a attrs, x *ebpf.Exec) {
 	}
 	if cwd, ok := e.paths.get(x.Cwd); ok {
 		a[telemetry.AttrProcessWorkingDir] = cwd
-	} else if cwd := readLink(x.PID, "cwd"); cwd != "" {
+	} else if cwd := e.workPath(x); cwd != "" {
 		e.paths.learn(x.PID, x.Cwd, cwd)
 		a[telemetry.AttrProcessWorkingDir] = cwd
 	}

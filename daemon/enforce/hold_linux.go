@@ -218,7 +218,7 @@ func (e *Enforcer) weigh(g *generation, x *ebpf.Exec, p process, content func() 
 	remember := x.Cacheable() && x.Generation == g.number
 	if x.Flags&(ebpf.ArgvCut|ebpf.ArgvUnread) != 0 || len(args) == 0 {
 		remember = false
-		if full, err := readCmdline(x.PID); err == nil && len(full) > 0 {
+		if full, err := readCmdline(x.PID); err == nil && len(full) > 0 && (stands(x) || e.programPath(x) != "") {
 			args = full
 		} else if x.Flags.Has(ebpf.ArgvUnread) {
 			return policy.Verdict{Decision: policy.Forbidden, Reason: "its arguments could not be read"}, forNothingElse
@@ -232,15 +232,15 @@ func (e *Enforcer) weigh(g *generation, x *ebpf.Exec, p process, content func() 
 		exe.Size = e.sizeOf(x)
 	}
 	names, err := g.catalog.names(exe, content)
-	if err != nil {
+	if err != nil && !errors.Is(err, errMovedOn) { // who has moved on runs already, and is judged by the names that are known
 		return policy.Verdict{Decision: policy.Forbidden, Reason: "its program could not be read: " + err.Error()}, forNothingElse
 	}
 	names = addName(names, x.Name)
-	if path := readLink(x.PID, "exe"); filepath.IsAbs(path) {
+	if path := e.programPath(x); filepath.IsAbs(path) {
 		names = addName(names, path)
 		e.paths.learn(x.PID, x.Exe.Inode(), path)
 	}
-	if cwd := readLink(x.PID, "cwd"); cwd != "" {
+	if cwd := e.workPath(x); cwd != "" {
 		e.paths.learn(x.PID, x.Cwd, cwd)
 	}
 	var worst policy.Verdict
@@ -318,7 +318,7 @@ func (e *Enforcer) hashOf(x *ebpf.Exec) (digest, error) {
 		return sum, nil
 	}
 	sum, err := e.bounded.do(func() (digest, error) {
-		f, err := os.Open(procPath(x.PID, "exe"))
+		f, err := e.program(x)
 		if err != nil {
 			return digest{}, err
 		}
