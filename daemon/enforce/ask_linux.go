@@ -319,7 +319,7 @@ func (e *Enforcer) decided(w *waiting, out approval.Outcome) {
 	e.finish(w, out, allow)
 }
 
-// finish releases or kills what was asked about, and records it.
+// finish records what became of a question, and releases or kills what was asked about: after its end nothing waits for the record.
 func (e *Enforcer) finish(w *waiting, out approval.Outcome, allow bool) {
 	h, err := e.Kernel.Hold(w.exec)
 	if err != nil {
@@ -327,6 +327,8 @@ func (e *Enforcer) finish(w *waiting, out approval.Outcome, allow bool) {
 	}
 	defer h.Close()
 	e.Events.Owe(1)
+	e.stats.events.Add(1)
+	e.recordOwed(e.approvedEvent(w, &out, allow))
 	if allow {
 		e.settle(h.Release(), h, w.exec)
 	} else {
@@ -342,8 +344,6 @@ func (e *Enforcer) finish(w *waiting, out approval.Outcome, allow bool) {
 			e.Log.Error("killing what was not approved", "pid", w.exec.PID, "error", err)
 		}
 	}
-	e.stats.events.Add(1)
-	e.recordOwed(e.approvedEvent(w, &out, allow))
 }
 
 // refusal says in a few words why something was not approved.

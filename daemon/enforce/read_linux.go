@@ -175,7 +175,7 @@ func (e *Enforcer) report(ring ebpf.Ring) func(ebpf.Record) {
 			e.bygone.put(r.PID, bygone{s, time.Now()})
 			e.exited(r.PID)
 			if r.Remaining == 0 { // else the sweep finds out
-				defer e.marks.look(r.Session)
+				e.work.Go("ending a session", func() { e.marks.look(h.Session) })
 			}
 		case *ebpf.Connect:
 			ev = e.connectEvent(s, r)

@@ -176,7 +176,20 @@ func (s *sessions) begin(key uint64, m session.Match, p session.Process, how str
 	return out
 }
 
-// look ends a session when none of its processes is left.
+// endLimit is how long the end of a session waits for what is still to be told of it.
+const endLimit = 2 * time.Second
+
+// told waits until what the kernel has said by now is recorded: what a session was refused, and what it was asked about, comes
+// by other rings than its last exit, and is part of what its end tells.
+func (s *sessions) told() {
+	ctx, cancel := context.WithTimeout(s.e.ctx, endLimit)
+	defer cancel()
+	for ring := range s.e.readers {
+		s.e.caughtUp(ctx, ebpf.Ring(ring))
+	}
+}
+
+// look ends a session when none of its processes is left. It must not keep a reader of a ring waiting.
 func (s *sessions) look(key uint64) {
 	procs, err := s.e.Kernel.Procs()
 	if err != nil {
@@ -188,10 +201,7 @@ func (s *sessions) look(key uint64) {
 			return
 		}
 	}
-	// What it was refused comes by another ring, and is part of what the end tells.
-	ctx, cancel := context.WithTimeout(s.e.ctx, exitLimit)
-	defer cancel()
-	s.e.caughtUp(ctx, ebpf.Security)
+	s.told()
 	s.end(key)
 }
 
@@ -264,10 +274,16 @@ func (s *sessions) sweep() {
 		for _, p := range procs {
 			counts[p.Session]++
 		}
+		waited := false
 		for _, old := range before {
-			if old.Live() && counts[old.Key] == 0 {
-				s.end(old.Key)
+			if !old.Live() || counts[old.Key] > 0 {
+				continue
 			}
+			if !waited {
+				s.told()
+				waited = true
+			}
+			s.end(old.Key)
 		}
 	}
 }
@@ -308,6 +324,9 @@ func (e *Enforcer) Adopt(pid int, agent string, argv []string) (*session.Session
 		return nil, fmt.Errorf("process %d cannot be governed", pid)
 	}
 	p := e.describe(pid)
+	st := map[int]stat{pid: {start: p.Start}}
+	e.exact(st)
+	p.Start = st[pid].start
 	if len(argv) > 0 {
 		p.Args = argv
 	}
