@@ -67,7 +67,7 @@ var execRows = []Row{
 		Tests: []string{"daemon/enforce TestProgramsOfManyNames/git in an emulator"},
 	},
 	{
-		ID: "E36", Attack: "run what is forbidden while it is only observed, and something harmless right after it in the same process: the daemon would know the file by what it found running", Hook: "what /proc shows of a process that is not held counts only if it is the very file and directory of the record", Core: "the same", Verdict: Stopped,
+		ID: "E35", Attack: "run what is forbidden while it is only observed, and something harmless right after it in the same process: the daemon would know the file by what it found running", Hook: "what /proc shows of a process that is not held counts only if it is the very file and directory of the record", Core: "the same", Verdict: Stopped,
 		Tests: []string{"daemon/enforce TestWhatRunsNextIsNotTakenForIt"},
 	},
 	{
