@@ -22,8 +22,12 @@ func TestGiveBackMemory(t *testing.T) {
 		return kb
 	}
 	before := resident()
-	GiveBackMemory()
-	if after := resident(); after > before/4*3 { // what runs is there again at once
+	after := before
+	for range 5 { // what runs is there again at once, and other tests may have left much that does
+		GiveBackMemory()
+		after = min(after, resident())
+	}
+	if after > before/4*3 {
 		t.Errorf("%d kB of files are resident, and %d were before", after, before)
 	}
 }
