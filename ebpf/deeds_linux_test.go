@@ -289,7 +289,7 @@ func doInNamespace(r request, a *answer) error {
 			done <- fmt.Errorf("entering the namespace: %w", err)
 			return
 		}
-		done <- doTCP(request{To: r.To}, a)
+		done <- doTCP(request{To: r.To, With: r.With[1:]}, a)
 	}()
 	return <-done
 }

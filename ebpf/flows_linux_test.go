@@ -278,6 +278,33 @@ func TestOtherNamespacesAreRefused(t *testing.T) {
 	}
 }
 
+// In a namespace of their own anybody may have any address: what they do there with ours says nothing of who is at the other end of a
+// connection at home.
+func TestOtherNamespacesHideNobody(t *testing.T) {
+	h := newHome(t, Generation{})
+	a, free := h.actor(), newActor(t)
+	port := h.listen("tcp4", "127.0.0.1:0")
+	must(t, h.SetOwnPorts(port))
+	path := namespace(t)
+	for kind, to := range map[FlowKind]string{ToProxy: "198.51.100.7:443", ToService: fmt.Sprintf("127.0.0.1:%d", port)} {
+		got := a.do("tcp", to)
+		if got.Error != "" || got.Said != a.said(kind, to) {
+			t.Fatalf("%+v", got)
+		}
+		at := netip.MustParseAddrPort(fmt.Sprintf("127.0.0.1:%d", h.ports.Proxy4))
+		if kind == ToService {
+			at = netip.MustParseAddrPort(to)
+		}
+		client := netip.MustParseAddrPort(got.Local)
+		if there := free.do("tcp-inside", at.String(), path, "bind="+got.Local); there.Error != "ECONNREFUSED" {
+			t.Fatalf("from %s to %s in another namespace: %+v", got.Local, at, there)
+		}
+		if said := describe(h.FlowOf(TCP, client, at)); said != a.said(kind, to) {
+			t.Errorf("after somebody connected with the same addresses elsewhere, %s is %s", to, said)
+		}
+	}
+}
+
 // Paddock's own services: reached whatever the policy says, and known who reaches them.
 func TestOwnServicesKnowTheirClients(t *testing.T) {
 	h := newHome(t, Generation{Number: 5, Enforce: true, Net: []NetEntry{}})

@@ -258,7 +258,7 @@ type kernelFlow struct {
 	Enforced   uint8
 	Kind       uint8
 	Own        uint8
-	Pad        uint8
+	Elsewhere  uint8
 }
 
 type kernelFlowKey struct {

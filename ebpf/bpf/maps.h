@@ -583,7 +583,7 @@ struct flow {
 	__u8 enforced;
 	__u8 kind;
 	__u8 own; /* datagrams to sockets of the session itself: each is looked at */
-	__u8 pad;
+	__u8 elsewhere; /* in another network namespace than our listeners */
 };
 
 /* Lives and ends with its socket. */

@@ -92,6 +92,8 @@ INLINE int judge(struct bpf_sock_addr *ctx, const struct destination *d, bool co
 {
 	__u32 tgid = current_tgid();
 	struct proc *p = governed(tgid);
+	if (connects)
+		note_elsewhere(ctx, d);
 	if (!p) {
 		if (marked_as(tgid) == MARKED_STRAY)
 			return 0;

@@ -50,6 +50,21 @@ INLINE bool remember(struct bpf_sock_addr *ctx, const struct destination *d, con
 	return true;
 }
 
+/* A connection to the address of a listener of ours, in another network namespace, is to somebody else, whoever's it
+ * is: a connection with the same addresses may exist at home. See on_sockops, which cannot ask before 5.15. */
+INLINE void note_elsewhere(struct bpf_sock_addr *ctx, const struct destination *d)
+{
+	struct egress *e = egress_now();
+	if (!e || !e->netns || d->protocol != NET_TCP || !on_loopback(d->addr) || bpf_get_netns_cookie(ctx) == e->netns)
+		return;
+	__u32 port = d->port;
+	if (!ctx->sk || (!is_listener(e, port) && !bpf_map_lookup_elem(&own_ports, &port)))
+		return;
+	struct flow *f = bpf_sk_storage_get(&sockets, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (f)
+		f->elsewhere = 1;
+}
+
 /*
  * Decides about what is for a socket of the session itself on loopback, of whatever
  * network namespace, and about what is for nobody; false: it did not. What it lets pass
@@ -343,6 +358,8 @@ int on_sockops(struct bpf_sock_ops *ops)
 	if (!sk)
 		return 1;
 	struct flow *f = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	if (f && f->elsewhere)
+		return 1;
 	if (f && f->kind)
 		bpf_map_update_elem(&flows, &k, f, BPF_ANY);
 	else
