@@ -19,15 +19,15 @@ const anywhere = `^Test(SwappingPoliciesUnderLoad|EscapeIsRecorded|ScriptsHanded
 	`NobodyToAskKills|CachedDecisionIsNotAskedAgain|KilledProcessNeverRan|RepeatedCommandIsAllowedInTheKernel|` +
 	`NewPolicyHoldsAtOnce|LookIsBounded|ForgedPaths|PersonDecides|WhoItRunsAsIsSaid|ProgramsOfManyNames|` +
 	`WorkTreesAreRemembered|TooManyWorkTrees|GitDirectories|ProjectsOfAnyName|FindProject|MatchParts|Mounts|InLayers|` +
-	`LinksLeadNowhere|Clock|ScriptsGiven|InterpretersOf|WhatPeopleMeanByAWord|CatalogReadsOnlyPrograms|CatalogDeniesNoAllowedPath|MayRead|GiveBackMemory.*|Doubt|Preemption)$`
+	`LinksLeadNowhere|Clock|ScriptsGiven|InterpretersOf|WhatPeopleMeanByAWord|CatalogReadsOnlyPrograms|CatalogDeniesNoAllowedPath|MayRead|GiveBackMemory.*|Doubt|Preemption|EndTellsAllThatWasRefused|WhatRunsNextIsNotTakenForIt)$`
 
 // first matches what security hooks have no part in (programs of cgroups, what is read from the kernel): the first of the
 // kernels is enough, beside the one that the tests run on natively.
 const first = `^Test(ConnectVerdicts|DeniedDestinationCannotBeReached|ConnectionsAreSentHome|DNSIsSentHome|UringIsSentHome|ManagedNetworkRefuses|ManagedNetworkFailsClosed|` +
-	`UnmanagedGenerationRedirectsNothing|OtherDatagramsOfTheSameSocketLeave|OtherNamespacesAreRefused|OtherNamespacesHaveTheirOwn|` +
+	`UnmanagedGenerationRedirectsNothing|OtherDatagramsOfTheSameSocketLeave|OtherNamespacesAreRefused|OtherNamespacesHideNobody|OtherNamespacesHaveTheirOwn|` +
 	`OwnServicesKnowTheirClients|ASessionReachesItself|OthersAreNotTheSession|WhoTakesThePortGetsNothing|FastOpen|` +
 	`AServerForDatagramsAnswersItsClients|` +
-	`SubvolumesAreToldApart|CalledNames|ExecRecordsHaveWhatTheySay|IdentifyAgreesWithTheExecHook|MarksAreCounted)$`
+	`SubvolumesAreToldApart|GovernedLaterHasOneStart|CalledNames|ExecRecordsHaveWhatTheySay|IdentifyAgreesWithTheExecHook|MarksAreCounted)$`
 
 // newest matches what takes longest and needs what only some of the kernels have, whatever their list of LSMs: processes that
 // are held and woken, and what is remembered of a boundary. The newest is enough.
