@@ -96,8 +96,10 @@ func sift(q *question, m *dnsmessage.Message) answered {
 	}
 	out.message = dnsmessage.Message{Header: h, Questions: []dnsmessage.Question{q.asked}, Answers: answers}
 	if len(answers) == len(out.names)-1 { // nothing, or aliases that lead to nothing: for how long
+		had := false
 		for _, r := range m.Authorities {
-			soa := r.Header.Type == dnsmessage.TypeSOA
+			soa := r.Header.Type == dnsmessage.TypeSOA && !had
+			had = had || soa
 			if soa || q.want.dnssec && (r.Header.Type == typeRRSIG || r.Header.Type == typeNSEC || r.Header.Type == typeNSEC3) {
 				out.message.Authorities = append(out.message.Authorities, r)
 			}
@@ -116,19 +118,28 @@ func signs(r dnsmessage.Resource, t dnsmessage.Type) bool {
 	return covered == t || covered == dnsmessage.TypeCNAME
 }
 
-// plainService takes from a service record (RFC 9460) what hides the name of a
-// connection (ECH), what leads around TCP (HTTP/3), and addresses, which nobody would
-// have been given by name. A record that does not work without them is left out.
+// serviceKeys are those that are left in service records: which others a client must
+// know, over what it may speak, and where.
+var serviceKeys = []dnsmessage.SVCParamKey{
+	dnsmessage.SVCParamMandatory, dnsmessage.SVCParamALPN, dnsmessage.SVCParamNoDefaultALPN, dnsmessage.SVCParamPort,
+}
+
+// plainService leaves in a service record (RFC 9460) what a connection over TCP needs. Of
+// the other keys some hide its name (ECH) or lead around TCP (HTTP/3), some hold addresses,
+// which nobody would have been given by name, and those nobody knows hold whatever somebody
+// likes. A record that does not work without them is left out.
 func plainService(r *dnsmessage.SVCBResource) (changed, keep bool) {
-	gone := []dnsmessage.SVCParamKey{
-		dnsmessage.SVCParamECH, dnsmessage.SVCParamIPv4Hint, dnsmessage.SVCParamIPv6Hint,
-		dnsmessage.SVCParamDOHPath, dnsmessage.SVCParamOHTTP,
-	}
 	if mandatory, ok := r.GetParam(dnsmessage.SVCParamMandatory); ok {
-		for i := 0; i+1 < len(mandatory); i += 2 {
-			if slices.Contains(gone, dnsmessage.SVCParamKey(binary.BigEndian.Uint16(mandatory[i:]))) {
+		if len(mandatory) == 0 || len(mandatory)%2 != 0 {
+			return true, false
+		}
+		before := dnsmessage.SVCParamMandatory // which must not be in it; in order, each once
+		for i := 0; i < len(mandatory); i += 2 {
+			key := dnsmessage.SVCParamKey(binary.BigEndian.Uint16(mandatory[i:]))
+			if key <= before || !slices.Contains(serviceKeys, key) {
 				return true, false
 			}
+			before = key
 		}
 	}
 	if alpn, ok := r.GetParam(dnsmessage.SVCParamALPN); ok {
@@ -144,23 +155,30 @@ func plainService(r *dnsmessage.SVCBResource) (changed, keep bool) {
 			changed = true
 		}
 	}
-	for _, key := range gone {
-		changed = r.DeleteParam(key) || changed
+	if none, ok := r.GetParam(dnsmessage.SVCParamNoDefaultALPN); ok && len(none) > 0 {
+		return true, false
 	}
-	return changed, true
+	if port, ok := r.GetParam(dnsmessage.SVCParamPort); ok && len(port) != 2 {
+		return true, false
+	}
+	n := len(r.Params)
+	r.Params = slices.DeleteFunc(r.Params, func(p dnsmessage.SVCParam) bool { return !slices.Contains(serviceKeys, p.Key) })
+	return changed || len(r.Params) != n, true
 }
 
-// overTCP takes the protocols that run over QUIC out of a list of ALPN ids; well is
-// false for a list that cannot be read.
+// overTCP leaves in a list of ALPN ids those of HTTP over TCP, each once: others are QUIC's,
+// or anything; well is false for a list that cannot be read.
 func overTCP(alpn []byte) (left []byte, well bool) {
 	for len(alpn) > 0 {
 		n := int(alpn[0])
 		if n == 0 || n >= len(alpn) {
 			return nil, false
 		}
-		id := alpn[1 : 1+n]
-		if !bytes.HasPrefix(id, []byte("h3")) && !bytes.HasPrefix(id, []byte("doq")) {
-			left = append(left, alpn[:1+n]...)
+		switch id := alpn[:1+n]; string(id[1:]) {
+		case "h2", "http/1.1", "http/1.0":
+			if !bytes.Contains(left, id) {
+				left = append(left, id...)
+			}
 		}
 		alpn = alpn[1+n:]
 	}

@@ -33,11 +33,11 @@ const (
 )
 
 // smallTypes are answered for every name that policy does not deny: their answers are
-// addresses or names, or hold only what a zone's owner must sign.
+// addresses and names, which bring in some data too, but that is what a client needs.
 func smallType(t dnsmessage.Type) bool {
 	switch t {
 	case dnsmessage.TypeA, dnsmessage.TypeAAAA, dnsmessage.TypeCNAME, dnsmessage.TypePTR, dnsmessage.TypeSRV,
-		dnsmessage.TypeSVCB, dnsmessage.TypeHTTPS, dnsmessage.TypeSOA, dnsmessage.TypeNS, typeDS, typeDNSKEY:
+		dnsmessage.TypeSVCB, dnsmessage.TypeHTTPS, dnsmessage.TypeSOA, dnsmessage.TypeNS:
 		return true
 	}
 	return false
@@ -45,10 +45,11 @@ func smallType(t dnsmessage.Type) bool {
 
 // freeType are answered too for names that policy allows. Their answers can hold what
 // somebody likes, in good measure: with an unfamiliar name, that is a way in for
-// instructions and a way out for data.
+// instructions and a way out for data. Keys and signatures are no better: a zone may call
+// so what it likes.
 func freeType(t dnsmessage.Type) bool {
 	switch t {
-	case dnsmessage.TypeTXT, dnsmessage.TypeMX, typeSSHFP, typeTLSA, typeCAA:
+	case dnsmessage.TypeTXT, dnsmessage.TypeMX, typeSSHFP, typeTLSA, typeCAA, typeDS, typeDNSKEY:
 		return true
 	}
 	return false

@@ -68,6 +68,8 @@ func TestNamesThatAreRefused(t *testing.T) {
 		{"cloak.shop.test.", dnsmessage.TypeA, dnsmessage.RCodeNameError, "by rule", true},
 		{"shop.test.", dnsmessage.TypeTXT, dnsmessage.RCodeRefused, "type TXT are only for names that a rule allows", false},
 		{"allowed.test.", dnsmessage.TypeTXT, 0, "", true},
+		{"shop.test.", typeDNSKEY, dnsmessage.RCodeRefused, "type 48 are only for names that a rule allows", false},
+		{"shop.test.", typeDS, dnsmessage.RCodeRefused, "type 43 are only for names that a rule allows", false},
 		{"allowed.test.", dnsmessage.Type(10), dnsmessage.RCodeRefused, "type 10 are not resolved", false}, // NULL
 		{"allowed.test.", dnsmessage.TypeALL, dnsmessage.RCodeRefused, "type ALL are not", false},
 		{"allowed.test.", dnsmessage.TypeAXFR, dnsmessage.RCodeRefused, "type AXFR are not", false},
@@ -242,6 +244,17 @@ func TestServiceRecordsHideNothing(t *testing.T) {
 			record(q.Name.String(), 30, service(4,
 				dnsmessage.SVCParam{Key: dnsmessage.SVCParamALPN, Value: []byte("\x02h3")},
 				dnsmessage.SVCParam{Key: dnsmessage.SVCParamNoDefaultALPN})),
+			// Whatever somebody likes: under a key that nobody knows, as a protocol, and where
+			// there is room for a number or for nothing.
+			record(q.Name.String(), 30, service(5,
+				dnsmessage.SVCParam{Key: dnsmessage.SVCParamALPN, Value: []byte("\x06secret\x08http/1.1\x02h2\x02h2")},
+				dnsmessage.SVCParam{Key: 65400, Value: []byte("secret")})),
+			record(q.Name.String(), 30, service(6, dnsmessage.SVCParam{Key: dnsmessage.SVCParamMandatory, Value: []byte{0, 3, 0, 1, 0, 1, 0, 3}})),
+			record(q.Name.String(), 30, service(7, dnsmessage.SVCParam{Key: dnsmessage.SVCParamMandatory, Value: []byte{255, 120}},
+				dnsmessage.SVCParam{Key: 65400, Value: []byte("secret")})),
+			record(q.Name.String(), 30, service(8, dnsmessage.SVCParam{Key: dnsmessage.SVCParamPort, Value: []byte("secret")})),
+			record(q.Name.String(), 30, service(9, dnsmessage.SVCParam{Key: dnsmessage.SVCParamALPN, Value: []byte("\x02h2")},
+				dnsmessage.SVCParam{Key: dnsmessage.SVCParamNoDefaultALPN, Value: []byte("secret")})),
 		}
 	})
 	m := b.ask("shop.test.", dnsmessage.TypeHTTPS)
@@ -254,7 +267,7 @@ func TestServiceRecordsHideNothing(t *testing.T) {
 		}
 		got = append(got, text)
 	}
-	same(t, "records", got, "1 ALPN=\x02h2 Port=\x01\xbb", "2")
+	same(t, "records", got, "1 ALPN=\x02h2 Port=\x01\xbb", "2", "5 ALPN=\x08http/1.1\x02h2")
 	if m.AuthenticData {
 		t.Error("a changed answer says that it was checked")
 	}
