@@ -12,8 +12,13 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// maxAliases is how many CNAMEs are followed.
-const maxAliases = 16
+const (
+	// maxAliases is how many CNAMEs are followed.
+	maxAliases = 16
+	// maxRecords is how many records of the asked type are given, and so how many
+	// addresses are remembered. Nobody needs as many.
+	maxRecords = 64
+)
 
 // answered is what of a server's message is given to the client.
 type answered struct {
@@ -62,8 +67,11 @@ func sift(q *question, m *dnsmessage.Message) answered {
 		out.names = append(out.names, to)
 		at = to
 	}
+	records, written, owner := 0, dnsmessage.Name{}, ""
 	for _, r := range m.Answers {
-		owner := canonical(r.Header.Name)
+		if r.Header.Name != written { // mostly it is the same one
+			written, owner = r.Header.Name, canonical(r.Header.Name)
+		}
 		if r.Header.Class != dnsmessage.ClassINET || !slices.Contains(out.names, owner) {
 			continue
 		}
@@ -71,6 +79,10 @@ func sift(q *question, m *dnsmessage.Message) answered {
 		case r.Header.Type == typeRRSIG && q.want.dnssec && signs(r, q.asked.Type):
 		case r.Header.Type != q.asked.Type || owner != at:
 			continue
+		}
+		if records++; records > maxRecords {
+			h.AuthenticData = false // it is not what was signed
+			break
 		}
 		switch body := r.Body.(type) {
 		case *dnsmessage.AResource:
@@ -97,7 +109,7 @@ func sift(q *question, m *dnsmessage.Message) answered {
 	out.message = dnsmessage.Message{Header: h, Questions: []dnsmessage.Question{q.asked}, Answers: answers}
 	if len(answers) == len(out.names)-1 { // nothing, or aliases that lead to nothing: for how long
 		had := false
-		for _, r := range m.Authorities {
+		for _, r := range m.Authorities[:min(len(m.Authorities), maxRecords)] {
 			soa := r.Header.Type == dnsmessage.TypeSOA && !had
 			had = had || soa
 			if soa || q.want.dnssec && (r.Header.Type == typeRRSIG || r.Header.Type == typeNSEC || r.Header.Type == typeNSEC3) {

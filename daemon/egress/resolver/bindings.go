@@ -3,6 +3,7 @@
 package resolver
 
 import (
+	"container/list"
 	"net/netip"
 	"slices"
 	"sync"
@@ -34,11 +35,12 @@ type bindings struct {
 // given is what one session was given.
 type given struct {
 	used      time.Time
-	addresses map[netip.Addr]*names
+	addresses map[netip.Addr]*list.Element // of order
+	order     *list.List                   // of *names; what was given last is first
 }
 
 type names struct {
-	used time.Time
+	addr netip.Addr
 	list []bound // the most recent first
 }
 
@@ -51,9 +53,12 @@ func newBindings(clock func() time.Time) *bindings {
 	return &bindings{sessions: map[string]*given{}, clock: clock}
 }
 
-// bind remembers that session was given addr for name, with this time to live.
-func (b *bindings) bind(session, name string, addr netip.Addr, ttl time.Duration) {
-	addr = addr.WithZone("").Unmap()
+// bind remembers that session was given addresses for name, with this time to live. All
+// sessions wait while it works, so an address costs the same however many there are.
+func (b *bindings) bind(session, name string, addresses []netip.Addr, ttl time.Duration) {
+	if len(addresses) == 0 {
+		return
+	}
 	now := b.clock()
 	until := now.Add(min(max(ttl, shortest), longest))
 	b.mu.Lock()
@@ -61,28 +66,32 @@ func (b *bindings) bind(session, name string, addr netip.Addr, ttl time.Duration
 	g := b.sessions[session]
 	if g == nil {
 		if len(b.sessions) >= maxSessions {
-			forgetOldest(b.sessions, func(g *given) time.Time { return g.used })
+			b.forgetOldest()
 		}
-		g = &given{addresses: map[netip.Addr]*names{}}
+		g = &given{addresses: map[netip.Addr]*list.Element{}, order: list.New()}
 		b.sessions[session] = g
 	}
 	g.used = now
-	n := g.addresses[addr]
-	if n == nil {
-		if len(g.addresses) >= maxAddresses {
-			for a, old := range g.addresses {
-				if old.expired(now) {
-					delete(g.addresses, a)
-				}
-			}
-		}
-		if len(g.addresses) >= maxAddresses {
-			forgetOldest(g.addresses, func(n *names) time.Time { return n.used })
-		}
-		n = &names{}
-		g.addresses[addr] = n
+	for _, addr := range addresses {
+		g.at(addr.WithZone("").Unmap()).add(name, now, until)
 	}
-	n.used = now
+}
+
+// at returns the names of an address, which is the one that was given last now.
+func (g *given) at(addr netip.Addr) *names {
+	if e := g.addresses[addr]; e != nil {
+		g.order.MoveToFront(e)
+		return e.Value.(*names)
+	}
+	if len(g.addresses) >= maxAddresses {
+		delete(g.addresses, g.order.Remove(g.order.Back()).(*names).addr)
+	}
+	n := &names{addr: addr}
+	g.addresses[addr] = g.order.PushFront(n)
+	return n
+}
+
+func (n *names) add(name string, now, until time.Time) {
 	n.list = slices.DeleteFunc(n.list, func(o bound) bool {
 		if o.name == name && o.until.After(until) {
 			until = o.until // an earlier answer lives longer
@@ -93,10 +102,6 @@ func (b *bindings) bind(session, name string, addr netip.Addr, ttl time.Duration
 	if len(n.list) > maxNames {
 		n.list = n.list[:maxNames]
 	}
-}
-
-func (n *names) expired(now time.Time) bool {
-	return !slices.ContainsFunc(n.list, func(b bound) bool { return b.until.After(now) })
 }
 
 // namesOf returns the names of an address that have not expired.
@@ -110,7 +115,7 @@ func (b *bindings) namesOf(session string, addr netip.Addr) []string {
 		return nil
 	}
 	var out []string
-	for _, o := range g.addresses[addr].list {
+	for _, o := range g.addresses[addr].Value.(*names).list {
 		if o.until.After(now) {
 			out = append(out, o.name)
 		}
@@ -125,13 +130,14 @@ func (b *bindings) forget(session string) {
 	delete(b.sessions, session)
 }
 
-func forgetOldest[K comparable, V any](m map[K]V, used func(V) time.Time) {
-	var oldest K
+// forgetOldest drops the session that was given something the longest ago.
+func (b *bindings) forgetOldest() {
+	var oldest string
 	var when time.Time
-	for k, v := range m {
-		if t := used(v); when.IsZero() || t.Before(when) {
-			oldest, when = k, t
+	for id, g := range b.sessions {
+		if when.IsZero() || g.used.Before(when) {
+			oldest, when = id, g.used
 		}
 	}
-	delete(m, oldest)
+	delete(b.sessions, oldest)
 }

@@ -227,9 +227,7 @@ func (r *Resolver) lookUp(ctx context.Context, who egress.Flow, q *question) (an
 		no.enforced = true
 		return answered{}, no, nil
 	}
-	for _, addr := range a.addresses {
-		r.given.bind(who.Session, q.name, addr, a.ttl)
-	}
+	r.given.bind(who.Session, q.name, a.addresses, a.ttl)
 	return a, no, nil
 }
 
