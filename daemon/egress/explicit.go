@@ -169,7 +169,7 @@ func (c *conn) judgeName(cl claim) ([]netip.AddrPort, *judgement) {
 	}
 	addrs, err := c.addresses(cl.host)
 	if err != nil {
-		if proxy, _ := p.upstream(cl.host, cl.port, cl.protocol); proxy != nil {
+		if proxy, _ := p.upstream(cl.host, cl.port, cl.protocol); proxy != nil && !errors.Is(err, ErrRefused) {
 			cl.beyond = true // the proxy of the machine may know it
 			j := c.judge(cl)
 			j.beyond = false

@@ -64,6 +64,10 @@ type Names interface {
 	Resolve(ctx context.Context, session, name string) ([]netip.Addr, error)
 }
 
+// ErrRefused is why Resolve does not resolve what policy does not let anybody ask for.
+// Nobody else may be asked for it either.
+var ErrRefused = errors.New("the name is refused")
+
 // Recorder takes events; *telemetry.Store is one.
 type Recorder interface {
 	Record(ctx context.Context, events ...telemetry.Event) error

@@ -145,6 +145,7 @@ type bench struct {
 	err error
 
 	observing atomic.Bool
+	allowing  atomic.Bool // unfamiliar = "allow"
 }
 
 func (b *bench) setWho(f egress.Flow, err error) {
@@ -169,6 +170,8 @@ func newBench(t *testing.T, answer func(q dnsmessage.Question) (dnsmessage.RCode
 			case under(h.Name(), "denied.test"):
 				return policy.HostVerdict{Cause: policy.CauseDenied, Rule: "**.denied.test", Source: "req.toml", Line: 3, Reason: "by rule"}
 			case under(h.Name(), "allowed.test"):
+				return policy.HostVerdict{Decision: policy.NetAllow, Cause: policy.CauseAllowed, Rule: "**.allowed.test"}
+			case b.allowing.Load():
 				return policy.HostVerdict{Decision: policy.NetAllow, Cause: policy.CauseAllowed}
 			}
 			return policy.HostVerdict{Cause: policy.CauseNotAllowed}

@@ -28,33 +28,32 @@ type refusal struct {
 	enforced bool
 }
 
-// judge looks at the asked name and type.
-func (r *Resolver) judge(who egress.Flow, q *question) *refusal {
+// judge looks at the asked name and type. free says that a rule allows the name.
+func (r *Resolver) judge(q *question) (no *refusal, free bool) {
 	if no := r.denied(q.name); no != nil {
-		return no
+		return no, false
 	}
 	v := r.config.Judge(mustHost(q.name))
-	allowed := v.Decision == policy.NetAllow
-	if !smallType(q.asked.Type) && (!allowed || !freeType(q.asked.Type)) {
+	free = ruled(v)
+	if !smallType(q.asked.Type) && (!free || !freeType(q.asked.Type)) {
 		reason := fmt.Sprintf("DNS records of type %s are only for names that a rule allows", typeName(q.asked.Type))
 		if !freeType(q.asked.Type) {
 			reason = fmt.Sprintf("DNS records of type %s are not resolved for sessions", typeName(q.asked.Type))
 		}
-		return &refusal{code: dnsmessage.RCodeRefused, reason: reason, verdict: v}
+		return &refusal{code: dnsmessage.RCodeRefused, reason: reason, verdict: v}, free
 	}
-	if allowed {
-		return nil
-	}
-	domain, ok, first := r.said.ask(who.Session, q.name)
-	if ok {
-		return nil
-	}
-	if domain == "" {
-		domain = "many domains"
-	}
+	return nil, free
+}
+
+// ruled reports whether a rule allows a name. That unfamiliar ones are let through is none:
+// it says nothing about whose name it is.
+func ruled(v policy.HostVerdict) bool { return v.Decision == policy.NetAllow && v.Rule != "" }
+
+// tooMuch is the refusal of what says too much.
+func tooMuch(over string, first bool) *refusal {
 	return &refusal{
-		code: dnsmessage.RCodeNameError, verdict: v, tunnel: true, quiet: !first,
-		reason: fmt.Sprintf("too many long or different names of %s: that is how data leaves by DNS; a rule that allows the domain lifts this", domain),
+		code: dnsmessage.RCodeNameError, tunnel: true, quiet: !first,
+		reason: fmt.Sprintf("too much was said today in names of %s: that is how data leaves by DNS; a rule that allows a domain lifts this for its names", over),
 	}
 }
 
@@ -65,7 +64,7 @@ func (r *Resolver) denied(name string) *refusal {
 	if v.Cause == policy.CauseDenied {
 		return &refusal{code: dnsmessage.RCodeNameError, reason: v.Reason, verdict: v}
 	}
-	if v.Decision != policy.NetAllow {
+	if !ruled(v) {
 		for _, domain := range encrypted {
 			if under(name, domain) {
 				return &refusal{

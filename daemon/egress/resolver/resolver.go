@@ -97,7 +97,7 @@ func New(c Config) *Resolver {
 	}
 	r := &Resolver{
 		config: c, up: &system{path: c.Conf}, hosts: &hosts{path: c.Hosts}, given: newBindings(time.Now),
-		said: newTunnels(), slots: make(chan struct{}, inFlight), serving: map[string]int{},
+		said: newTunnels(time.Now), slots: make(chan struct{}, inFlight), serving: map[string]int{},
 	}
 	r.told.init()
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -225,7 +225,10 @@ func (r *Resolver) Resolve(ctx context.Context, session, name string) ([]netip.A
 		case err != nil:
 			errs = append(errs, err)
 		case v != nil && v.enforced:
-			return nil, fmt.Errorf("resolving %s: %s", name, v.reason)
+			if v.tunnel { // the other reasons are in the event of the connection
+				r.tell(ctx, egress.Flow{Session: session}, &q, v)
+			}
+			return nil, fmt.Errorf("resolving %s: %w: %s", name, egress.ErrRefused, v.reason)
 		default:
 			all = append(all, a.addresses...)
 		}

@@ -200,19 +200,21 @@ func (r *Resolver) resolve(ctx context.Context, who egress.Flow, q *question) dn
 // addresses. What is refused has no answer, unless that is only observed.
 func (r *Resolver) lookUp(ctx context.Context, who egress.Flow, q *question) (answered, *refusal, error) {
 	enforced := !r.config.Observing()
-	no := r.judge(who, q)
+	no, free := r.judge(q)
 	if no != nil && enforced {
 		no.enforced = true
 		return answered{}, no, nil
 	}
-	full, err := dnsmessage.NewName(q.name + ".")
+	m, over, err := r.ask(ctx, who, q, free, enforced)
+	if no == nil {
+		no = over
+	}
 	if err != nil {
 		return answered{}, nil, err
 	}
-	// In our own spelling: upper and lower case can carry data too.
-	m, err := r.up.exchange(ctx, dnsmessage.Question{Name: full, Type: q.asked.Type, Class: q.asked.Class}, q.want)
-	if err != nil {
-		return answered{}, nil, err
+	if m == nil {
+		no.enforced = true
+		return answered{}, no, nil
 	}
 	a := sift(q, m)
 	for _, alias := range a.names[1:] {
@@ -229,6 +231,44 @@ func (r *Resolver) lookUp(ctx context.Context, who egress.Flow, q *question) (an
 	}
 	r.given.bind(who.Session, q.name, a.addresses, a.ttl)
 	return a, no, nil
+}
+
+// errTooOften says that a question was asked too often, and what was answered is not known.
+var errTooOften = errors.New("the same names are asked for too often")
+
+// ask passes a question on, unless it is about a name that no rule allows, and is too much
+// of that. Then there is the answer of before, or none.
+func (r *Resolver) ask(ctx context.Context, who egress.Flow, q *question, free, enforced bool) (*dnsmessage.Message, *refusal, error) {
+	full, err := dnsmessage.NewName(q.name + ".")
+	if err != nil {
+		return nil, nil, err
+	}
+	// In our own spelling: upper and lower case can carry data too.
+	ours := dnsmessage.Question{Name: full, Type: q.asked.Type, Class: q.asked.Class}
+	if free {
+		m, err := r.up.exchange(ctx, ours, q.want)
+		return m, nil, err
+	}
+	q.want.dnssec = false // what is called a signature can be anything
+	key := keptKey{q.name, q.asked.Type, q.want}
+	var no *refusal
+	switch before, pass, m := r.said.repeated(who.Session, key); {
+	case !before:
+		if over, first := r.said.ask(who.Session, q.name); over != "" {
+			no = tooMuch(over, first)
+		}
+		if no != nil && enforced {
+			return nil, no, nil
+		}
+	case pass:
+	case m != nil:
+		return m, nil, nil
+	case enforced:
+		return nil, nil, errTooOften
+	}
+	m, err := r.up.exchange(ctx, ours, q.want)
+	r.said.keep(who.Session, key, m)
+	return m, no, err
 }
 
 // special answers names that no server is asked for.

@@ -5,85 +5,210 @@ package resolver
 import (
 	"strings"
 	"sync"
+	"time"
 
+	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/net/publicsuffix"
 )
 
-// Names can carry data out: each new name below a domain is a message to whoever runs
-// that domain's servers. So what a session may say in names that no rule allows is
-// limited, below each registered domain and in all.
+// Names can carry data out: each question about a name below a domain is a message to
+// whoever runs that domain's servers. So what a session may say in questions about names
+// that no rule allows is limited, to each registered domain and in all.
+//
+// What is counted is no less than what can be said. How a label looks does not matter:
+// what people choose cannot be told from what was made to look so.
 const (
-	// maxSaid is how many bytes of long or random labels one domain may be told.
-	// "d111111abcdef8.cloudfront.net" are 14, and 200 of such are plenty.
-	maxSaid = 4 << 10
-	// maxSaidInAll is for all domains together.
-	maxSaidInAll = 32 << 10
-	// maxDistinct is how many different names of one domain may be asked for.
-	maxDistinct = 1024
-	// maxDomains is how many domains are told apart; beyond, all others are one.
-	maxDomains = 1024
+	// maxSaid is how many bytes one domain may be told: enough for 300 buckets of a cloud's, or
+	// for all of its services in all of its regions, whose names are made of the same labels.
+	maxSaid = 16 << 10
+	// maxSaidInAll is for all domains together: 6,000 sites, each with its "www".
+	maxSaidInAll = 64 << 10
+	// saidFor is the time that this is for, from a session's first such name on.
+	saidFor = 24 * time.Hour
+
+	// A question counts for 2 bytes: of which domain, and for which type. A label that the
+	// domain was not told before counts for itself and its dot, any other one for 2: which of
+	// them it is.
+	perQuestion, perLabel = 2, 2
+)
+
+// To ask the same again says something too: which of the questions, and when. So what is
+// asked again within a minute is answered as before, and passed on to nobody. Later it is
+// passed on, so many times at once and so often; then too it is answered as before. That
+// does not count with the names, so that who polls some for days goes on to learn new ones.
+const (
+	freshFor   = time.Minute
+	maxAgain   = 512
+	againEvery = 20 * time.Second
+
+	maxKept     = 1024     // questions of one session
+	maxKeptSize = ednsSize // bytes of an answer
 )
 
 // tunnels counts, for each session, what was said in names.
 type tunnels struct {
 	mu       sync.Mutex
 	sessions map[string]*said
+	clock    func() time.Time
 }
 
 type said struct {
+	began   time.Time
 	bytes   int
-	domains map[string]*saidTo
+	told    bool
+	domains map[string]*saidTo // each costs perQuestion at least: that bounds them
+
+	kept map[keptKey]kept
+	// again is how many questions may be passed on again, and since when another one may.
+	again int
+	since time.Time
 }
 
 type saidTo struct {
-	bytes int
-	names map[string]struct{}
-	told  bool
+	bytes  int
+	told   bool
+	labels map[string]struct{}
 }
 
-func newTunnels() *tunnels { return &tunnels{sessions: map[string]*said{}} }
+type keptKey struct {
+	name string
+	kind dnsmessage.Type
+	want asked
+}
 
-// ask notes that a session asks for a name that no rule allows. It returns false when
-// that is too much, and first is true when it is for the first time.
-func (t *tunnels) ask(session, name string) (domain string, ok, first bool) {
-	domain = registered(name)
+// kept is that a question was passed on, and what was answered; nil: nothing of use.
+type kept struct {
+	at  time.Time
+	raw []byte
+}
+
+func newTunnels(clock func() time.Time) *tunnels {
+	return &tunnels{sessions: map[string]*said{}, clock: clock}
+}
+
+// of returns what a session said today; t.mu is held.
+func (t *tunnels) of(session string) *said {
+	now := t.clock()
+	s := t.sessions[session]
+	if s == nil && len(t.sessions) >= maxSessions {
+		for old := range t.sessions { // any: those that ended are forgotten before
+			delete(t.sessions, old)
+			break
+		}
+	}
+	if s == nil {
+		s = &said{began: now, kept: map[keptKey]kept{}, again: maxAgain, since: now}
+		t.sessions[session] = s
+	}
+	if s.domains == nil || now.Sub(s.began) >= saidFor {
+		s.began, s.bytes, s.told, s.domains = now, 0, false, map[string]*saidTo{}
+	}
+	return s
+}
+
+// ask notes that a session asks about a name that no rule allows. Where that is too much,
+// over says of whose names, and first is true when it is for the first time.
+func (t *tunnels) ask(session, name string) (over string, first bool) {
+	domain := registered(name)
 	below := strings.TrimSuffix(strings.TrimSuffix(name, domain), ".")
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.sessions[session]
-	if s == nil {
-		if len(t.sessions) >= maxSessions {
-			for old := range t.sessions { // any: those that ended are forgotten before
-				delete(t.sessions, old)
-				break
-			}
-		}
-		s = &said{domains: map[string]*saidTo{}}
-		t.sessions[session] = s
-	}
+	s := t.of(session)
 	d := s.domains[domain]
 	if d == nil {
-		if len(s.domains) >= maxDomains {
-			domain = ""
-			d = s.domains[domain]
-		}
-		if d == nil {
-			d = &saidTo{names: map[string]struct{}{}}
-			s.domains[domain] = d
-		}
+		d = &saidTo{}
 	}
-	if _, again := d.names[below]; again {
-		return domain, true, false
-	}
-	n := weight(below)
-	if len(d.names) >= maxDistinct || n > 0 && (d.bytes+n > maxSaid || s.bytes+n > maxSaidInAll) {
+	n, fresh := d.cost(below)
+	switch {
+	case s.bytes+n > maxSaidInAll:
+		first, s.told = !s.told, true
+		return "all domains together", first
+	case d.bytes+n > maxSaid:
 		first, d.told = !d.told, true
-		return domain, false, first
+		return domain, first
 	}
-	d.names[below] = struct{}{}
+	if d.labels == nil {
+		d.labels = map[string]struct{}{}
+	}
+	for _, label := range fresh {
+		d.labels[label] = struct{}{}
+	}
 	d.bytes += n
 	s.bytes += n
-	return domain, true, false
+	s.domains[domain] = d
+	return "", false
+}
+
+// cost is what a question counts for, and which of its labels are new.
+func (d *saidTo) cost(below string) (n int, fresh []string) {
+	n = perQuestion
+	if below == "" {
+		return n, nil
+	}
+	for label := range strings.SplitSeq(below, ".") {
+		if _, known := d.labels[label]; known {
+			n += perLabel
+			continue
+		}
+		n += len(label) + 1
+		fresh = append(fresh, label)
+	}
+	return n, fresh
+}
+
+// repeated says of a question whether it was passed on before, with what was answered then,
+// if that is known, and whether it is to be passed on again.
+func (t *tunnels) repeated(session string, k keptKey) (before, pass bool, m *dnsmessage.Message) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, now := t.of(session), t.clock()
+	was, before := s.kept[k]
+	if !before {
+		return false, true, nil
+	}
+	if was.raw != nil {
+		m = new(dnsmessage.Message)
+		if m.Unpack(was.raw) != nil {
+			m = nil
+		}
+		if m != nil && now.Sub(was.at) < freshFor {
+			return true, false, m
+		}
+	}
+	if n := int(now.Sub(s.since) / againEvery); n > 0 {
+		s.again = min(s.again+n, maxAgain)
+		s.since = s.since.Add(time.Duration(n) * againEvery)
+	}
+	if s.again == 0 {
+		return true, false, m
+	}
+	s.again--
+	return true, true, m
+}
+
+// keep remembers that a question was passed on, and the answer; nil: none came.
+func (t *tunnels) keep(session string, k keptKey, m *dnsmessage.Message) {
+	var raw []byte
+	// That a server fails is no answer: the next one may be.
+	if m != nil && (m.RCode == dnsmessage.RCodeSuccess || m.RCode == dnsmessage.RCodeNameError) {
+		if packed, err := m.Pack(); err == nil && len(packed) <= maxKeptSize {
+			raw = packed
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.of(session)
+	was, again := s.kept[k]
+	if raw == nil && was.raw != nil {
+		return
+	}
+	if !again && len(s.kept) >= maxKept {
+		for old := range s.kept { // any
+			delete(s.kept, old)
+			break
+		}
+	}
+	s.kept[k] = kept{t.clock(), raw}
 }
 
 func (t *tunnels) forget(session string) {
@@ -92,46 +217,20 @@ func (t *tunnels) forget(session string) {
 	delete(t.sessions, session)
 }
 
-// registered is the domain that somebody registered: the part below which one owner
-// answers.
+// registered is the domain that somebody registered with a registry: the part below which
+// one owner answers. What others give out below their own (github.io, duckdns.org,
+// cloudfront.net) is theirs: who has names there for nothing has as many as he likes.
 func registered(name string) string {
-	d, err := publicsuffix.EffectiveTLDPlusOne(name)
-	if err != nil {
-		return name // a public suffix itself, or a single label
-	}
-	return d
-}
-
-// weight is the number of bytes in labels that no person chose: long ones, and ones
-// that mix letters and digits without a pattern.
-func weight(below string) int {
-	n := 0
-	for label := range strings.SplitSeq(below, ".") {
-		if len(label) >= 24 || len(label) >= 8 && switches(label) >= 3 {
-			n += len(label)
+	for rest := name; ; {
+		suffix, icann := publicsuffix.PublicSuffix(rest)
+		if _, above, ok := strings.Cut(suffix, "."); !icann && ok {
+			rest = above
+			continue
 		}
-	}
-	return n
-}
-
-// switches counts how often a label goes from letters to digits and back.
-func switches(label string) int {
-	n := 0
-	for i := 1; i < len(label); i++ {
-		a, b := kind(label[i-1]), kind(label[i])
-		if a != b && a != 0 && b != 0 {
-			n++
+		below, ok := strings.CutSuffix(name, "."+suffix)
+		if !ok {
+			return name // a public suffix itself, or a single label
 		}
+		return below[strings.LastIndexByte(below, '.')+1:] + "." + suffix
 	}
-	return n
-}
-
-func kind(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return 1
-	case c >= 'a' && c <= 'z':
-		return 2
-	}
-	return 0
 }
