@@ -46,7 +46,7 @@ func newNetwork(d *Daemon) (*network, error) {
 	n := &network{d: d}
 	n.hosts.Store(policy.CompileHosts(policy.Strictest()))
 	n.resolver = resolver.New(resolver.Config{
-		Who: n.asks, Judge: n.judgeName, Observing: n.observe.Load, Events: d.store, Log: d.config.Log,
+		Who: n.asks, Whose: n.whose, Judge: n.judgeName, Observing: n.observe.Load, Events: d.store, Log: d.config.Log,
 		Conf: filepath.Join(d.config.Root, "etc/resolv.conf"), Hosts: filepath.Join(d.config.Root, "etc/hosts"),
 	})
 	var err error
@@ -197,6 +197,19 @@ func (n *network) asks(udp bool, client, server netip.AddrPort) (egress.Flow, er
 		return egress.Flow{Session: canaryFlow}, nil
 	}
 	return f, err
+}
+
+// whose is the resolver's Whose: the kernel side's number of a session.
+func (n *network) whose(udp bool, client, server netip.AddrPort) uint64 {
+	protocol := ebpf.TCP
+	if udp {
+		protocol = ebpf.UDP
+	}
+	f, err := n.d.kernel.FlowOf(protocol, client, server)
+	if err != nil {
+		return 0
+	}
+	return f.Session
 }
 
 func (n *network) flow(protocol uint8, kind ebpf.FlowKind, client, server netip.AddrPort) (egress.Flow, error) {

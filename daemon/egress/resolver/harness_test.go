@@ -3,7 +3,9 @@
 package resolver
 
 import (
+	"cmp"
 	"context"
+	"hash/maphash"
 	"net"
 	"net/netip"
 	"os"
@@ -143,10 +145,16 @@ type bench struct {
 	mu  sync.Mutex
 	who egress.Flow
 	err error
+	// others are the sessions of clients that are not who.
+	others map[netip.AddrPort]string
+	// slow is what the session "flood" waits for until it is recognised.
+	slow chan struct{}
 
 	observing atomic.Bool
 	allowing  atomic.Bool // unfamiliar = "allow"
 }
+
+var seed = maphash.MakeSeed()
 
 func (b *bench) setWho(f egress.Flow, err error) {
 	b.mu.Lock()
@@ -156,14 +164,26 @@ func (b *bench) setWho(f egress.Flow, err error) {
 
 func newBench(t *testing.T, answer func(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource)) *bench {
 	t.Helper()
-	b := &bench{t: t, up: newUpstream(t, answer), events: &recorder{}, who: egress.Flow{Session: "S1", Agent: "codex", PID: 7}}
+	b := &bench{t: t, up: newUpstream(t, answer), events: &recorder{}, who: egress.Flow{Session: "S1", Agent: "codex", PID: 7}, slow: make(chan struct{})}
 	file := filepath.Join(t.TempDir(), "hosts")
 	must(t, os.WriteFile(file, []byte("10.9.8.7 build.corp build # ours\n"), 0o644))
 	b.Resolver = New(Config{
-		Who: func(bool, netip.AddrPort, netip.AddrPort) (egress.Flow, error) {
+		Who: func(_ bool, client, _ netip.AddrPort) (egress.Flow, error) {
+			b.mu.Lock()
+			session, who, err := b.others[client], b.who, b.err
+			b.mu.Unlock()
+			if session == "flood" {
+				<-b.slow
+			}
+			if session != "" {
+				return egress.Flow{Session: session}, nil
+			}
+			return who, err
+		},
+		Whose: func(_ bool, client, _ netip.AddrPort) uint64 {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			return b.who, b.err
+			return maphash.String(seed, cmp.Or(b.others[client], b.who.Session))
 		},
 		Judge: func(h policy.Host) policy.HostVerdict {
 			switch {
@@ -182,6 +202,10 @@ func newBench(t *testing.T, answer func(q dnsmessage.Question) (dnsmessage.RCode
 	b.Resolver.up.checked = time.Now().Add(24 * time.Hour)
 	b.setServers(5*time.Second, b.up.addr)
 	b.routes.checked, b.routes.six = time.Now().Add(24*time.Hour), true
+	// Here a second is over with each question: how many there may be in one is no matter
+	// of what is asked. TestGate is about that.
+	var seconds atomic.Int64
+	b.udpGate.clock = func() time.Time { return time.Unix(seconds.Add(1), 0) }
 	must(t, b.Start(t.Context()))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -189,6 +213,26 @@ func newBench(t *testing.T, answer func(q dnsmessage.Question) (dnsmessage.RCode
 		must(t, b.Shutdown(ctx))
 	})
 	return b
+}
+
+// client is a socket of another session.
+func (b *bench) client(network, session string) net.Conn {
+	b.t.Helper()
+	port := b.Ports().UDP4
+	if network == "tcp4" {
+		port = b.Ports().TCP4
+	}
+	// It has an address before anybody is there to be asked whose that is.
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c, err := net.Dial(network, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port).String())
+	must(b.t, err)
+	b.t.Cleanup(func() { c.Close() })
+	if b.others == nil {
+		b.others = map[netip.AddrPort]string{}
+	}
+	b.others[netip.MustParseAddrPort(c.LocalAddr().String())] = session
+	return c
 }
 
 func (b *bench) setServers(timeout time.Duration, list ...string) {

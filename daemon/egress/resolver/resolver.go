@@ -20,11 +20,14 @@ import (
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
 )
 
-// Config is what a Resolver stands on. Who, Judge and Events are required.
+// Config is what a Resolver stands on. Who, Whose, Judge and Events are required.
 type Config struct {
 	// Who tells whose a question is: udp, or a TCP connection, from client to server.
 	// Any error leaves it without an answer.
 	Who func(udp bool, client, server netip.AddrPort) (egress.Flow, error)
+	// Whose tells the same by a number, 0 for nobody, and without waiting for anything: so
+	// much is known before a question may cost anything.
+	Whose func(udp bool, client, server netip.AddrPort) uint64
 	// Judge says what policy makes of a host, whatever the port.
 	Judge func(policy.Host) policy.HostVerdict
 	// Observing says whether what is refused is only told of. Nil: never.
@@ -52,13 +55,12 @@ type Resolver struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	work   sync.WaitGroup
-	slots  chan struct{} // of questions that are being answered
 
-	mu      sync.Mutex
-	serving map[string]int // of each session
-	tcp     []net.Listener
-	udp     []net.PacketConn
-	ports   Ports
+	udpGate, tcpGate *gate // of questions, and of connections
+
+	tcp   []net.Listener
+	udp   []net.PacketConn
+	ports Ports
 }
 
 // Ports are those the resolver listens on, of 127.0.0.1 and ::1. 0: it does not.
@@ -71,15 +73,12 @@ type Stats struct {
 	Denied    uint64 // names and types that policy denies
 	Tunnels   uint64 // refused as too much said in names
 	Failed    uint64 // no server answered
-	Dropped   uint64 // too many at once: no answer
+	Dropped   uint64 // too many of a session, or of all: no answer
 }
 
 type stats struct{ questions, nobody, denied, tunnels, failed, dropped atomic.Uint64 }
 
 var _ egress.Names = (*Resolver)(nil)
-
-// inFlight is how many questions are being answered at a time.
-const inFlight = 512
 
 // New makes a Resolver.
 func New(c Config) *Resolver {
@@ -97,8 +96,10 @@ func New(c Config) *Resolver {
 	}
 	r := &Resolver{
 		config: c, up: &system{path: c.Conf}, hosts: &hosts{path: c.Hosts}, given: newBindings(time.Now),
-		said: newTunnels(time.Now), slots: make(chan struct{}, inFlight), serving: map[string]int{},
+		said: newTunnels(time.Now),
 	}
+	r.udpGate = newGate(time.Now, func(client, server netip.AddrPort) uint64 { return c.Whose(true, client, server) })
+	r.tcpGate = newGate(time.Now, func(client, server netip.AddrPort) uint64 { return c.Whose(false, client, server) })
 	r.told.init()
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r

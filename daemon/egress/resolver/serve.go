@@ -26,6 +26,7 @@ const (
 )
 
 func (r *Resolver) serveUDP(c *net.UDPConn) {
+	makeRoom(c)
 	server := c.LocalAddr().(*net.UDPAddr).AddrPort()
 	buf := make([]byte, biggest)
 	for {
@@ -36,24 +37,19 @@ func (r *Resolver) serveUDP(c *net.UDPConn) {
 		if err != nil {
 			continue // an ICMP error for a client that is gone
 		}
-		select {
-		case r.slots <- struct{}{}:
-		default:
+		whose, ok := r.udpGate.enter(client, server)
+		if !ok {
 			r.stats.dropped.Add(1)
 			continue
 		}
 		raw := append([]byte(nil), buf[:n]...)
 		r.work.Go(func() {
-			defer func() { <-r.slots }()
+			defer r.udpGate.leave(whose)
 			who, err := r.config.Who(true, client, server)
 			if err != nil {
 				r.stats.nobody.Add(1)
 				return
 			}
-			if !r.enter(who.Session) {
-				return
-			}
-			defer r.leave(who.Session)
 			if out := r.answer(r.ctx, who, raw, false); out != nil {
 				_, _ = c.WriteToUDPAddrPort(out, client)
 			}
@@ -62,6 +58,7 @@ func (r *Resolver) serveUDP(c *net.UDPConn) {
 }
 
 func (r *Resolver) serveTCP(l net.Listener) {
+	server := l.Addr().(*net.TCPAddr).AddrPort()
 	for {
 		c, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -72,42 +69,17 @@ func (r *Resolver) serveTCP(l net.Listener) {
 			time.Sleep(10 * time.Millisecond) // too many files are open
 			continue
 		}
-		select {
-		case r.slots <- struct{}{}:
-		default:
+		whose, ok := r.tcpGate.enter(c.RemoteAddr().(*net.TCPAddr).AddrPort(), server)
+		if !ok {
 			r.stats.dropped.Add(1)
 			c.Close()
 			continue
 		}
 		r.work.Go(func() {
-			defer func() { <-r.slots }()
+			defer r.tcpGate.leave(whose)
 			defer c.Close()
 			r.converse(c)
 		})
-	}
-}
-
-// perSession is how many questions, or connections, of one session are served at a
-// time: those of a hostile one do not keep the others waiting.
-const perSession = 64
-
-// enter counts a client in; false: its session has enough.
-func (r *Resolver) enter(session string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.serving[session] >= perSession {
-		r.stats.dropped.Add(1)
-		return false
-	}
-	r.serving[session]++
-	return true
-}
-
-func (r *Resolver) leave(session string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.serving[session]--; r.serving[session] == 0 {
-		delete(r.serving, session)
 	}
 }
 
@@ -119,10 +91,6 @@ func (r *Resolver) converse(c net.Conn) {
 		r.stats.nobody.Add(1)
 		return
 	}
-	if !r.enter(who.Session) {
-		return
-	}
-	defer r.leave(who.Session)
 	stop := context.AfterFunc(r.ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	buf := make([]byte, biggest)
