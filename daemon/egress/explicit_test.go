@@ -264,6 +264,11 @@ func TestUpstreamProxy(t *testing.T) {
 	if _, _, err := get(t, client, "https://x.denied.test/"); !strings.HasSuffix(err, "Forbidden") {
 		t.Error(err)
 	}
+	// Not for what the resolver refuses: to ask somebody else says as much.
+	r.Names.Refuse("b.wild.test")
+	if _, _, err := get(t, client, "https://b.wild.test/"); !strings.HasSuffix(err, "Forbidden") {
+		t.Error(err)
+	}
 	// And not where requirements say no.
 	no := rig.Policy(t, rig.Options{Requirements: strings.Replace(rig.Requirements, "enabled = true", "enabled = true\nallow_upstream_proxy = false", 1), Change: through})
 	r.Apply(no)

@@ -7,6 +7,7 @@ package rig
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -181,6 +182,8 @@ type Names struct {
 	bound map[netip.Addr][]string
 	known map[string][]netip.Addr
 	asked []string
+	// refused is what policy does not let anybody ask for.
+	refused string
 }
 
 // Bind makes the session have been given addr for name.
@@ -196,6 +199,13 @@ func (n *Names) Know(name string, addrs ...netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.known[name] = addrs
+}
+
+// Refuse makes the resolver refuse a name.
+func (n *Names) Refuse(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.refused = name
 }
 
 // Asked returns the names that were resolved.
@@ -222,6 +232,9 @@ func (n *Names) Resolve(_ context.Context, _, name string) ([]netip.Addr, error)
 	n.asked = append(n.asked, name)
 	if addrs := n.known[name]; len(addrs) > 0 {
 		return slices.Clone(addrs), nil
+	}
+	if name == n.refused {
+		return nil, fmt.Errorf("resolving %s: %w", name, egress.ErrRefused)
 	}
 	return nil, errors.New("no such host")
 }
