@@ -83,11 +83,30 @@ var networkRows = []Row{
 	},
 	{
 		ID: "N15", Attack: "other DNS: another server, over TLS or HTTPS, by multicast; data in names", Hook: "every port 53 goes to the resolver; 853, known services over HTTPS and other UDP are refused; what is said in names is limited", Core: "the same", Verdict: Partly,
-		Why: "4 KiB in names of one domain, 32 KiB in all, for each session; a DNS service over HTTPS that nobody knows is an unfamiliar host",
+		Why: "16 KiB in names of one domain, 64 KiB in all, a day for each session, and 9.5 KiB by repeating questions; when they are asked is not counted; a DNS service over HTTPS that nobody knows is an unfamiliar host",
 		Tests: []string{
 			"ebpf TestDNSIsSentHome", "ebpf TestManagedNetworkRefuses/dns over tls", "daemon/egress/resolver TestTunnelsAreStopped",
-			"daemon/egress/resolver TestNamesThatAreRefused", "tests/e2e TestManagedNetwork/another server's DNS",
+			"daemon/egress/resolver TestTunnelsToManyDomains", "daemon/egress/resolver TestTunnelsThroughTheProxy", "daemon/egress/resolver TestWhatIsRepeatedStaysHere",
+			"daemon/egress/resolver TestUnfamiliarNamesThatAreLetThroughAreNotAllowedByName", "daemon/egress/resolver TestNamesThatAreRefused", "daemon/egress TestUpstreamProxy",
+			"tests/e2e TestManagedNetwork/another server's DNS",
 		},
+	},
+	{
+		ID: "N41", Attack: "have data or instructions brought in by records of an unfamiliar name: TXT, keys and signatures, parameters of services that nobody knows, thousands of records", Hook: "the resolver gives addresses, names and what is known of services, 64 of a kind", Core: "the same", Verdict: Partly,
+		Why:   "addresses and names are data, too",
+		Tests: []string{"daemon/egress/resolver TestNamesThatAreRefused", "daemon/egress/resolver TestServiceRecordsHideNothing", "daemon/egress/resolver TestSignaturesOfUnfamiliarNames", "daemon/egress/resolver TestAnswersWithThousandsOfAddresses"},
+	},
+	{
+		ID: "N42", Attack: "keep other sessions from resolving: a flood of questions, connections that say nothing, slow servers, answers with thousands of addresses", Hook: "the resolver counts for each session before a question takes a place; an address costs the same however many there are", Core: "the same", Verdict: Stopped,
+		Tests: []string{
+			"daemon/egress/resolver TestAFloodOfQuestionsHarmsNobodyElse", "daemon/egress/resolver TestGate", "daemon/egress/resolver TestHostileSessionHarmsNobodyElse",
+			"daemon/egress/resolver TestBindingCostsTheSameWhenFull", "daemon/egress/resolver TestAnswersWithThousandsOfAddresses",
+		},
+	},
+	{
+		ID: "N43", Attack: "be taken for root by a service on this machine that looks up whose a connection is (ident), or leave past a firewall's rules about the user: the daemon is who connects", Hook: "near addresses are denied unless they are named; what a firewall says of users belongs into rules of the network", Core: "the same", Verdict: Partly,
+		Why:   "a service that a rule names sees root, and rules of others about the user or his cgroup do not hold: see [network.md](network.md#what-the-machine-sees)",
+		Tests: []string{"tests/e2e TestManagedNetwork/somebody else's server", "tests/e2e TestManagedNetwork/somebody else's server, by localhost"},
 	},
 	{
 		ID: "N16", Attack: "one name in the hello, another one meant; an encrypted hello", Hook: "the name must lead to the address; the resolver takes keys for ECH out of answers", Core: "the same", Verdict: Partly,

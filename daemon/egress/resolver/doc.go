@@ -6,8 +6,10 @@
 // our own making: of what the client wrote, the name and the type are passed on and
 // nothing else.
 //
-//	question -> whose? -> a name at all? -> policy: denied? -> NXDOMAIN
-//	         -> tunnel? -> NXDOMAIN
+//	question -> whose? has it too many? -> dropped
+//	         -> a name at all? -> policy: denied? -> NXDOMAIN
+//	         -> unfamiliar: asked a moment ago? -> the same answer
+//	                        too much said in names? -> NXDOMAIN
 //	         -> the system's resolvers -> answer: only what belongs to the question,
 //	            nothing that hides a name later (ECH) or leads around TCP (h3)
 //	         -> (session, name, address, until) is remembered -> client

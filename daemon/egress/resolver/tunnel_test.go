@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -351,6 +352,27 @@ func TestADayOfWork(t *testing.T) {
 		}
 	}
 	t.Logf("%d names: %d bytes; amazonaws.com %d, cloudfront.net %d", len(day), said.bytes, said.domains["amazonaws.com"].bytes, said.domains["cloudfront.net"].bytes)
+}
+
+// What administrators read is what holds.
+func TestLimitsAreThoseInTheDocumentation(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/network.md")
+	must(t, err)
+	for _, want := range []string{
+		fmt.Sprintf("| one registered domain (`evil.example`, `evil.co.uk`) | %d KiB |", maxSaid>>10),
+		fmt.Sprintf("| all of them together | %d KiB |", maxSaidInAll>>10),
+		fmt.Sprintf("Each question counts for %d bytes", perQuestion), fmt.Sprintf("every other label for %d:", perLabel),
+		fmt.Sprintf("%d times at once and then once in %.0f s", maxAgain, againEvery.Seconds()),
+		fmt.Sprintf("%d records are given, and %[1]d addresses remembered", maxRecords),
+		fmt.Sprintf("%d questions at a time, and as many connections; %d of each of one session, %d while half", inFlight, perSession, fewWhenFull),
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("docs/network.md does not say %q", want)
+		}
+	}
+	if saidFor != 24*time.Hour || freshFor != time.Minute || perSecond != 1000 {
+		t.Error("docs/network.md says a day, a minute, and 1,000 questions in a second")
+	}
 }
 
 func TestRegistered(t *testing.T) {
