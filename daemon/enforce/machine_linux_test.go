@@ -120,7 +120,7 @@ names = [%q]
 	m.apply(requirements)
 	must(t, m.Start(t.Context()))
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), waitLimit) // emulated, all takes its time
 		defer cancel()
 		if err := m.Shutdown(ctx, true); err != nil {
 			t.Error(err)
