@@ -131,7 +131,7 @@ func (d *Daemon) up(ctx context.Context) error {
 	}
 	d.enforcer, err = enforce.New(enforce.Config{
 		Kernel: d.kernel, Profiles: profiles, Sessions: d.sessions, Events: d.store,
-		Directories: func() []string { return enforce.Directories("/") }, Helper: c.Helper, PinDir: c.PinDir, Log: c.Log,
+		Directories: func() []string { return enforce.Directories("/") }, Helper: c.Helper, PinDir: c.PinDir, Cgroup: c.Cgroup, Log: c.Log,
 		Changed: d.sessionsChanged, Refreshed: d.refreshed, Prompt: d.prompts.of, Own: d.own(), Companion: d.config.Companion, MarkBelow: c.MarkBelow,
 		Approvals: d.approvals, HoldsFile: filepath.Join(c.StateDir, "holds"), TreesFile: filepath.Join(c.StateDir, "worktrees"), HoldGrace: c.HoldGrace,
 		Managed: managed, Ended: func(session string) { d.network.ended(session) },

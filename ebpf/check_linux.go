@@ -20,6 +20,7 @@ var (
 	ErrOldKernel = errors.New("kernel too old")
 	ErrNoBPFFS   = errors.New("no BPF file system")
 	ErrNoCgroup  = errors.New("no cgroup v2 hierarchy")
+	ErrNotCgroup = errors.New("not a cgroup")
 	ErrContainer = errors.New("not in the first PID namespace")
 )
 
@@ -62,8 +63,18 @@ func Check(options Options) error {
 	if err := checkMagic(options.PinDir, unix.BPF_FS_MAGIC); err != nil {
 		return fmt.Errorf("%w: %s is not in one (%w); run: mount -t bpf bpf /sys/fs/bpf", ErrNoBPFFS, options.PinDir, err)
 	}
-	if err := checkMagic(options.Cgroup, unix.CGROUP2_SUPER_MAGIC); err != nil {
-		return fmt.Errorf("%w: %s is not in one (%w); mount it (mount -t cgroup2 none /sys/fs/cgroup/unified) and name it with --cgroup", ErrNoCgroup, options.Cgroup, err)
+	return checkCgroup(options.Cgroup)
+}
+
+// checkCgroup looks whether programs can be attached to dir: that it lies in the right file system is not enough.
+func checkCgroup(dir string) error {
+	if st, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w: there is no %s; make it with mkdir, or name another one with --cgroup", ErrNotCgroup, dir)
+	} else if err == nil && !st.IsDir() {
+		return fmt.Errorf("%w: %s is a file; name the directory with --cgroup", ErrNotCgroup, dir)
+	}
+	if err := checkMagic(dir, unix.CGROUP2_SUPER_MAGIC); err != nil {
+		return fmt.Errorf("%w: %s is not in one (%w); mount it (mount -t cgroup2 none /sys/fs/cgroup/unified) and name it with --cgroup", ErrNoCgroup, dir, err)
 	}
 	return nil
 }

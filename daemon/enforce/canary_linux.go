@@ -349,7 +349,13 @@ func (e *Enforcer) releaseTo(ctx context.Context, place *canaryPlace) (findings,
 	if managed.ByName {
 		args = append(args, canaryManaged)
 	}
+	home, err := e.newCanaryHome()
+	if err != nil {
+		return f, err
+	}
+	defer home.close() // when the canary has ended
 	cmd := e.helper(roleCanary, args...)
+	cmd.SysProcAttr = home.attr()
 	cmd.ExtraFiles = []*os.File{e.canary.file}
 	if place != nil {
 		cmd.Env = append(os.Environ(), canaryPlaceEnv+"="+place.dir)
@@ -368,6 +374,9 @@ func (e *Enforcer) releaseTo(ctx context.Context, place *canaryPlace) (findings,
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
+		if home.dir != nil {
+			err = home.explain(err)
+		}
 		return f, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })

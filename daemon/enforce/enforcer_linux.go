@@ -42,6 +42,9 @@ type Config struct {
 	Helper []string
 	// PinDir is where Kernel is pinned: the guard opens it on its own.
 	PinDir string
+	// Cgroup is that below which Kernel judges connections: the canary goes there. Empty:
+	// this process is below it.
+	Cgroup string
 	// Approvals asks people about what a rule wants approved. nil: nobody can be asked,
 	// and it is killed.
 	Approvals *approval.Queue

@@ -5,6 +5,7 @@ package e2e
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -65,6 +66,7 @@ func TestMachineIsNotFit(t *testing.T) {
 	m := newMachine(t, base)
 	root := m.command(nil)
 	root.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	noCgroup, procsFile := filepath.Join(ebpf.FindCgroup(), "pdk-none"), filepath.Join(ebpf.FindCgroup(), "cgroup.procs")
 	private := func(mount string) *exec.Cmd {
 		return m.command([]string{"unshare", "-m", "sh", "-c", mount + ` && exec "$@"`, "sh"})
 	}
@@ -77,7 +79,9 @@ func TestMachineIsNotFit(t *testing.T) {
 		{"no BTF", private("mount -t tmpfs none /sys/kernel/btf"), []string{"BTF", "/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF"}},
 		{"an old kernel", m.command([]string{"setarch", "--uname-2.6"}), []string{"too old", "2.6.", "5.10"}},
 		{"no BPF file system", private("mount -t tmpfs none /sys/fs/bpf"), []string{"BPF file system", "mount -t bpf"}},
-		{"no cgroup v2", m.command(nil, "--cgroup", "/tmp"), []string{"cgroup v2", "--cgroup"}},
+		{"no cgroup v2", m.command(nil, "--cgroup", "/tmp"), []string{"cgroup v2", "--cgroup", "/tmp"}},
+		{"no such cgroup", m.command(nil, "--cgroup", noCgroup), []string{"there is no " + noCgroup, "--cgroup", "mkdir"}},
+		{"a file of a cgroup", m.command(nil, "--cgroup", procsFile), []string{procsFile + " is a file", "--cgroup"}},
 		{"no agents file", m.command(nil, "--agents", m.path("none.toml")), []string{"agent profiles", m.path("none.toml")}},
 	} {
 		said := m.refuses(c.what, c.cmd)
@@ -88,6 +92,70 @@ func TestMachineIsNotFit(t *testing.T) {
 		}
 	}
 	m.nothingLeft(nil)
+}
+
+// newCgroup makes a cgroup that shares out processes, where the kernel can: there is none in it then, but in those below.
+func newCgroup(t *testing.T, name string) string {
+	t.Helper()
+	dir := filepath.Join(ebpf.FindCgroup(), name)
+	must(t, os.Mkdir(dir, 0o755))
+	t.Cleanup(func() {
+		if err := os.Remove(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, d := range []string{filepath.Dir(dir), dir} {
+		if err := os.WriteFile(filepath.Join(d, "cgroup.subtree_control"), []byte("+pids"), 0); err != nil {
+			t.Logf("%s shares out nothing: %v", d, err)
+		}
+	}
+	return dir
+}
+
+// The daemon need not live where it judges connections: the canary does.
+func TestCgroupOfOthers(t *testing.T) {
+	denied := newTarget(t)
+	m := newMachine(t, base+networkRules(newTarget(t), denied))
+	below := newCgroup(t, filepath.Base(m.agent))
+	agents := filepath.Join(below, "agents")
+	must(t, os.Mkdir(agents, 0o755))
+	t.Cleanup(func() { must(t, os.Remove(agents)) })
+	m.more = []string{"--cgroup", below}
+	m.start()
+	for _, g := range m.status().Gates {
+		if g.Gate == "connect" && !g.Proven {
+			t.Errorf("the connect gate is not proven: %s", g.Detail)
+		}
+	}
+	dir, err := os.Open(agents)
+	must(t, err)
+	defer dir.Close()
+	p := newProcess(m.agent, "-c", denied.connect())
+	p.cmd.SysProcAttr.UseCgroupFD, p.cmd.SysProcAttr.CgroupFD = true, int(dir.Fd())
+	p.start(t)
+	p.wait(t)
+	if denied.reached.Load() != 0 || strings.Contains(p.out.String(), "connected") {
+		t.Errorf("a denied connection in %s: %s", agents, p.out)
+	}
+	if left, err := filepath.Glob(filepath.Join(below, "paddock-*")); err != nil || len(left) > 0 {
+		t.Errorf("the canary left %q, %v", left, err)
+	}
+}
+
+// Where no process can begin, it is said, and with which option that can be changed.
+func TestThreadedCgroup(t *testing.T) {
+	m := newMachine(t, base)
+	below := newCgroup(t, filepath.Base(m.agent))
+	threads := filepath.Join(below, "threads")
+	must(t, os.Mkdir(threads, 0o755))
+	t.Cleanup(func() { must(t, os.Remove(threads)) })
+	must(t, os.WriteFile(filepath.Join(threads, "cgroup.type"), []byte("threaded"), 0))
+	said := m.refuses("a threaded cgroup", m.command(nil, "--cgroup", threads))
+	for _, part := range []string{threads, "--cgroup", "threaded"} {
+		if !strings.Contains(said, part) {
+			t.Errorf("it does not say %q: %s", part, said)
+		}
+	}
 }
 
 // A file where a directory should be, a state that others can write.
