@@ -19,6 +19,7 @@ var (
 	ErrNoBTF     = errors.New("no kernel type information (BTF)")
 	ErrOldKernel = errors.New("kernel too old")
 	ErrNoBPFFS   = errors.New("no BPF file system")
+	ErrSharedDir = errors.New("not a directory for Paddock alone")
 	ErrNoCgroup  = errors.New("no cgroup v2 hierarchy")
 	ErrNotCgroup = errors.New("not a cgroup")
 	ErrContainer = errors.New("not in the first PID namespace")
@@ -63,7 +64,19 @@ func Check(options Options) error {
 	if err := checkMagic(options.PinDir, unix.BPF_FS_MAGIC); err != nil {
 		return fmt.Errorf("%w: %s is not in one (%w); run: mount -t bpf bpf /sys/fs/bpf", ErrNoBPFFS, options.PinDir, err)
 	}
+	if err := checkPinDir(options.PinDir); err != nil {
+		return err
+	}
 	return checkCgroup(options.Cgroup)
+}
+
+// checkPinDir refuses the root of a file system: what others pin is there.
+func checkPinDir(dir string) error {
+	var is, above unix.Stat_t
+	if unix.Stat(dir, &is) == nil && unix.Stat(dir+"/..", &above) == nil && is.Dev != above.Dev {
+		return fmt.Errorf("%w: %s is the root of a BPF file system; name a directory in it with --pin-dir, such as %s", ErrSharedDir, dir, filepath.Join(dir, "paddock"))
+	}
+	return nil
 }
 
 // checkCgroup looks whether programs can be attached to dir: that it lies in the right file system is not enough.

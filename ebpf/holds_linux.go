@@ -5,6 +5,7 @@ package ebpf
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -190,12 +191,12 @@ type Guard struct{ held, states []*ebpf.Map }
 
 // OpenGuard opens the pinned holds of every version below pinDir.
 func OpenGuard(pinDir string) (*Guard, error) {
-	paths, err := filepath.Glob(filepath.Join(pinDir, "*", "maps", kernelMapHeld))
-	if err != nil || len(paths) == 0 {
-		return nil, fmt.Errorf("no pinned holds below %s", pinDir)
-	}
 	g := &Guard{}
-	for _, p := range paths {
+	for _, version := range versions(pinDir) {
+		p := filepath.Join(version, "maps", kernelMapHeld)
+		if _, err := os.Lstat(p); err != nil {
+			continue // that version died before pinning it
+		}
 		m, err := ebpf.LoadPinnedMap(p, nil)
 		if err != nil {
 			return nil, fmt.Errorf("opening pinned holds %s: %w", p, err)
@@ -206,6 +207,9 @@ func OpenGuard(pinDir string) (*Guard, error) {
 			return nil, fmt.Errorf("opening the pinned state beside %s: %w", p, err)
 		}
 		g.states = append(g.states, states)
+	}
+	if len(g.held) == 0 {
+		return nil, fmt.Errorf("no pinned holds below %s", pinDir)
 	}
 	return g, nil
 }

@@ -18,6 +18,8 @@ type Damage struct {
 	What string
 	// Target is the program or map.
 	Target string
+	// Policy says that another policy is in force, which SetPolicy alone mends.
+	Policy bool
 	// Mended says that it is as it was; Err, why not.
 	Mended bool
 	Err    error
@@ -49,8 +51,9 @@ func (k *Kernel) Inspect(generation uint32) []Damage {
 		}
 		out = append(out, k.pinAgain(name, pin, err == nil, func() error { _ = m.Unpin(); return m.Pin(pin) }))
 	}
+	k.claimAgain()
 	if is, err := k.Generation(); err != nil || is != generation {
-		d := Damage{What: "map", Target: kernelMapActive, Err: err}
+		d := Damage{What: "map", Target: kernelMapActive, Policy: true, Err: err}
 		if err == nil {
 			d.Err = fmt.Errorf("generation %d of the policy is in force, and %d should be", is, generation)
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -42,6 +43,8 @@ type Kernel struct {
 	maps    map[string]*ebpf.Map
 	types   *btf.Cache
 	holding holding
+	claim   *os.File // the pin directory, locked
+	made    bool     // what is pinned of this version was made here
 
 	mu        sync.Mutex // guards what follows
 	links     map[string]link.Link
@@ -79,7 +82,7 @@ func Open(options Options) (*Kernel, error) {
 	k := &Kernel{
 		options:  options,
 		log:      options.Log,
-		digest:   hex.EncodeToString(sum[:8]),
+		digest:   hex.EncodeToString(sum[:digestSize]),
 		spec:     spec,
 		types:    btf.NewCache(),
 		maps:     map[string]*ebpf.Map{},
@@ -89,25 +92,32 @@ func Open(options Options) (*Kernel, error) {
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
 	}
-	if err := k.openMaps(); err != nil {
+	if err := k.open(); err != nil {
+		if k.made { // or the next daemon takes it for that of one before
+			err = errors.Join(err, Remove(k.pinned("")))
+		}
 		k.Close()
 		return nil, err
+	}
+	return k, nil
+}
+
+func (k *Kernel) open() error {
+	if err := k.openMaps(); err != nil {
+		return err
 	}
 	if k.untold = k.othersUntold(); k.untold {
 		if err := k.allMayBeMarked(); err != nil {
-			k.Close()
-			return nil, err
+			return err
 		}
 	}
 	if err := k.holding.open(k.maps[kernelMapHolding]); err != nil {
-		k.Close()
-		return nil, err
+		return err
 	}
 	if err := k.load(corePrograms); err != nil {
-		k.Close()
-		return nil, fmt.Errorf("loading the kernel programs: %w", err)
+		return fmt.Errorf("loading the kernel programs: %w", err)
 	}
-	return k, nil
+	return nil
 }
 
 // TookOver says whether an earlier daemon's pinned state was found.
@@ -133,7 +143,10 @@ func (k *Kernel) Close() error {
 	for _, p := range k.iterators {
 		errs = append(errs, p.Close())
 	}
-	k.readers, k.links, k.programs, k.iterators = nil, nil, nil, nil
+	if k.claim != nil {
+		errs = append(errs, k.claim.Close())
+	}
+	k.readers, k.links, k.programs, k.iterators, k.claim = nil, nil, nil, nil, nil
 	return errors.Join(errs...)
 }
 
@@ -146,22 +159,23 @@ func (k *Kernel) Detach() error {
 		delete(k.links, name)
 	}
 	k.mu.Unlock()
-	return Remove(k.options.PinDir)
-}
-
-// Remove deletes everything pinned below dir, without loading anything. A
-// missing dir is no error.
-func Remove(dir string) error {
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("removing the pinned kernel side %s: %w", dir, err)
+	var errs []error
+	for _, dir := range versions(k.options.PinDir) {
+		errs = append(errs, Remove(dir))
 	}
-	return nil
+	if err := os.Remove(k.options.PinDir); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) { // what is in it is somebody else's
+		errs = append(errs, fmt.Errorf("removing the pin directory: %w", err))
+	}
+	return errors.Join(errs...)
 }
 
 // openMaps takes the maps pinned under this digest, else makes and pins new
 // ones; marks and sessions of another version's daemon are carried over.
 func (k *Kernel) openMaps() error {
 	if err := ownDir(k.options.PinDir); err != nil {
+		return err
+	}
+	if err := k.claimDir(); err != nil {
 		return err
 	}
 	dir := k.pinned("maps")
@@ -179,6 +193,7 @@ func (k *Kernel) openMaps() error {
 	if err := os.RemoveAll(k.pinned("")); err != nil { // a load cut short
 		return fmt.Errorf("clearing %s: %w", k.pinned(""), err)
 	}
+	k.made = true
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making the pin directory: %w", err)
 	}
@@ -200,27 +215,6 @@ func (k *Kernel) openMaps() error {
 		}
 	}
 	return nil
-}
-
-// ownDir makes the pin directory, and refuses one of somebody else: the BPF file
-// system is writable for all by default, and whoever owns the directory could
-// take away what is pinned, or put maps of their own into its place.
-func ownDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("making the pin directory: %w", err)
-	}
-	var st unix.Stat_t
-	if err := unix.Lstat(dir, &st); err != nil {
-		return fmt.Errorf("looking at the pin directory %s: %w", dir, err)
-	}
-	if int(st.Uid) != os.Geteuid() || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Mode&0o022 != 0 {
-		return fmt.Errorf("the pin directory %s (mode %o) belongs to user %d or can be written by others: remove it", dir, st.Mode&0o7777, st.Uid)
-	}
-	return nil
-}
-
-func (k *Kernel) pinned(part string) string {
-	return filepath.Join(k.options.PinDir, k.digest, part)
 }
 
 // carried are the maps whose content outlives a change of the programs.
@@ -283,17 +277,7 @@ func (k *Kernel) countEntries() error {
 
 // otherVersions lists the pin directories of other digests.
 func (k *Kernel) otherVersions() []string {
-	entries, err := os.ReadDir(k.options.PinDir)
-	if err != nil {
-		return nil
-	}
-	var dirs []string
-	for _, e := range entries {
-		if e.IsDir() && e.Name() != k.digest {
-			dirs = append(dirs, filepath.Join(k.options.PinDir, e.Name()))
-		}
-	}
-	return dirs
+	return slices.DeleteFunc(versions(k.options.PinDir), func(dir string) bool { return filepath.Base(dir) == k.digest })
 }
 
 // load loads the named programs against the maps at hand.

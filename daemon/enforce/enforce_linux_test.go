@@ -142,6 +142,33 @@ func TestNewPolicyHoldsAtOnce(t *testing.T) {
 	}
 }
 
+// Whoever puts another policy into force, root or a daemon that went astray: it does not last.
+func TestPolicyOfSomebodyElse(t *testing.T) {
+	m := newMachine(t, lsForbidden)
+	m.box()
+	before := m.now.Load().number
+	for what, number := range map[string]uint32{"a newer one": before + 7, "an older one, as after a restart": before - 1} {
+		must(t, m.Kernel.SetPolicy(ebpf.Generation{Number: number, Enforce: false}))
+		damages := m.Inspect()
+		if len(damages) != 1 || !damages[0].Policy || !damages[0].Mended {
+			t.Errorf("%s: %+v", what, damages)
+		}
+		now := m.now.Load().number
+		if is, err := m.Kernel.Generation(); err != nil || is != now || now <= number || now <= before {
+			t.Errorf("%s: generation %d is in force (%v), the daemon's is %d", what, is, err, now)
+		}
+		if told := <-m.refreshed; told != now {
+			t.Errorf("%s: generation %d was told, %d is in force", what, told, now)
+		}
+		if out, _ := m.run("ls box; true"); strings.Contains(out, "marker-file") {
+			t.Errorf("%s: ls ran: %q", what, out)
+		}
+		if damages := m.Inspect(); len(damages) > 0 {
+			t.Errorf("%s, afterwards: %+v", what, damages)
+		}
+	}
+}
+
 func TestNetworkRules(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)

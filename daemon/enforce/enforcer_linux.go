@@ -259,6 +259,9 @@ func (e *Enforcer) putInForce(g *generation) error {
 		return err
 	}
 	g.number = last + 1
+	if before := e.now.Load(); before != nil { // also if somebody else set an older one: what is remembered under its number was judged by another policy
+		g.number = max(g.number, before.number+1)
+	}
 	kernel, err := e.forKernel(g)
 	if err != nil {
 		return err

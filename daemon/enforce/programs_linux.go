@@ -70,15 +70,23 @@ func (e *Enforcer) refresh() error {
 	if fingerprint(programPaths(g.rules, e.directories())) == g.catalog.shown {
 		return nil
 	}
-	next := *g
-	err := e.install(&next)
+	err := e.reinstall()
 	if e.ctx.Err() != nil {
 		return nil // the next daemon looks
 	}
 	if err != nil {
 		return fmt.Errorf("applying the policy with programs that changed: %w", err)
 	}
-	e.Log.Info("a program that rules name changed", "generation", next.number)
+	e.Log.Info("a program that rules name changed", "generation", e.now.Load().number)
+	return nil
+}
+
+// reinstall puts the policy in force into force once more, as the next generation.
+func (e *Enforcer) reinstall() error {
+	next := *e.now.Load()
+	if err := e.install(&next); err != nil {
+		return err
+	}
 	if e.Refreshed != nil {
 		e.Refreshed(next.number)
 	}

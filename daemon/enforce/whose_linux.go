@@ -3,6 +3,8 @@
 package enforce
 
 import (
+	"fmt"
+
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/daemon/session"
 	"github.com/seed-649e9bbc/paddock/ebpf"
@@ -47,9 +49,20 @@ func (e *Enforcer) Bounded() bool {
 	return g != nil && g.mode == policy.Enforce && g.boundary.policy.Mode != policy.NoBoundary && e.canary.mechanism() != ebpf.None
 }
 
-// Inspect looks whether the kernel side is as this daemon left it: see Kernel.Inspect.
+// Inspect looks whether the kernel side is as this daemon left it: see Kernel.Inspect. Where
+// another policy is in force, it puts its own into force once more.
 func (e *Enforcer) Inspect() []ebpf.Damage {
 	e.apply.Lock()
 	defer e.apply.Unlock()
-	return e.Kernel.Inspect(e.now.Load().number)
+	damages := e.Kernel.Inspect(e.now.Load().number)
+	for i := range damages {
+		if d := &damages[i]; d.Policy {
+			if err := e.reinstall(); err != nil {
+				d.Err = fmt.Errorf("%w; putting the right one into force: %w", d.Err, err)
+				continue
+			}
+			d.Mended = true
+		}
+	}
+	return damages
 }
