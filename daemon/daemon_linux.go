@@ -84,7 +84,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	if err := d.directories(); err != nil {
-		return err
+		return d.stillGoverned(err)
 	}
 	if err := d.takeLock(); err != nil {
 		return err
@@ -92,14 +92,29 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	defer d.lock.Close()
 
 	err := d.up(ctx)
-	if err == nil {
+	detach := d.config.DetachOnStop
+	switch {
+	case err == nil:
 		ready()
 		enforce.GiveBackMemory() // most of what the start took is garbage: the kernel side as it was read, above all
 		err = d.serve(ctx)
+	case d.kernel != nil && !d.kernel.TookOver():
+		// No daemon ever answered what this one has put into force: agents would be killed, and nobody could say why.
+		detach = true
+	case !detach:
+		err = d.stillGoverned(err)
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 	defer cancel()
-	return errors.Join(err, d.down(stop))
+	return errors.Join(err, d.down(stop, detach))
+}
+
+// stillGoverned adds to why the daemon does not start what an earlier one's kernel side does meanwhile.
+func (d *Daemon) stillGoverned(err error) error {
+	if dir := d.config.PinDir; ebpf.InForce(dir) && !errors.Is(err, ebpf.ErrInUse) {
+		return fmt.Errorf("%w; until a daemon starts, agents stay governed by the kernel side in %s, and what needs an answer is killed (to end that: rm -r %s)", err, dir, dir)
+	}
+	return err
 }
 
 // up starts the parts, those that others stand on first.
@@ -166,9 +181,8 @@ func (d *Daemon) up(ctx context.Context) error {
 	return d.server.Start(ctx)
 }
 
-// down stops the parts in reverse. Enforcement goes on without us, unless it was
-// asked for that it should not.
-func (d *Daemon) down(ctx context.Context) error {
+// down stops the parts in reverse. Enforcement goes on without us, unless detach is set.
+func (d *Daemon) down(ctx context.Context, detach bool) error {
 	var errs []error
 	if d.server != nil {
 		// A client that says nothing must not use up the time of the others.
@@ -188,14 +202,14 @@ func (d *Daemon) down(ctx context.Context) error {
 		errs = append(errs, d.network.shutdown(ctx))
 	}
 	if d.enforcer != nil {
-		errs = append(errs, d.enforcer.Shutdown(ctx, d.config.DetachOnStop))
+		errs = append(errs, d.enforcer.Shutdown(ctx, detach))
 		errs = append(errs, d.saveSessions())
 	}
 	if d.approvals != nil {
 		errs = append(errs, d.approvals.Close())
 	}
 	if d.kernel != nil {
-		if d.config.DetachOnStop {
+		if detach {
 			errs = append(errs, d.kernel.Detach())
 		}
 		errs = append(errs, d.kernel.Close())

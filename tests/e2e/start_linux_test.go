@@ -56,8 +56,49 @@ func TestSecondInstance(t *testing.T) {
 	if !strings.Contains(said, m.path("state")) {
 		t.Errorf("it does not name the state directory: %s", said)
 	}
+	// Nor on its kernel side.
+	said = m.refuses("one with the same kernel side", m.command(nil, "--run-dir", m.path("other"), "--state-dir", m.path("otherstate"), "--pin-dir", m.pins()))
+	for _, part := range []string{"another paddock daemon is running", "pid " + strconv.Itoa(m.daemon.pid()), m.pins(), "stop it", "--pin-dir"} {
+		if !strings.Contains(said, part) {
+			t.Errorf("it does not say %q: %s", part, said)
+		}
+	}
 	if s := m.status(); s.PID != m.daemon.pid() {
 		t.Errorf("process %d answers", s.PID)
+	}
+	if out, _ := m.run("ls box; /bin/echo ran"); !strings.HasSuffix(out, "ran\n") || strings.Contains(out, listed) {
+		t.Errorf("after all of them: %q", out)
+	}
+}
+
+// A machine on which no daemon ever ran is as it was after a start that failed; one on which agents
+// were governed keeps them governed, and it is said how that ends.
+func TestFailedStart(t *testing.T) {
+	m := newMachine(t, base)
+	m.detach = false
+	must(t, os.MkdirAll(m.path("run/paddock.sock/in the way"), 0o755)) // what comes last fails
+	first := m.refuses("a first one", m.command(nil))
+	m.nothingLeft(nil)
+	if out, err := m.run("ls box"); err != nil || !strings.Contains(out, listed) {
+		t.Errorf("an agent where no daemon ever ran: %q, %v", out, err)
+	}
+	must(t, os.RemoveAll(m.path("run/paddock.sock")))
+	m.start()
+	m.stop()
+	must(t, os.RemoveAll(m.path("run/paddock.sock")))
+	must(t, os.MkdirAll(m.path("run/paddock.sock/in the way"), 0o755))
+	said := m.refuses("one after another", m.command(nil))
+	for _, part := range []string{first, "agents stay governed", "rm -r " + m.pins()} {
+		if !strings.Contains(said, part) {
+			t.Errorf("it does not say %q: %s", part, said)
+		}
+	}
+	if out, err := m.run("ls box"); err == nil || strings.Contains(out, listed) {
+		t.Errorf("an agent after a daemon that did not start again: %q, %v", out, err)
+	}
+	must(t, os.RemoveAll(m.pins())) // as it says
+	if out, err := m.run("ls box"); err != nil || !strings.Contains(out, listed) {
+		t.Errorf("an agent when enforcement was ended: %q, %v", out, err)
 	}
 }
 
@@ -79,6 +120,7 @@ func TestMachineIsNotFit(t *testing.T) {
 		{"no BTF", private("mount -t tmpfs none /sys/kernel/btf"), []string{"BTF", "/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF"}},
 		{"an old kernel", m.command([]string{"setarch", "--uname-2.6"}), []string{"too old", "2.6.", "5.10"}},
 		{"no BPF file system", private("mount -t tmpfs none /sys/fs/bpf"), []string{"BPF file system", "mount -t bpf"}},
+		{"the pin directory of all", m.command(nil, "--pin-dir", "/sys/fs/bpf"), []string{"/sys/fs/bpf is the root", "--pin-dir"}},
 		{"no cgroup v2", m.command(nil, "--cgroup", "/tmp"), []string{"cgroup v2", "--cgroup", "/tmp"}},
 		{"no such cgroup", m.command(nil, "--cgroup", noCgroup), []string{"there is no " + noCgroup, "--cgroup", "mkdir"}},
 		{"a file of a cgroup", m.command(nil, "--cgroup", procsFile), []string{procsFile + " is a file", "--cgroup"}},
