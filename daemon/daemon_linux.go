@@ -79,10 +79,10 @@ const stopLimit = 5 * time.Second
 func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	d.started = time.Now()
 	debug.SetMemoryLimit(MemoryLimit)
-	d.comeFirst()
 	if err := ebpf.Check(d.kernelOptions()); err != nil {
 		return err
 	}
+	d.comeFirst()
 	if err := d.directories(); err != nil {
 		return d.stillGoverned(err)
 	}
@@ -292,19 +292,4 @@ func (d *Daemon) record(events ...telemetry.Event) {
 	if err := d.store.Record(context.Background(), events...); err != nil {
 		d.config.Log.Error("recording an event", "error", err)
 	}
-}
-
-func (d *Daemon) directories() error {
-	for _, dir := range []struct {
-		path string
-		mode os.FileMode
-	}{{d.config.StateDir, 0o700}, {d.config.RunDir, 0o755}} {
-		if err := os.MkdirAll(dir.path, dir.mode); err != nil {
-			return fmt.Errorf("making the directory %s: %w", dir.path, err)
-		}
-		if err := os.Chmod(dir.path, dir.mode); err != nil {
-			return fmt.Errorf("making the directory %s: %w", dir.path, err)
-		}
-	}
-	return nil
 }

@@ -20,17 +20,24 @@ import (
 // says.
 func (m *machine) refuses(what string, cmd *exec.Cmd) string {
 	m.t.Helper()
+	said, _ := m.refusal(what, cmd)
+	return said
+}
+
+// refusal returns what was logged before as well.
+func (m *machine) refusal(what string, cmd *exec.Cmd) (said, log string) {
+	m.t.Helper()
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
-	said := strings.TrimSuffix(string(out), "\n")
-	if i := strings.LastIndexByte(said, '\n'); i >= 0 { // the log comes before
-		said = said[i+1:]
+	said = strings.TrimSuffix(string(out), "\n")
+	if i := strings.LastIndexByte(said, '\n'); i >= 0 {
+		log, said = said[:i+1], said[i+1:]
 	}
 	if err == nil || cmd.ProcessState.ExitCode() <= 0 || strings.Contains(said, "\n") || !strings.HasPrefix(said, "paddock: ") {
 		m.t.Errorf("%s: %v\n%s", what, err, out)
 	}
 	m.t.Logf("%s (%v): %s", what, time.Since(began).Round(time.Millisecond), said)
-	return said
+	return said, log
 }
 
 // command is the daemon's command line behind a wrapper.
@@ -126,7 +133,10 @@ func TestMachineIsNotFit(t *testing.T) {
 		{"a file of a cgroup", m.command(nil, "--cgroup", procsFile), []string{procsFile + " is a file", "--cgroup"}},
 		{"no agents file", m.command(nil, "--agents", m.path("none.toml")), []string{"agent profiles", m.path("none.toml")}},
 	} {
-		said := m.refuses(c.what, c.cmd)
+		said, log := m.refusal(c.what, c.cmd)
+		if log != "" {
+			t.Errorf("%s: it says more than a sentence:\n%s", c.what, log)
+		}
 		for _, part := range c.want {
 			if !strings.Contains(said, part) {
 				t.Errorf("%s: it does not say %q: %s", c.what, part, said)
@@ -200,7 +210,8 @@ func TestThreadedCgroup(t *testing.T) {
 	}
 }
 
-// A file where a directory should be, a state that others can write.
+// A file where a directory should be, one of others, one that others can read or write: it
+// is refused, and stays as it is.
 func TestBadDirectories(t *testing.T) {
 	m := newMachine(t, base)
 	must(t, os.WriteFile(m.path("state"), []byte("a file"), 0o600))
@@ -208,6 +219,35 @@ func TestBadDirectories(t *testing.T) {
 		t.Errorf("it does not name the path: %s", said)
 	}
 	must(t, os.Remove(m.path("state")))
+	for _, c := range []struct {
+		what, flag string
+		mode       os.FileMode
+		owner      int
+		want       string
+	}{
+		{"everybody's", "--run-dir", 0o777 | os.ModeSticky, 0, "(mode 1777) is open to others; name one that is not there yet or, if it is Paddock's alone, chmod it to 0755"},
+		{"a group's", "--run-dir", 0o775, 0, "(mode 0775) is open to others; name one that is not there yet or, if it is Paddock's alone, chmod it to 0755"},
+		{"a user's", "--run-dir", 0o755, 65534, "belongs to user 65534; name one that is not there yet or, if it is Paddock's alone, chown it to root"},
+		{"everybody's", "--state-dir", 0o777 | os.ModeSticky, 0, "(mode 1777) is open to others; name one that is not there yet or, if it is Paddock's alone, chmod it to 0700"},
+		{"what others can read", "--state-dir", 0o750, 0, "(mode 0750) is open to others; name one that is not there yet or, if it is Paddock's alone, chmod it to 0700"},
+		{"a user's", "--state-dir", 0o700, 65534, "belongs to user 65534; name one that is not there yet or, if it is Paddock's alone, chown it to root"},
+	} {
+		dir := m.path("taken")
+		must(t, os.Mkdir(dir, 0o700))
+		must(t, os.Chown(dir, c.owner, c.owner))
+		must(t, os.Chmod(dir, c.mode))
+		said := m.refuses(c.what+" for "+c.flag, m.command(nil, c.flag, dir))
+		if want := c.flag + " " + dir + " " + c.want; !strings.Contains(said, want) {
+			t.Errorf("it does not say %q: %s", want, said)
+		}
+		if st, err := os.Stat(dir); err != nil || st.Mode()&^os.ModeDir != c.mode {
+			t.Errorf("%s for %s: its mode is now %v, %v", c.what, c.flag, st.Mode(), err)
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+			t.Errorf("%s for %s: %v is in it now, %v", c.what, c.flag, entries, err)
+		}
+		must(t, os.Remove(dir))
+	}
 	long := m.path(strings.Repeat("long", 30))
 	if said := m.refuses("a run directory with too long a path", m.command(nil, "--run-dir", long)); !strings.Contains(said, "shorter") {
 		t.Errorf("%s", said)
