@@ -69,12 +69,8 @@ func (d *Daemon) apply(r mdm.Result, requirements *policy.Requirements) error {
 	d.policy = inForce{result: r, applied: requirements, generation: max(generation, d.policy.generation), rejected: rejected}
 	d.mu.Unlock()
 	d.store.Redact(redaction(requirements))
-	for _, incident := range r.Incidents {
-		d.config.Log.Error("requirements cannot be used", "source", incident.Source, "error", incident.Err)
+	for _, incident := range r.Incidents { // the loader has logged them, and the warnings
 		d.record(d.rejectedEvent(incident.Source, incident.Err))
-	}
-	for _, w := range requirements.Warnings {
-		d.config.Log.Warn("requirements", "warning", w)
 	}
 	d.record(d.appliedEvent(r, requirements, generation))
 	d.config.Log.Info("policy in force", "generation", generation, "mode", requirements.Mode.String(),

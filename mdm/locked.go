@@ -14,12 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxFile is the largest requirements file that is read, in bytes.
-const MaxFile = 8 << 20
+// MaxFile is the largest requirements file that is read, in bytes: more than 100,000 rules,
+// each with a reason of some length.
+const MaxFile = 32 << 20
 
 // ErrNotLocked means that a file is there but is not one that only root can have
 // written: the reason is in the message.
 var ErrNotLocked = errors.New("not a locked requirements file")
+
+// ErrTooLarge means that a file has more than MaxFile bytes.
+var ErrTooLarge = fmt.Errorf("it is larger than %d MiB, the most that is read; put a part of it into another place that is read (rules: a file in %s)", MaxFile>>20, ruleFiles)
 
 // ReadLocked reads a requirements file that only root can have put there and only
 // root can change: a regular file of at most MaxFile bytes, no symbolic link
@@ -125,6 +129,8 @@ func wrongType(name string, st *unix.Stat_t, want uint32) error {
 	switch is := uint32(st.Mode) & unix.S_IFMT; { //nolint:unconvert // on macOS it has 16 bits
 	case is == want:
 		return nil
+	case is == unix.S_IFLNK && want == unix.S_IFDIR:
+		return fmt.Errorf("%w: the directory %s is a symbolic link; make a directory there, or mount one (mount --bind)", ErrNotLocked, name)
 	case is == unix.S_IFLNK:
 		return fmt.Errorf("%w: %s is a symbolic link; put the file itself there", ErrNotLocked, name)
 	case want == unix.S_IFDIR:
@@ -178,7 +184,7 @@ func readStable(f stated) ([]byte, error) {
 			return nil, err
 		}
 		if len(data) > MaxFile {
-			return nil, fmt.Errorf("%w: larger than %d bytes", ErrNotLocked, MaxFile)
+			return nil, ErrTooLarge
 		}
 		after, err := f.Stat()
 		if err != nil {

@@ -60,23 +60,23 @@ func TestReadLockedRefuses(t *testing.T) {
 		{"the file is a symbolic link", func(tr tree) {
 			tr.must(os.Rename(tr.path("/etc/p/f"), tr.path("/etc/p/g")))
 			tr.must(os.Symlink("g", tr.path("/etc/p/f")))
-		}, "/etc/p/f is a symbolic link"},
+		}, "/etc/p/f is a symbolic link; put the file itself there"},
 		{"the file is a dangling link", func(tr tree) {
 			tr.must(os.Remove(tr.path("/etc/p/f")))
 			tr.must(os.Symlink("nowhere", tr.path("/etc/p/f")))
-		}, "/etc/p/f is a symbolic link"},
+		}, "/etc/p/f is a symbolic link; put the file itself there"},
 		{"the directory is a symbolic link", func(tr tree) {
 			tr.must(os.Rename(tr.path("/etc/p"), tr.path("/etc/q")))
 			tr.must(os.Symlink("q", tr.path("/etc/p")))
-		}, "/etc/p is a symbolic link"},
+		}, "/etc/p is a symbolic link; make a directory there"},
 		{"a directory further up is a symbolic link", func(tr tree) {
 			tr.must(os.Rename(tr.path("/etc"), tr.path("/real")))
 			tr.must(os.Symlink(tr.path("/real"), tr.path("/etc")))
-		}, "/etc is a symbolic link"},
+		}, "/etc is a symbolic link; make a directory there"},
 		{"a link in the middle is a loop", func(tr tree) {
 			tr.must(os.Rename(tr.path("/etc/p"), tr.path("/etc/q")))
 			tr.must(os.Symlink("p", tr.path("/etc/p")))
-		}, "/etc/p is a symbolic link"},
+		}, "/etc/p is a symbolic link; make a directory there"},
 		{"a directory is a file", func(tr tree) {
 			tr.must(os.RemoveAll(tr.path("/etc/p")))
 			tr.write("/etc/p", "x")
@@ -102,9 +102,6 @@ func TestReadLockedRefuses(t *testing.T) {
 			tr.must(os.Chmod(dir+"/s", 0o600))
 			tr.must(os.Rename(dir+"/s", tr.path("/etc/p/f")))
 		}, "/etc/p/f is not a regular file"},
-		{"the file is too large", func(tr tree) {
-			tr.must(os.Truncate(tr.path("/etc/p/f"), MaxFile+1))
-		}, "larger than 8388608 bytes"},
 		{"the file is missing where anybody can remove it", func(tr tree) {
 			tr.must(os.Remove(tr.path("/etc/p/f")))
 			tr.mode("/etc/p", 0o1777)
@@ -142,6 +139,11 @@ func TestReadLockedLargest(t *testing.T) {
 	tr.must(os.Truncate(tr.path("/f"), MaxFile))
 	if data, err := ReadLocked(tr.root, "/f"); err != nil || len(data) != MaxFile {
 		t.Errorf("a file of just MaxFile bytes: %d bytes, %v", len(data), err)
+	}
+	tr.must(os.Truncate(tr.path("/f"), MaxFile+1))
+	data, err := ReadLocked(tr.root, "/f")
+	if !errors.Is(err, ErrTooLarge) || errors.Is(err, ErrNotLocked) || data != nil || !strings.Contains(err.Error(), "larger than 32 MiB") || !strings.Contains(err.Error(), tr.path("/f")) {
+		t.Errorf("one byte more: %d bytes, %v", len(data), err)
 	}
 }
 

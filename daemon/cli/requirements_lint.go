@@ -101,7 +101,7 @@ func readAtMost(stdin io.Reader, name string) ([]byte, error) {
 		return nil, fmt.Errorf("reading requirements from %s: %w", name, err)
 	}
 	if len(data) > mdm.MaxFile {
-		return nil, fmt.Errorf("reading requirements from %s: it is larger than %d bytes, the most that is read", name, mdm.MaxFile)
+		return nil, fmt.Errorf("reading requirements from %s: %w", name, mdm.ErrTooLarge)
 	}
 	return data, nil
 }

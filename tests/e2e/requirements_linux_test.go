@@ -74,6 +74,9 @@ func TestBadRequirementsAtStart(t *testing.T) {
 				!strings.Contains(s.Policy.Incidents[0], bad.says) || !strings.Contains(s.Policy.Incidents[0], "requirements.toml") {
 				t.Errorf("status: %s, %+v", s.Mode, s.Policy)
 			}
+			if n := strings.Count(m.daemon.out.String(), "requirements cannot be used"); n != 1 {
+				t.Errorf("logged %d times", n)
+			}
 			if out, _ := m.run("/bin/echo ran"); strings.Contains(out, "ran\n") {
 				t.Errorf("a command ran: %q", out)
 			}
@@ -212,12 +215,13 @@ func TestNetworkPolicyChanges(t *testing.T) {
 // 100,000 rules: the daemon starts, decides by the last of them, and takes a
 // change while it runs.
 func TestManyRules(t *testing.T) {
+	const rule = "  { pattern = [{ token = %q }, { any_of = [%q, \"fetch\"] }], decision = \"forbidden\", justification = %q },\n" // as the README has it
 	var b strings.Builder
 	b.WriteString("[paddock]\nmode = \"enforce\"\n[rules]\nprefix_rules = [\n")
 	for i := range 99_999 {
-		fmt.Fprintf(&b, "{pattern=[{token=\"cmd%d\"},{token=\"x\"}],decision=\"forbidden\"},\n", i)
+		fmt.Fprintf(&b, rule, fmt.Sprint("cmd", i), "push", "use CI")
 	}
-	many := b.String() + "{pattern=[{token=\"git\"},{token=\"push\"}],decision=\"forbidden\",justification=\"the last rule\"},\n]\n"
+	many := b.String() + fmt.Sprintf(rule, "git", "pull", "the last rule") + "]\n"
 	m := newMachine(t, many)
 	began := time.Now()
 	m.start()
@@ -226,20 +230,20 @@ func TestManyRules(t *testing.T) {
 		t.Errorf("status: %+v", s.Policy)
 	}
 	s := m.terminal()
-	if out, code := s.do("git push 2>/dev/null"); code != killed {
-		t.Errorf("git push: %q, %d", out, code)
+	if out, code := s.do("git pull 2>/dev/null"); code != killed {
+		t.Errorf("git pull: %q, %d", out, code)
 	}
 	if out, code := s.do("git --version | head -c 3"); code != 0 || out != "git" {
 		t.Errorf("git --version: %q, %d", out, code)
 	}
 	applied := m.events.applied(0)
 	began = time.Now()
-	m.require(strings.Replace(many, `"push"`, `"fetch"`, 1))
+	m.require(strings.Replace(many, `"pull"`, `"rebase"`, 1))
 	m.events.applied(applied)
 	t.Logf("a change in force after %v; at most %.0f MiB, now %.0f", time.Since(began).Round(time.Millisecond),
 		memory(t, m.daemon.pid(), "VmHWM"), memory(t, m.daemon.pid(), "VmRSS"))
-	if out, code := s.do("git fetch 2>/dev/null"); code != killed {
-		t.Errorf("git fetch: %q, %d", out, code)
+	if out, code := s.do("git rebase 2>/dev/null"); code != killed {
+		t.Errorf("git rebase: %q, %d", out, code)
 	}
 	if s := m.status(); s.Policy.Rules != 100_000 || len(s.Policy.Incidents) > 0 {
 		t.Errorf("status: %+v", s.Policy)
