@@ -7,8 +7,12 @@ package daemon
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 )
 
@@ -16,7 +20,8 @@ import (
 // private instance moves everything.
 type Config struct {
 	Version string
-	// Root is put before every system path read (requirements).
+	// Root is put before the paths of requirements, of agents' managed configuration and of
+	// the resolver's files. Programs and users are the machine's.
 	Root string
 	// StateDir keeps events, sessions and the last requirements that were good.
 	StateDir string
@@ -54,6 +59,7 @@ const (
 	DefaultStateDir = "/var/lib/paddock"
 	DefaultRunDir   = "/run/paddock"
 	DefaultOTLPAddr = "127.0.0.1:4328" // not OTLP's own 4318, where a developer's collector may be
+	noOTLP          = "off"
 	defaultPinRoot  = "/sys/fs/bpf"
 	// DefaultCompanion is where the companion's program is installed.
 	DefaultCompanion = "/usr/libexec/paddock/companion"
@@ -94,13 +100,44 @@ func (c Config) withDefaults() Config {
 	if c.OTLPAddr == "" && filepath.Clean(c.RunDir) == DefaultRunDir {
 		c.OTLPAddr = DefaultOTLPAddr
 	}
-	if c.OTLPAddr == "off" {
+	if c.OTLPAddr == noOTLP {
 		c.OTLPAddr = ""
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return c
+}
+
+// Check says what is wrong with the options, in one sentence with what to do. What the
+// machine lacks is for Run to say.
+func (c Config) Check() error {
+	for _, dir := range []struct{ flag, path string }{{"--root", c.Root}, {"--fanotify-below", c.MarkBelow}} {
+		if dir.path == "" {
+			continue
+		}
+		if st, err := os.Stat(dir.path); err != nil {
+			return fmt.Errorf("%s: %w", dir.flag, err)
+		} else if !st.IsDir() {
+			return fmt.Errorf("%s %s: it must be a directory", dir.flag, dir.path)
+		}
+	}
+	return checkOTLPAddr(c.OTLPAddr)
+}
+
+// checkOTLPAddr: what agents say of themselves is taken from this machine alone.
+func checkOTLPAddr(address string) error {
+	if address == "" || address == noOTLP {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("--otlp-address %s: it must be an address of loopback with its port, such as %s, or %q", address, DefaultOTLPAddr, noOTLP)
+	}
+	return nil
 }
 
 func (c Config) socket() string { return filepath.Join(c.RunDir, "paddock.sock") }

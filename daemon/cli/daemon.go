@@ -36,6 +36,12 @@ force, and what would need an answer is killed. Use --detach-on-stop for an
 instance that must leave nothing behind.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if c.HoldGrace <= 0 {
+				return usage(cmd, fmt.Errorf("--hold-grace %v: it must be more than 0", c.HoldGrace))
+			}
+			if err := c.Check(); err != nil {
+				return usage(cmd, err)
+			}
 			level := slog.LevelInfo
 			if debug {
 				level = slog.LevelDebug
@@ -50,7 +56,7 @@ instance that must leave nothing behind.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&c.Root, "root", "/", "prefix for every system path that is read")
+	flags.StringVar(&c.Root, "root", "/", "directory below which requirements, agents' managed configuration and the resolver's files are read, as if it were /; programs and users are the machine's")
 	flags.StringVar(&c.StateDir, "state-dir", daemon.DefaultStateDir, "where events and sessions are kept")
 	flags.StringVar(&c.RunDir, "run-dir", daemon.DefaultRunDir, "where the socket and the lock are")
 	flags.StringVar(&c.AgentsFile, "agents", "", "agent profiles to use instead of the embedded ones")

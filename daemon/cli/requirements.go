@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/user"
 	"slices"
 	"strconv"
@@ -87,6 +88,9 @@ func (f *sourceFlags) add(cmd *cobra.Command) {
 
 // subject is this machine and user, unless the flags say another.
 func (f *sourceFlags) subject(cmd *cobra.Command) (policy.Subject, error) {
+	if _, err := os.Stat(f.root); err != nil && f.root != "" { // where nothing is, nothing would be required
+		return policy.Subject{}, usage(cmd, fmt.Errorf("--root: %w", err))
+	}
 	s := mdm.Subject(f.root)
 	asked, person := policy.Subject{}, policy.Person{}
 	for _, word := range f.as {
