@@ -3,6 +3,7 @@
 package enforce
 
 import (
+	"crypto/rand"
 	"net"
 	"os"
 	"path/filepath"
@@ -240,6 +241,34 @@ func TestGatesAreProven(t *testing.T) {
 				t.Errorf("mode %s: gate %s is not proven: %s", mode, g.Gate, g.Detail)
 			}
 		}
+	}
+}
+
+// The canary proves what holds where connections are judged, and not where the daemon is. Where processes are shared out
+// there may be none beside the cgroups.
+func TestGatesAreProvenInAnotherCgroup(t *testing.T) {
+	below := filepath.Join(ebpf.FindCgroup(), "pdk-"+strings.ToLower(rand.Text()[:10]))
+	must(t, os.Mkdir(below, 0o755))
+	t.Cleanup(func() { must(t, os.Remove(below)) }) // nothing is left in it
+	for _, dir := range []string{filepath.Dir(below), below} {
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+pids"), 0); err != nil {
+			t.Logf("%s shares out nothing: %v", dir, err)
+		}
+	}
+	m := newMachineBelow(t, below, lsForbidden)
+	for range 2 {
+		must(t, m.Prove(t.Context()))
+		if left, err := filepath.Glob(filepath.Join(below, "paddock-*")); err != nil || len(left) > 0 {
+			t.Errorf("left: %q, %v", left, err)
+		}
+	}
+	threads := filepath.Join(below, "threads")
+	must(t, os.Mkdir(threads, 0o755))
+	t.Cleanup(func() { must(t, os.Remove(threads)) })
+	must(t, os.WriteFile(filepath.Join(threads, "cgroup.type"), []byte("threaded"), 0))
+	m.Cgroup = threads
+	if err := m.Prove(t.Context()); err == nil || !strings.Contains(err.Error(), threads) || !strings.Contains(err.Error(), "--cgroup") {
+		t.Errorf("in a cgroup of threads: %v", err)
 	}
 }
 

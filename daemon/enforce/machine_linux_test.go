@@ -69,6 +69,8 @@ type machine struct {
 	dir   string
 	agent string
 	pins  string
+	// cgroup is that below which connections are judged.
+	cgroup string
 	// refreshed gets the generations that programs which changed made.
 	refreshed chan uint32
 }
@@ -77,7 +79,13 @@ const waitLimit = 30 * time.Second
 
 func newMachine(t *testing.T, requirements string) *machine {
 	t.Helper()
-	m := &machine{t: t, log: &eventLog{more: make(chan struct{})}, dir: t.TempDir(), refreshed: make(chan uint32, 1000)}
+	return newMachineBelow(t, ebpf.FindCgroup(), requirements)
+}
+
+// newMachineBelow judges connections below a cgroup alone.
+func newMachineBelow(t *testing.T, cgroup, requirements string) *machine {
+	t.Helper()
+	m := &machine{t: t, cgroup: cgroup, log: &eventLog{more: make(chan struct{})}, dir: t.TempDir(), refreshed: make(chan uint32, 1000)}
 	must(t, os.Chmod(m.dir, 0o755))
 	must(t, os.Mkdir(filepath.Join(m.dir, "bin"), 0o755))
 	name := "pdk-" + strings.ToLower(rand.Text()[:10])
@@ -103,7 +111,7 @@ tool_call = "PDK_TOOL_CALL"
 names = [%q]
 `, filepath.Base(m.agent), filepath.Base(m.agent)+"-i"))
 	must(t, err)
-	k, err := ebpf.Open(ebpf.Options{PinDir: m.pins, Cgroup: ebpf.FindCgroup()})
+	k, err := ebpf.Open(ebpf.Options{PinDir: m.pins, Cgroup: m.cgroup})
 	must(t, err)
 	self, err := os.Executable()
 	must(t, err)
@@ -113,7 +121,7 @@ names = [%q]
 	}
 	m.Enforcer, err = New(Config{
 		Kernel: k, Profiles: profiles, Sessions: table, Events: m.log,
-		Directories: func() []string { return append(Directories("/"), filepath.Join(m.dir, "bin")) }, Helper: []string{self, "helper"}, PinDir: m.pins, Own: []string{filepath.Join(m.dir, "own")}, Companion: filepath.Join(m.dir, "companion"),
+		Directories: func() []string { return append(Directories("/"), filepath.Join(m.dir, "bin")) }, Helper: []string{self, "helper"}, PinDir: m.pins, Cgroup: m.cgroup, Own: []string{filepath.Join(m.dir, "own")}, Companion: filepath.Join(m.dir, "companion"),
 		Log: slog.New(slog.NewTextHandler(out, nil)), Refreshed: func(n uint32) { m.refreshed <- n },
 	})
 	must(t, err)
