@@ -33,7 +33,7 @@ func waitLimit() time.Duration {
 	if emulated() {
 		return 120 * time.Second
 	}
-	return 20 * time.Second
+	return 60 * time.Second
 }
 
 func after() <-chan time.Time { return time.After(waitLimit()) }
