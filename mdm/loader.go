@@ -199,10 +199,13 @@ func merge(r *Result, files *rulesfile.Policy) *policy.Requirements {
 	// Each layer alone is known to fit the kernel's map; together they may not.
 	if _, err := merged.Network.Entries(); err != nil {
 		r.Incidents = append(r.Incidents, Incident{"all layers together", fmt.Errorf("no connection is allowed: %w", err)})
-		merged.Network = policy.Strictest().Network
+		merged.Network = policy.Network{None: true, Default: policy.NetDeny, Why: tooMany}
 	}
 	return addRules(merged, files)
 }
+
+// tooMany is the reason of connections that only fail because of how many rules there are.
+const tooMany = "the network rules on this machine cannot be used together, so no connection is allowed: ask who manages it; paddock status says what is wrong"
 
 // All returns the layers, and after them the files of rules.
 func (r *Result) All() []Layer { return slices.Concat(r.Layers, r.RuleFiles) }

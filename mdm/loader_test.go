@@ -302,6 +302,9 @@ func TestLayersTooManyPorts(t *testing.T) {
 	if _, err := r.Requirements.Network.Entries(); err != nil || !r.Requirements.Network.None {
 		t.Errorf("network %+v, %v; want none", r.Requirements.Network, err)
 	}
+	if got := r.Requirements.Network.Closed(); got != tooMany {
+		t.Errorf("who is refused is told: %s", got)
+	}
 }
 
 // What is logged says what happened once, and no secret.

@@ -77,6 +77,17 @@ func TestStory(t *testing.T) {
 	}
 }
 
+// Also of a command that no tool call is known for it is said why it did not run.
+func TestStoryWithoutCall(t *testing.T) {
+	s := sampleStory("")
+	s.Process, s.Processes, s.Call = s.Call.Processes[2], s.Call.Processes, nil
+	socket := serve(t, &fake{story: s})
+	stdout, stderr, code, _ := paddock(t, socket, "explain", "22")
+	if code != 0 || stderr != "" || !strings.Contains(stdout, "forbidden by paddock: rm -rf / - never [rule rm -rf, /etc/paddock/requirements.toml:4]\n") {
+		t.Errorf("code %d, %s\n%s", code, stderr, stdout)
+	}
+}
+
 // What an agent wrote does nothing to the terminal, wherever it is shown.
 func TestStoryIsPlain(t *testing.T) {
 	socket := serve(t, &fake{story: sampleStory(hostile), account: sampleAccount(hostile)})

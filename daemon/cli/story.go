@@ -63,6 +63,7 @@ func (a *app) printStory(w io.Writer, s *join.Story) error {
 	if s.Call != nil {
 		p.call(s)
 	} else {
+		p.stopped(s.Processes)
 		p.processes(s.Processes, s.Process)
 		p.network(s.Network)
 		p.files(s.Files)
@@ -226,6 +227,19 @@ func decided(d *join.Decision) string {
 		text += "]"
 	}
 	return text
+}
+
+// stopped says why commands did not run that no tool call is known for; those of one
+// are among its decisions.
+func (p *pages) stopped(all []*join.Process) {
+	p.part("Decided")
+	for _, q := range all {
+		if q.Decision.Stopped() {
+			d := *q.Decision
+			d.About = strings.Join(q.Args, " ")
+			p.line("%s  %s", p.clock(d.At), decided(&d))
+		}
+	}
 }
 
 func (p *pages) processes(all []*join.Process, asked *join.Process) {

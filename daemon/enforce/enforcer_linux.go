@@ -192,7 +192,7 @@ func (e *Enforcer) Apply(r *policy.Requirements) (uint32, error) {
 		return 0, fmt.Errorf("applying the requirements: [paddock] agents: %w", err)
 	}
 	g := &generation{
-		mode: r.Mode, rules: policy.Compile(r.Rules, r.Unmatched), network: r.Network, profiles: profiles,
+		mode: r.Mode, rules: policy.CompileCommands(r), network: r.Network, profiles: profiles,
 		limits: r.Limits(), launch: r.Launch,
 	}
 	if e.Managed != nil {

@@ -317,7 +317,7 @@ func (e *Enforcer) explainConnect(a attrs, g *generation, r *ebpf.Connect) {
 			a[telemetry.AttrDecisionReason] = "network rule " + rule.Prefix.String()
 		}
 	case g.network.None:
-		a[telemetry.AttrDecisionReason] = "no network: access = \"none\""
+		a[telemetry.AttrDecisionReason] = g.network.Closed()
 	default:
 		a[telemetry.AttrDecisionReason] = kernelReason(r.Rule)
 	}

@@ -248,7 +248,7 @@ func (h *Hosts) decide(q HostRequest) HostVerdict {
 	addr = canonicalAddr(addr)
 	switch {
 	case h.network.None:
-		return deny(CauseNotAllowed, "no connection is allowed: access = \"none\"")
+		return deny(CauseNotAllowed, h.network.Closed())
 	case !q.Host.IsValid() || q.Port == 0:
 		return deny(CauseMalformed, "the destination cannot be understood")
 	}

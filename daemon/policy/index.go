@@ -22,6 +22,7 @@ import (
 type Rules struct {
 	rules     []PrefixRule
 	unmatched Decision
+	why       string // of unmatched; empty: the usual
 	root      *node
 	names     []string
 }
@@ -75,6 +76,13 @@ func Compile(rules []PrefixRule, unmatched Decision) *Rules {
 	}
 	slices.Sort(r.names)
 	return r
+}
+
+// CompileCommands makes the rules of requirements ready.
+func CompileCommands(r *Requirements) *Rules {
+	rules := Compile(r.Rules, r.Unmatched)
+	rules.why = r.Why
+	return rules
 }
 
 func newNode() *node { return &node{best: noRule, strict: -1} }

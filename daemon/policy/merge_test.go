@@ -5,6 +5,7 @@ package policy
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -92,6 +93,28 @@ func TestDefaultsAndStrictest(t *testing.T) {
 		if tt.req.Mode != tt.mode || v.Decision != tt.d || d != tt.net {
 			t.Errorf("%s, ls %s, network %s; want %s, %s, %s", tt.req.Mode, v.Decision, d, tt.mode, tt.d, tt.net)
 		}
+	}
+}
+
+// Nobody wrote the strictest requirements: a reason that speaks of rules, or of a key,
+// would send people looking for them.
+func TestStrictestSaysWhy(t *testing.T) {
+	r := Strictest()
+	if got := CompileCommands(r).Decide(cmd("ls")).Reason; got != Unusable {
+		t.Errorf("a command: %s", got)
+	}
+	to := HostRequest{Host: HostOf(netip.MustParseAddr("192.0.2.1")), Port: 443}
+	if got := CompileHosts(r).Decide(to).Reason; got != Unusable {
+		t.Errorf("a connection by name: %s", got)
+	}
+	if got := r.Network.Closed(); got != Unusable {
+		t.Errorf("a connection by address: %s", got)
+	}
+	if got := CompileCommands(&Requirements{Unmatched: Forbidden}).Decide(cmd("ls")).Reason; !strings.HasPrefix(got, "no rule matches ls") {
+		t.Errorf("what an administrator forbids: %s", got)
+	}
+	if got := (Network{None: true}).Closed(); !strings.Contains(got, `access = "none"`) {
+		t.Errorf("no network, of an administrator's: %s", got)
 	}
 }
 

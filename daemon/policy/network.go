@@ -103,6 +103,8 @@ func (r *NetRule) covers(addr netip.Addr, port uint16, p Protocol) bool {
 type Network struct {
 	// None refuses everything, whatever the rules say.
 	None bool
+	// Why is the reason for None where no administrator wrote it. Empty: one did.
+	Why string
 	// Default is for what no rule is about.
 	Default NetDecision
 	Rules   []NetRule
@@ -152,6 +154,14 @@ func (n Network) Decide(to netip.AddrPort, protocol Protocol) (NetDecision, *Net
 		}
 	}
 	return d, rule
+}
+
+// Closed is the reason for None.
+func (n Network) Closed() string {
+	if n.Why != "" {
+		return n.Why
+	}
+	return "no connection is allowed: access = \"none\""
 }
 
 const noNetRule = -1

@@ -100,6 +100,9 @@ type Requirements struct {
 	ModeSet bool
 	// Unmatched is the decision for a command that no rule matches.
 	Unmatched Decision
+	// Why is what is said of Unmatched where no administrator wrote it. Empty: the
+	// usual. See Strictest.
+	Why string
 	// Rules are the prefix rules, in the order of the file; those of a higher
 	// layer come first.
 	Rules []PrefixRule
@@ -199,13 +202,17 @@ func Defaults() *Requirements {
 	return &Requirements{Mode: Observe, Unmatched: Allow, Network: Network{Default: NetAllow}, Approvals: DefaultApprovals()}
 }
 
+// Unusable is the reason of what Strictest refuses: whoever meets it is a developer,
+// whom no rule would tell anything.
+const Unusable = "the requirements on this machine cannot be used, so everything is refused: ask who manages it; paddock status says what is wrong"
+
 // Strictest returns the built-in requirements that hold when there is a source
 // but it cannot be used and nothing is known to have been good: every command
 // of an agent is refused, and so is every connection; it may write nowhere.
 func Strictest() *Requirements {
 	return &Requirements{
-		Mode: Enforce, ModeSet: true, Unmatched: Forbidden,
-		Network: Network{None: true, Default: NetDeny}, Approvals: DefaultApprovals(),
+		Mode: Enforce, ModeSet: true, Unmatched: Forbidden, Why: Unusable,
+		Network: Network{None: true, Default: NetDeny, Why: Unusable}, Approvals: DefaultApprovals(),
 		Boundary: Boundary{Mode: ReadOnly},
 	}
 }

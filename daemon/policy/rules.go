@@ -159,12 +159,13 @@ func (r *Rules) noMatch(names []string) Verdict {
 	if len(names) == 0 {
 		return Verdict{Decision: Forbidden, Reason: "a program without a name matches no rule and cannot be judged: forbidden"}
 	}
-	v := Verdict{Decision: r.unmatched}
+	v := Verdict{Decision: r.unmatched, Reason: r.why}
 	name := quoteWord(names[0])
-	switch v.Decision {
-	case Allow:
+	switch {
+	case v.Reason != "":
+	case v.Decision == Allow:
 		v.Reason = "no rule matches " + name + ", and what no rule matches is allowed"
-	case Prompt:
+	case v.Decision == Prompt:
 		v.Reason = "no rule matches " + name + ", and what no rule matches needs approval"
 	default:
 		v.Reason = "no rule matches " + name + ", and what no rule matches is forbidden"

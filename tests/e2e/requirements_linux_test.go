@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 )
 
@@ -62,7 +63,8 @@ func spoils() []spoil {
 	}
 }
 
-// Requirements that cannot be used at the start: the strictest apply.
+// Requirements that cannot be used at the start: the strictest apply, and who runs
+// into them is told that they are not what somebody wants.
 func TestBadRequirementsAtStart(t *testing.T) {
 	for _, bad := range spoils() {
 		t.Run(bad.name, func(t *testing.T) {
@@ -77,8 +79,14 @@ func TestBadRequirementsAtStart(t *testing.T) {
 			if n := strings.Count(m.daemon.out.String(), "requirements cannot be used"); n != 1 {
 				t.Errorf("logged %d times", n)
 			}
-			if out, _ := m.run("/bin/echo ran"); strings.Contains(out, "ran\n") {
-				t.Errorf("a command ran: %q", out)
+			if out, _ := m.run("/bin/echo ran"); !strings.Contains(out, "paddock: blocked `echo ran`: "+policy.Unusable+"\n") || strings.Contains(out, "ran\n") {
+				t.Errorf("the agent is told: %q", out)
+			}
+			m.events.wait("the refusal, with its reason", func(e telemetry.Event) bool {
+				return e.Name == telemetry.NameProcessExec && text(e, telemetry.AttrDecisionReason) == policy.Unusable
+			})
+			if story, errs, code := m.cli("explain", "echo", "ran"); code != 0 || !strings.Contains(story, policy.Unusable) {
+				t.Errorf("explain: %d %s\n%s", code, errs, story)
 			}
 			if e := m.events.named(telemetry.NamePolicyRejected, ""); !strings.Contains(text(e, telemetry.AttrErrorMessage), bad.says) {
 				t.Errorf("event: %v", e.Attrs)
@@ -208,7 +216,7 @@ func TestNetworkPolicyChanges(t *testing.T) {
 		t.Errorf("reached %d and %d times", g.reached.Load(), other.reached.Load())
 	}
 	m.events.wait("a connection denied for there is no network", func(e telemetry.Event) bool {
-		return e.Name == telemetry.NameNetworkDecision && strings.Contains(text(e, telemetry.AttrDecisionReason), "no network")
+		return e.Name == telemetry.NameNetworkDecision && strings.Contains(text(e, telemetry.AttrDecisionReason), "no connection is allowed: access = \"none\"")
 	})
 }
 
