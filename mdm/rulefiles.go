@@ -75,22 +75,52 @@ func (l *Loader) loadRules(r *Result) *rulesfile.Policy {
 	return together
 }
 
-// ruleSources lists the rule files there are, in the order in which Codex reads
-// them, and those there were: they are withdrawn, or were taken away by somebody
-// who may not.
-func (l *Loader) ruleSources() []source {
-	var names []string
-	entries, err := os.ReadDir(under(l.root, ruleFiles))
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ruleSuffix) {
-			names = append(names, e.Name())
+// ReadRules returns what the rule files under root say now, together, and what cannot
+// be used of them. Like Read, it keeps nothing and is for looking.
+func ReadRules(root string) (*rulesfile.Policy, []Incident) {
+	together, _ := rulesfile.Load(rulesfile.Env{}) // of no file
+	var accepted []rulesfile.Source
+	var incidents []Incident
+	for _, s := range ruleSources(root, nil) {
+		data, _, err := s.read(root)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			all := append(slices.Clip(accepted), rulesfile.Source{Name: s.name, Data: data})
+			var p *rulesfile.Policy
+			if p, err = rulesfile.Load(rulesfile.Env{}, all...); err == nil {
+				together, accepted = p, all
+			}
+		}
+		if err != nil {
+			incidents = append(incidents, Incident{s.name, err})
 		}
 	}
+	return together, incidents
+}
+
+// ruleSources lists the rule files there are, and those there were: they are
+// withdrawn, or were taken away by somebody who may not.
+func (l *Loader) ruleSources() []source {
+	var were []string
 	kept, _ := filepath.Glob(filepath.Join(l.kept.dir, keptDir, keptRules+"*"+ruleSuffix)) // only a bad pattern errs
 	for _, file := range kept {
 		name, err := url.PathUnescape(strings.TrimPrefix(filepath.Base(file), keptRules))
 		if err == nil {
-			names = append(names, name)
+			were = append(were, name)
+		}
+	}
+	return ruleSources(l.root, were)
+}
+
+// ruleSources lists the rule files under root, with names of others, in the order in
+// which Codex reads them.
+func ruleSources(root string, names []string) []source {
+	entries, err := os.ReadDir(under(root, ruleFiles))
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ruleSuffix) {
+			names = append(names, e.Name())
 		}
 	}
 	slices.Sort(names)
@@ -106,12 +136,12 @@ func (l *Loader) ruleSources() []source {
 	// Nothing there: that counts if nobody can have taken it away. When it is the
 	// directory above that is not locked, the requirements in that say so.
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		_, err = ReadLocked(l.root, path.Join(ruleFiles, "none"+ruleSuffix))
+		_, err = ReadLocked(root, path.Join(ruleFiles, "none"+ruleSuffix))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if _, above := ReadLocked(l.root, path.Join(path.Dir(ruleFiles), "none"+ruleSuffix)); !errors.Is(above, fs.ErrNotExist) {
+	if _, above := ReadLocked(root, path.Join(path.Dir(ruleFiles), "none"+ruleSuffix)); !errors.Is(above, fs.ErrNotExist) {
 		return nil
 	}
 	return []source{{name: "/etc/codex/rules", path: ruleFiles, keep: keptRules + "none", broken: err}}

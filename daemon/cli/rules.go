@@ -22,8 +22,9 @@ func (a *app) rulesCommand() *cobra.Command {
 		Short: "Try out rules before they are in force",
 		Long: `Try out rules: which commands are allowed, which need approval, which are forbidden.
 
-Both commands read the files they are given and nothing else. They do not ask the daemon
-and change nothing; what is in force says paddock status.
+Both commands read the files they are given, and explain those of this machine where it is
+given none. They do not ask the daemon and change nothing; what is in force says paddock
+status.
 
   check    one command, word by word: the same answer as codex execpolicy check
   explain  a line of shell: every command in it, and the rule that catches it`,

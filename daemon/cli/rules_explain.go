@@ -16,6 +16,7 @@ import (
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/daemon/policy/rulesfile"
 	"github.com/seed-649e9bbc/paddock/daemon/policy/shell"
+	"github.com/seed-649e9bbc/paddock/mdm"
 )
 
 // maxRequirements bounds a requirements file, in bytes.
@@ -23,9 +24,10 @@ const maxRequirements = 16 << 20
 
 func (a *app) rulesExplainCommand() *cobra.Command {
 	var ruleFiles, requirementFiles []string
+	var from sourceFlags
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "explain [--rules FILE]... [--requirements FILE]... [--json] -- 'SHELL TEXT'",
+		Use:   "explain [--rules FILE]... [--requirements FILE]... [--root DIR] [--as NAME=VALUE,...] [--json] -- 'SHELL TEXT'",
 		Short: "Show every command in a line of shell, and the rule that catches each",
 		Long: `Show every command that a text of shell would run: in pipes and lists, in subshells and
 $(...), behind env, xargs, sudo, timeout and their like, in bash -c and in here-documents.
@@ -37,16 +39,19 @@ the arguments the kernel sees. It is never called allowed.
 
 Rules come from .rules files and from the [rules] of requirements files; those of
 requirements count first, and the strictest always wins. What no rule matches gets the
-decision the requirements have for that, or is allowed.
+decision the requirements have for that, or is allowed. Without --rules and --requirements
+they are those of this machine: what paddock requirements show reads, and the .rules files
+that are in force beside it. The daemon is not asked.
 
 Exit codes: 0 the files and the text could be read, whatever is decided; 1 they could not;
 2 the command line is wrong.`,
-		Example: `  paddock rules explain --rules team.rules -- 'cd /src && git push --force | tee log'
+		Example: `  paddock rules explain -- 'cd x && git push'
+  paddock rules explain --rules team.rules -- 'cd /src && git push --force | tee log'
   paddock rules explain --requirements /etc/codex/requirements.toml --json -- "bash -c 'rm -rf build'"`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
-			case len(ruleFiles)+len(requirementFiles) == 0:
-				return usage(cmd, errors.New("give --rules FILE or --requirements FILE"))
+			case len(ruleFiles)+len(requirementFiles) > 0 && (cmd.Flags().Changed("root") || cmd.Flags().Changed("as")):
+				return usage(cmd, errors.New("--root and --as are about a machine, --rules and --requirements about files: give the one or the other"))
 			case len(args) == 0:
 				return usage(cmd, errors.New("the shell text is missing"))
 			case len(args) > 1:
@@ -55,11 +60,10 @@ Exit codes: 0 the files and the text could be read, whatever is decided; 1 they 
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req, err := loadRequirements(requirementFiles)
-			if err != nil {
-				return err
+			req, files, err := loadFiles(requirementFiles, ruleFiles)
+			if len(ruleFiles)+len(requirementFiles) == 0 {
+				req, files, err = loadMachine(cmd, &from)
 			}
-			files, err := loadRules(ruleFiles)
 			if err != nil {
 				return err
 			}
@@ -85,9 +89,45 @@ Exit codes: 0 the files and the text could be read, whatever is decided; 1 they 
 	rulesFlag(cmd, &ruleFiles)
 	cmd.Flags().StringArrayVar(&requirementFiles, "requirements", nil, "a requirements.toml `FILE`; may be given several times, low to high")
 	offer(cmd, "requirements", filesOf("toml"))
+	from.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().SetInterspersed(false)
 	return cmd
+}
+
+func loadFiles(requirementFiles, ruleFiles []string) (*policy.Requirements, *rulesfile.Policy, error) {
+	req, err := loadRequirements(requirementFiles)
+	if err != nil {
+		return nil, nil, err
+	}
+	files, err := loadRules(ruleFiles)
+	return req, files, err
+}
+
+// loadMachine reads what a machine requires. What holds instead of a file that cannot
+// be used only the daemon knows.
+func loadMachine(cmd *cobra.Command, from *sourceFlags) (*policy.Requirements, *rulesfile.Policy, error) {
+	subject, err := from.subject(cmd)
+	if err != nil {
+		return nil, nil, err
+	}
+	seen := look(from.root, subject)
+	files, incidents := mdm.ReadRules(from.root)
+	faults := seen.faults
+	for _, i := range incidents {
+		faults = append(faults, i.Err)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, nil, fmt.Errorf("what this machine requires cannot be used, so something else is in force (paddock status):\n%w", err)
+	}
+	req := *seen.merged
+	for _, err := range seen.unseen {
+		req.Warnings = append(slices.Clip(req.Warnings), err.Error())
+	}
+	if len(seen.layers)+len(files.Rules()) == 0 {
+		req.Warnings = append(slices.Clip(req.Warnings), "nothing is required on this machine: whatever an agent runs is recorded, and runs")
+	}
+	return &req, files, nil
 }
 
 func loadRequirements(files []string) (*policy.Requirements, error) {

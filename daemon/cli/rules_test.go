@@ -52,7 +52,6 @@ func TestRulesCommandLines(t *testing.T) {
 		{[]string{"check", "-r", ".", "--", "ls"}, 1, "failed to read policy at .: is a directory"},
 		{[]string{"check", "-r", "a.rules", "-r", "bad.rules", "--", "ls"}, 1, "bad.rules:2: invalid pattern element: pattern cannot be empty (fix:"},
 		{[]string{"check", "-r", "latin1.rules", "--", "ls"}, 1, "latin1.rules:1: stream did not contain valid UTF-8"},
-		{[]string{"explain", "--", "ls"}, 2, "give --rules FILE or --requirements FILE"},
 		{[]string{"explain", "-r", "a.rules", "--", "ls", "-l"}, 2, "put it into quotes"},
 		{[]string{"explain", "-r", "a.rules"}, 2, "the shell text is missing"},
 		{[]string{"explain", "-r", "a.rules", "--", "ls |"}, 1, "the text cannot be read as shell"},
@@ -207,6 +206,39 @@ func TestRulesExplainSaysThatRequirementsOnlyObserve(t *testing.T) {
 	files := map[string]string{"r.toml": "[paddock]\nmode = \"observe\"\n[rules]\nprefix_rules = [{pattern = [{token = \"rm\"}], decision = \"forbidden\"}]\n"}
 	if _, stdout, stderr := rules(t, files, "explain", "--requirements", "r.toml", "--", "rm x"); !strings.Contains(stdout, "only observe") {
 		t.Errorf("%s%s", stdout, stderr)
+	}
+}
+
+// Without files it is this machine's own that answer: its requirements, and the .rules
+// files that hold beside them.
+func TestRulesExplainOfTheMachine(t *testing.T) {
+	root := machine(t, map[string]string{
+		"paddock/requirements.toml": "[rules]\nprefix_rules = [{pattern = [{token = \"curl\"}], decision = \"forbidden\"}]\n",
+		"codex/rules/team.rules":    teamRules,
+	})
+	code, stdout, stderr := rules(t, nil, "explain", "--root", root, "--", "cd x && git push; curl a.com")
+	if code != 0 || stderr != "" {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	for _, want := range []string{
+		"FORBIDDEN: git push is forbidden by rule git push (/etc/codex/rules/team.rules:1): open a pull request\n",
+		"FORBIDDEN: curl is forbidden by rule curl (/etc/paddock/requirements.toml:2)\n",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in:\n%s", want, stdout)
+		}
+	}
+	if code, stdout, _ := rules(t, nil, "explain", "--root", machine(t, nil), "--", "git push"); code != 0 || !strings.Contains(stdout, "Note: nothing is required on this machine") {
+		t.Errorf("without requirements: %d, %s", code, stdout)
+	}
+	for _, file := range []string{"paddock/requirements.toml", "codex/rules/team.rules"} {
+		bad := machine(t, map[string]string{file: "prefix_rule("})
+		if code, stdout, stderr := rules(t, nil, "explain", "--root", bad, "--", "ls"); code != 1 || stdout != "" || !strings.Contains(stderr, file) || !strings.Contains(stderr, "paddock status") {
+			t.Errorf("%s is broken: %d, %s%s", file, code, stdout, stderr)
+		}
+	}
+	if code, _, stderr := rules(t, map[string]string{"a.rules": ""}, "explain", "--root", root, "-r", "a.rules", "--", "ls"); code != 2 || !strings.Contains(stderr, "the one or the other") {
+		t.Errorf("files and a machine: %d, %s", code, stderr)
 	}
 }
 
