@@ -39,7 +39,7 @@ func TestAsk(t *testing.T) {
 		{telemetry.Query{Limit: 2, Newest: true}, "de"},
 		{telemetry.Query{Limit: 2, After: 4, Newest: true}, "e"},
 		{telemetry.Query{Session: sessionNobody, Limit: 1, Newest: true}, "d"},
-		{telemetry.Query{Names: []string{"none"}, Limit: 1, Newest: true}, ""},
+		{telemetry.Query{Names: []string{telemetry.NameTamper}, Limit: 1, Newest: true}, ""},
 		{telemetry.Query{Session: "01JZ000000000000000FORGOT1"}, "e"},
 	} {
 		if got, err := collect(c.Events(t.Context(), q.query, false)); got != q.want || err != nil {

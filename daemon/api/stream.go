@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -49,6 +50,11 @@ func parseEvents(v url.Values) (eventsRequest, error) {
 		}
 		if err != nil || r.query.After < 0 || r.query.Limit < 0 {
 			return r, refused(http.StatusBadRequest, "parameter %s=%q: not a number from 0 on", key, last)
+		}
+	}
+	for _, name := range r.query.Names {
+		if !slices.Contains(telemetry.Names(), name) {
+			return r, refused(http.StatusBadRequest, "parameter name: no event is called %q", name)
 		}
 	}
 	if r.query.Newest && (r.query.Limit == 0 || r.query.Limit > maxNewest) {

@@ -5,11 +5,15 @@ package cli
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/seed-649e9bbc/paddock/daemon/policy/document"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 )
 
@@ -39,7 +43,17 @@ Without --limit the newest 100 are shown, with --follow the newest 10; with --se
 			}
 			given := cmd.Flags().Changed
 			if given("sql") {
+				for _, other := range []string{"session", "name", "after", "limit", "follow"} {
+					if given(other) {
+						return usage(cmd, fmt.Errorf("--sql does not go with --%s: say it in the SELECT", other))
+					}
+				}
 				return a.selectEvents(cmd, statement)
+			}
+			for _, name := range q.Names {
+				if !slices.Contains(telemetry.Names(), name) {
+					return usage(cmd, errors.New(unknownEvent(name)))
+				}
 			}
 			if !given("limit") && q.Session == "" && !given("after") && !asJSON {
 				q.Limit = 100
@@ -86,10 +100,32 @@ func (a *app) eventsSchemaCommand() *cobra.Command {
 	return cmd
 }
 
+// unknownEvent says what may have been meant by a name that no event has.
+func unknownEvent(name string) string {
+	const most = 8
+	var part []string
+	for _, n := range telemetry.Names() {
+		if strings.Contains("."+n+".", "."+name+".") {
+			part = append(part, n)
+		}
+	}
+	text := fmt.Sprintf("no event is called %q", name)
+	if len(part) > 0 && len(part) <= most {
+		return text + "; did you mean " + strings.Join(part, " or ") + "?"
+	}
+	for _, bad := range []string{name, "paddock." + name} {
+		if meant, ok := document.Nearest(bad, telemetry.Names()); ok {
+			return text + "; did you mean " + meant + "?"
+		}
+	}
+	return text + ": paddock events schema has their names"
+}
+
 func (a *app) events(cmd *cobra.Command, q telemetry.Query, follow, asJSON bool) error {
 	out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
-	write := a.writeEvent
+	write, header := a.writeEvent, eventsHeader+"\n"
 	if asJSON {
+		header = ""
 		write = func(w io.Writer, e *telemetry.Event) error {
 			data, err := json.Marshal(e)
 			if err != nil {
@@ -98,11 +134,11 @@ func (a *app) events(cmd *cobra.Command, q telemetry.Query, follow, asJSON bool)
 			_, err = w.Write(append(safeJSON(data), '\n'))
 			return err
 		}
-	} else {
-		fmt.Fprintln(out, eventsHeader)
 	}
 	for e, err := range a.client().Events(cmd.Context(), q, follow) {
 		if err == nil {
+			_, _ = out.WriteString(header)
+			header = ""
 			err = write(out, &e)
 		}
 		if err == nil && follow {
@@ -113,5 +149,6 @@ func (a *app) events(cmd *cobra.Command, q telemetry.Query, follow, asJSON bool)
 			return err
 		}
 	}
+	_, _ = out.WriteString(header) // nothing happened: that is an answer, and no error
 	return out.Flush()
 }

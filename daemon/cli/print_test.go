@@ -5,6 +5,7 @@ package cli
 import (
 	"encoding/json"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +122,53 @@ func TestEventsAsked(t *testing.T) {
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" || code != 0 {
 			t.Errorf("events %s: code %d, %s\n%s", c.args, code, stderr, diff)
+		}
+	}
+}
+
+// A name that no event has would find nothing, and look like an answer; so would what
+// --sql does not heed.
+func TestEventsAskedWrongly(t *testing.T) {
+	socket := serve(t, &fake{events: sampleEvents()})
+	for args, want := range map[string]string{
+		"--name process.exec":                   `no event is called "process.exec"; did you mean paddock.process.exec?`,
+		"--follow --name paddock.proces.exec":   "did you mean paddock.process.exec?",
+		"--name network.decison":                "did you mean paddock.network.decision?",
+		"--name paddock.process":                "did you mean paddock.process.exec or paddock.process.exit?",
+		"--name paddock.process.exec,nosuch":    `no event is called "nosuch": paddock events schema has their names`,
+		"--name paddock":                        `no event is called "paddock": paddock events schema`,
+		"--sql x --session " + oneSession:       "--sql does not go with --session: say it in the SELECT",
+		"--sql x --limit 3":                     "--sql does not go with --limit",
+		"--sql x --name paddock.process.exec":   "--sql does not go with --name",
+		"--follow --sql x":                      "--sql does not go with --follow",
+		"--json --sql x --after 7 --limit 3 -f": "--sql does not go with --after",
+	} {
+		stdout, stderr, code, _ := paddock(t, socket, append([]string{"events"}, strings.Fields(args)...)...)
+		if code != ExitUsage || stdout != "" || !strings.Contains(stderr, want) {
+			t.Errorf("events %s: code %d, %q, %q; want %q", args, code, stdout, stderr, want)
+		}
+	}
+	for _, name := range telemetry.Names() { // those of agents among them
+		if _, stderr, code, _ := paddock(t, socket, "events", "--name", name); code != 0 {
+			t.Errorf("--name %s: code %d, %s", name, code, stderr)
+		}
+	}
+}
+
+// The head of the table is the begin of an answer.
+func TestEventsHeader(t *testing.T) {
+	socket := serve(t, &fake{events: sampleEvents()})
+	for _, c := range []struct {
+		socket, args, stdout string
+		code                 int
+	}{
+		{socket, "--name paddock.approval.revoked", eventsHeader + "\n", 0},
+		{socket, "--name paddock.approval.revoked --json", "", 0},
+		{socket, "--session NOSUCH", "", ExitError},
+		{filepath.Join(t.TempDir(), "none"), "", "", ExitError},
+	} {
+		if stdout, stderr, code, _ := paddock(t, c.socket, append([]string{"events"}, strings.Fields(c.args)...)...); stdout != c.stdout || code != c.code {
+			t.Errorf("events %s: code %d, %q, %s", c.args, code, stdout, stderr)
 		}
 	}
 }
