@@ -87,6 +87,10 @@ func (e *unreachableError) Unwrap() error { return ErrUnreachable }
 
 func (c *Client) unreachable(err error) error {
 	switch {
+	case c.path == "":
+		return &unreachableError{"the name of its socket is empty: leave --socket out, or name it there"}
+	case errors.Is(err, syscall.EINVAL):
+		return &unreachableError{c.path + " is too long for the name of a socket: name a shorter one with --socket"}
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return &unreachableError{"nothing listens on " + c.path + ": start it (systemctl start paddock) or name its socket with --socket"}
 	case errors.Is(err, fs.ErrPermission):

@@ -18,8 +18,9 @@ import (
 func (a *app) bridgeCommand() *cobra.Command {
 	var listen string
 	cmd := &cobra.Command{
-		Use:   "bridge [--listen ADDRESS] -- COMMAND [ARG...]",
-		Short: "Run a command of a session that is in another network namespace, with the managed network as its proxy",
+		Use:                   "bridge [--listen ADDRESS] -- COMMAND [ARG...]",
+		DisableFlagsInUseLine: true, // behind COMMAND they would be its own
+		Short:                 "Run a command of a session that is in another network namespace, with the managed network as its proxy",
 		Long: `Run a command in a network namespace whose connections cannot be redirected, such as a
 container's. A proxy (HTTP and SOCKS5) listens on this namespace's loopback, and the command
 is told of it by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY. What goes through it is

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -209,4 +210,29 @@ func golden(t *testing.T, name, got string) {
 func (f *fake) RecordHook(_ context.Context, _ api.Peer, e api.HookEvent) error {
 	f.hooks = append(f.hooks, e)
 	return f.hookErr
+}
+
+// What stands behind -- on a command line is the other command's.
+func TestUsageLines(t *testing.T) {
+	for _, command := range [][]string{{"run"}, {"bridge"}, {"rules", "check"}, {"rules", "explain"}} {
+		stdout, _, code, _ := paddock(t, "/nonexistent", append(command, "--help")...)
+		_, line, _ := strings.Cut(stdout, "Usage:\n")
+		line, _, _ = strings.Cut(line, "\n")
+		if code != 0 || !strings.Contains(line, " -- ") || strings.Contains(line, "[flags]") {
+			t.Errorf("%v: code %d, %q", command, code, line)
+		}
+	}
+}
+
+// A name that no socket can have is told as such, and not as the kernel puts it.
+func TestSocketNames(t *testing.T) {
+	long := "/" + strings.Repeat("x", 200)
+	for name, want := range map[string]string{
+		"":   "the Paddock daemon cannot be reached: the name of its socket is empty: leave --socket out, or name it there",
+		long: "the Paddock daemon cannot be reached: " + long + " is too long for the name of a socket: name a shorter one with --socket",
+	} {
+		if _, stderr, code, _ := paddock(t, name, "status"); code != ExitError || stderr != "paddock: "+want+"\n" {
+			t.Errorf("%q: code %d, %s", name, code, stderr)
+		}
+	}
 }

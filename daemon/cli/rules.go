@@ -39,8 +39,9 @@ func (a *app) rulesCheckCommand() *cobra.Command {
 	var files []string
 	var resolve, pretty bool
 	cmd := &cobra.Command{
-		Use:   "check --rules FILE... [--resolve-host-executables] [--pretty] -- COMMAND...",
-		Short: "Check one command against .rules files, as codex execpolicy check does",
+		Use:                   "check --rules FILE... [--resolve-host-executables] [--pretty] -- COMMAND...",
+		DisableFlagsInUseLine: true,
+		Short:                 "Check one command against .rules files, as codex execpolicy check does",
 		Long: `Check one command against .rules files. Output and exit codes are those of
 codex execpolicy check, byte for byte, so that a script for the one works with the other:
 a JSON object with every rule that matches and, if there is one, the strictest decision.

@@ -27,8 +27,9 @@ func (a *app) rulesExplainCommand() *cobra.Command {
 	var from sourceFlags
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "explain [--rules FILE]... [--requirements FILE]... [--root DIR] [--as NAME=VALUE,...] [--json] -- 'SHELL TEXT'",
-		Short: "Show every command in a line of shell, and the rule that catches each",
+		Use:                   "explain [--rules FILE]... [--requirements FILE]... [--root DIR] [--as NAME=VALUE,...] [--json] -- 'SHELL TEXT'",
+		DisableFlagsInUseLine: true,
+		Short:                 "Show every command in a line of shell, and the rule that catches each",
 		Long: `Show every command that a text of shell would run: in pipes and lists, in subshells and
 $(...), behind env, xargs, sudo, timeout and their like, in bash -c and in here-documents.
 For each: what is decided, the rule with its file and line, and what an agent would see.

@@ -25,8 +25,9 @@ func aCommand(cmd *cobra.Command, args []string) error {
 func (a *app) runCommand() *cobra.Command {
 	var agent string
 	cmd := &cobra.Command{
-		Use:   "run [--agent NAME] -- COMMAND [ARG...]",
-		Short: "Run a command as a session",
+		Use:                   "run [--agent NAME] -- COMMAND [ARG...]",
+		DisableFlagsInUseLine: true, // behind COMMAND they would be its own
+		Short:                 "Run a command as a session",
 		Long: `Run a command as a session: it and everything it starts are governed.
 
 The command takes the place of paddock: its terminal, its signals and its exit code
