@@ -6,18 +6,40 @@
 set -euo pipefail
 
 [ "$(id -u)" = 0 ] || { echo "make demo: run it as root: the daemon loads kernel programs" >&2; exit 1; }
-paddock=$(cd "$(dirname "$0")/.." && pwd)/bin/paddock
-mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf
-if ! grep -q cgroup2 /proc/mounts; then mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified; fi
+paddock=${PADDOCK_BIN:-$(cd "$(dirname "$0")/.." && pwd)/bin/paddock}
 
 dir=$(mktemp -d)
 daemon=
+mounted=()
+made=
 finish() {
 	if [ -n "$daemon" ]; then kill "$daemon" 2>/dev/null || true; wait "$daemon" 2>/dev/null || true; fi
+	cd /
+	for at in "${mounted[@]}"; do
+		# What somebody else has pinned meanwhile would be gone with the mount.
+		if [ "$at" = /sys/fs/bpf ] && find "$at" -mindepth 1 ! -name '*.debug' | grep -q .; then continue; fi
+		umount "$at" || true # it says why itself
+	done
+	if [ -n "$made" ]; then rmdir "$made" || true; fi
 	rm -rf "$dir"
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
+
+# What a bare machine may lack, and loses again.
+if ! mountpoint -q /sys/fs/bpf; then
+	mount -t bpf bpf /sys/fs/bpf
+	mounted+=(/sys/fs/bpf)
+fi
+if ! grep -q ' cgroup2 ' /proc/mounts; then
+	unified=/sys/fs/cgroup/unified
+	if [ ! -d "$unified" ]; then
+		mkdir "$unified"
+		made=$unified
+	fi
+	mount -t cgroup2 none "$unified"
+	mounted+=("$unified")
+fi
 
 # An agent nobody else has: a copy of the shell under a name of its own. Real agents on this machine stay as they are.
 agent=paddock-demo-agent-$$
@@ -51,11 +73,18 @@ until [ -S "$PADDOCK_SOCKET" ]; do
 	sleep 0.1
 done
 
+# Where /bin is /usr/bin, a shell that is refused a program in the one tries the other: each refusal would be told twice.
+path=
+while IFS= read -r -d : at; do
+	at=$(readlink -e "$at") || continue
+	case ":$path:" in *":$at:"*) ;; *) path=${path:+$path:}$at ;; esac
+done <<<"$PATH:"
+
 echo "== The session: an agent runs these commands; ls is forbidden, 127.0.0.99 is denied"
 cd "$dir/work"
 while IFS= read -r command; do
 	printf '\n$ %s\n' "$command"
-	"./$agent" -c "$command; true" 2>&1 | sed 's/^/    /'
+	PATH=$path "./$agent" -c "$command; true" 2>&1 | sed 's/^/    /'
 done <<'COMMANDS'
 echo hello
 ls
