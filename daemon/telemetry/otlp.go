@@ -12,7 +12,7 @@ import (
 
 // SchemaURL is the version of OpenTelemetry's semantic conventions that the
 // names of attributes follow.
-const SchemaURL = "https://opentelemetry.io/schemas/1.37.0"
+const SchemaURL = "https://opentelemetry.io/schemas/1.38.0"
 
 // scope is the instrumentation scope of every event.
 const scope = "paddock"

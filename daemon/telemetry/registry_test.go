@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -127,6 +128,41 @@ func TestRegistryIsComplete(t *testing.T) {
 		if !slices.ContainsFunc(causes, func(c Cause) bool { return c.Name == value }) {
 			t.Errorf("the cause %s of a gap is not described", value)
 		}
+	}
+}
+
+// Names that are not Paddock's own are those of the version of the conventions that is
+// declared, and mean a value of the same type.
+func TestSemanticConventions(t *testing.T) {
+	version := path.Base(SchemaURL)
+	data, err := os.ReadFile("testdata/semconv-" + version + ".txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	types := map[string]string{AttrEventName: "string"} // deprecated, hence not in the list
+	for line := range strings.Lines(string(data)) {
+		name, typ, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		types[name] = typ
+	}
+	for _, a := range attributes {
+		typ, there := types[a.Name]
+		if typ == "Enum" {
+			typ = "string"
+		}
+		switch {
+		case a.Own():
+		case !there:
+			t.Errorf("semantic conventions %s have no %s", version, a.Name)
+		case typ != "any" && typ != string(a.Type):
+			t.Errorf("%s is a %s, and in semantic conventions %s a %s", a.Name, a.Type, version, typ)
+		}
+	}
+	doc, err := os.ReadFile("../../docs/telemetry.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := "semantic conventions " + strings.TrimSuffix(version, ".0") + " "; !strings.Contains(string(doc), said) {
+		t.Errorf("docs/telemetry.md does not say %q", said)
 	}
 }
 
