@@ -36,7 +36,7 @@ func Merge(layers ...*Requirements) *Requirements {
 		}
 	}
 	if len(parsed) > 0 {
-		out.Codex, out.CodexError = codex.Compose(codex.Current, parsed...)
+		out.Codex, out.CodexError = codex.Compose(parsed...)
 	}
 	if !out.AutoReview() { // Codex's own key says no
 		out.Approvals.AutoReview = nil

@@ -72,7 +72,7 @@ func (f *file) requirements(doc *document.Value) (*Requirements, error) {
 	}
 	if req.Layer.Fault != nil {
 		// Or what Codex finds before it.
-		_, err := codex.Compose(codex.Current, req.Layer)
+		_, err := codex.Compose(req.Layer)
 		return nil, err
 	}
 	req.Rules = prefixRules(req.Layer.Rules)

@@ -9,44 +9,15 @@ import (
 	"github.com/seed-649e9bbc/paddock/daemon/policy/document"
 )
 
-// Order says which layers count before which.
-type Order struct {
-	// Ranks are the kinds of sources from low to high.
-	Ranks []Kind
-	// Whole says that of a key of the top level, the highest layer's value counts as
-	// a whole; else tables are merged key by key.
-	Whole bool
-}
+// ranks are the kinds of sources from low to high, as codex-cli 0.169.0 has them.
+var ranks = []Kind{System, Cloud, Legacy, MDM}
 
-// Current is the order of codex-cli 0.169.0.
-var Current = Order{Ranks: []Kind{System, Cloud, Legacy, MDM}}
-
-// Early is the order of versions before 0.135.
-var Early = Order{Ranks: []Kind{Legacy, System, MDM, Cloud}, Whole: true}
-
-// OrderOf returns the order of a version of Codex, such as "0.169.0". One that
-// cannot be read counts as current.
-func OrderOf(version string) Order {
-	minor, ok := strings.CutPrefix(version, "0.")
-	if !ok {
-		return Current
-	}
-	minor, _, _ = strings.Cut(minor, ".")
-	if len(minor) < 1 || len(minor) > 3 || strings.Trim(minor, "0123456789") != "" {
-		return Current
-	}
-	if len(minor) < 3 || minor < "135" {
-		return Early
-	}
-	return Current
-}
-
-// Sort returns layers in the order from low to high. Layers of one kind keep their
+// ranked returns layers in the order from low to high. Layers of one kind keep their
 // order among themselves: the later one is the higher.
-func (o Order) Sort(layers []*Parsed) []*Parsed {
+func ranked(layers []*Parsed) []*Parsed {
 	out := slices.Clone(layers)
 	slices.SortStableFunc(out, func(a, b *Parsed) int {
-		return slices.Index(o.Ranks, a.Kind) - slices.Index(o.Ranks, b.Kind)
+		return slices.Index(ranks, a.Kind) - slices.Index(ranks, b.Kind)
 	})
 	return out
 }
@@ -108,13 +79,11 @@ func lookDown(v *document.Value, names []string) *document.Value {
 }
 
 // Compose combines layers as Codex does, and checks what only all together show.
-// What adds up over layers (rules, hooks, deny_read) does so in every order, even
-// in those of old versions that took it from one layer alone.
 //
 // Errors are *Error, and are why Codex does not start. The Effective is there beside
 // one too, for what does not hang on it.
-func Compose(order Order, layers ...*Parsed) (*Effective, error) {
-	e := &Effective{Layers: order.Sort(layers), Root: document.NewTable(document.Position{})}
+func Compose(layers ...*Parsed) (*Effective, error) {
+	e := &Effective{Layers: ranked(layers), Root: document.NewTable(document.Position{})}
 	off := &document.Table{} // the apps that some layer switches off
 	var first error
 	for i, l := range e.Layers {
@@ -124,7 +93,7 @@ func Compose(order Order, layers ...*Parsed) (*Effective, error) {
 		hooks := takeBelow(layer, "hooks")
 		denyRead := takeBelow(layer, "permissions", "filesystem", "deny_read")
 		onModels := takeBelow(layer, "auto_review", "required_on_models")
-		mergeTop(order, e.Root, layer)
+		mergeTop(e.Root, layer)
 		e.union(denyRead, "permissions", "filesystem", "deny_read")
 		e.union(onModels, "auto_review", "required_on_models")
 		if err := e.mergeHooks(hooks); first == nil {
@@ -239,11 +208,11 @@ func takeBelow(v *document.Value, names ...string) *document.Value {
 }
 
 // mergeTop lays the keys of a higher layer over those of the lower ones.
-func mergeTop(order Order, into, layer *document.Value) {
+func mergeTop(into, layer *document.Value) {
 	for i, key := range layer.Table.Keys {
 		v, at := layer.Table.Vals[i], layer.Table.At[i]
 		switch old := into.Table.Get(key); {
-		case order.Whole || old == nil:
+		case old == nil:
 			into.Table.Set(key, at, v)
 		case key == "otel":
 			mergeOtel(old, v)

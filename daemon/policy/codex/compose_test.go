@@ -12,11 +12,22 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy/document"
 )
+
+// read is ParseDocument of what is not read yet.
+func read(l Layer, m Machine, own ...string) (*Parsed, error) {
+	doc, err := document.Read(l.Data)
+	if err != nil {
+		return nil, newError(l.Name, l.Kind, err)
+	}
+	return ParseDocument(l, doc, m, own...)
+}
 
 func parse(t testing.TB, kind Kind, name, text string) *Parsed {
 	t.Helper()
-	p, err := Parse(Layer{Name: name, Kind: kind, Data: []byte(text)}, Machine{Host: "h", Home: "/home/u"}, "paddock")
+	p, err := read(Layer{Name: name, Kind: kind, Data: []byte(text)}, Machine{Host: "h", Home: "/home/u"}, "paddock")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,34 +47,31 @@ func plainJSON(t testing.TB, e *Effective) string {
 func TestCompose(t *testing.T) {
 	type layers map[Kind]string
 	for name, tt := range map[string]struct {
-		order  Order
 		layers layers
 		want   string
 	}{
-		"scalars and lists are the highest layer's":     {Current, layers{System: "allow_appshots = true\nallowed_web_search_modes = ['live', 'cached']", MDM: "allow_appshots = false\nallowed_web_search_modes = ['cached']"}, `{"allow_appshots":false,"allowed_web_search_modes":["cached"]}`},
-		"tables are merged":                             {Current, layers{System: "[features]\na = true\nb = true", Cloud: "[features]\nb = false"}, `{"features":{"a":true,"b":false}}`},
-		"an alias is the same key":                      {Current, layers{System: "[feature_requirements]\na = true", Cloud: "[features]\nb = false"}, `{"features":{"a":true,"b":false}}`},
-		"three names of the network":                    {Current, layers{System: "[network_proxy]\nenabled = true\n[network_proxy.domains]\n'a' = 'allow'", Cloud: "[experimental_network.domains]\nb = 'allow'"}, `{"experimental_network":{"domains":{"a":"allow","b":"allow"},"enabled":true}}`},
-		"legacy is above cloud":                         {Current, layers{Legacy: "sandbox_mode = 'workspace-write'", Cloud: "allowed_sandbox_modes = ['read-only']"}, `{"allowed_sandbox_modes":["read-only","workspace-write"]}`},
-		"and was below the machine's own":               {Early, layers{Legacy: "sandbox_mode = 'workspace-write'", System: "allowed_sandbox_modes = ['read-only']"}, `{"allowed_sandbox_modes":["read-only"]}`},
-		"before, tables were whole":                     {Early, layers{System: "[features]\na = true", Cloud: "[features]\nb = false"}, `{"features":{"b":false}}`},
-		"deny_read adds up":                             {Current, layers{System: "[permissions.filesystem]\ndeny_read = ['/a', '~/b']", MDM: "[permissions.filesystem]\ndeny_read = ['/c', '/a']"}, `{"permissions":{"filesystem":{"deny_read":["/c","/a","/home/u/b"]}}}`},
-		"required_on_models adds up":                    {Current, layers{System: "[auto_review]\nrequired_on_models = ['a']\nignore_rules = ['x']", MDM: "[auto_review]\nrequired_on_models = ['b']\nignore_rules = ['y']"}, `{"auto_review":{"ignore_rules":["y"],"required_on_models":["b","a"]}}`},
-		"an app once off stays off":                     {Current, layers{System: "[apps.x]\nenabled = false", MDM: "[apps.x]\nenabled = true\n[apps.y]\nenabled = true"}, `{"apps":{"x":{"enabled":false},"y":{"enabled":true}}}`},
-		"hooks add up":                                  {Current, layers{System: "[[hooks.Stop]]\nmatcher = 'low'\n[hooks]\nmanaged_dir = '/d'", MDM: "[[hooks.Stop]]\nmatcher = 'high'\n[hooks]\nmanaged_dir = '/d'\nwindows_managed_dir = 'w'"}, `{"hooks":{"Stop":[{"matcher":"high"},{"matcher":"low"}],"managed_dir":"/d","windows_managed_dir":"w"}}`},
-		"an exporter is one setting":                    {Current, layers{System: "[otel]\nenvironment = 'e'\nspan_attributes = {a = 'b'}\nexporter = {otlp-grpc = {endpoint = 'g', headers = {secret = 's'}}}", MDM: "[otel]\nspan_attributes = {c = 'd'}\nexporter = {otlp-grpc = {endpoint = 'h'}}"}, `{"otel":{"environment":"e","exporter":{"otlp-grpc":{"endpoint":"h"}},"span_attributes":{"a":"b","c":"d"}}}`},
-		"a blank policy is none":                        {Current, layers{System: "guardian_policy_config = 'x'", MDM: "guardian_policy_config = ' '"}, `{}`},
-		"the machine's own alone may say how to log in": {Current, layers{System: "allowed_login_methods = ['chatgpt']", Cloud: "allowed_login_methods = ['api']\nchatgpt_base_url = 7"}, `{"allowed_login_methods":["chatgpt"]}`},
-		"unknown keys are kept":                         {Current, layers{System: "[new]\na = 1\nb = 1.5\nc = 1979-05-27\n[paddock]\nmode = 'observe'", MDM: "[new]\na = 2"}, `{"new":{"a":2,"b":1.5,"c":"1979-05-27"}}`},
-		"what is no table ends the one below":           {Current, layers{System: "[new.key]\na = 2", Cloud: "[new]\nkey = 1", MDM: "[new.key]\nb = 3"}, `{"new":{"key":{"b":3}}}`},
-		"hosts are matched in each layer":               {Current, layers{System: "allowed_sandbox_modes = ['read-only']\n[[remote_sandbox_config]]\nhostname_patterns = ['x', 'H.']\nallowed_sandbox_modes = ['read-only', 'workspace-write']", MDM: "allowed_sandbox_modes = ['read-only', 'danger-full-access']\n[[remote_sandbox_config]]\nhostname_patterns = ['??']\nallowed_sandbox_modes = ['read-only']"}, `{"allowed_sandbox_modes":["read-only","danger-full-access"]}`},
-		"rules add up":                                  {Current, layers{System: "[rules]\nprefix_rules = [{pattern = [{token = 'low'}], decision = 'prompt'}]", MDM: "[rules]\nprefix_rules = [{pattern = [{token = 'high'}], decision = 'forbidden'}]"}, `{}`},
+		"scalars and lists are the highest layer's":     {layers{System: "allow_appshots = true\nallowed_web_search_modes = ['live', 'cached']", MDM: "allow_appshots = false\nallowed_web_search_modes = ['cached']"}, `{"allow_appshots":false,"allowed_web_search_modes":["cached"]}`},
+		"tables are merged":                             {layers{System: "[features]\na = true\nb = true", Cloud: "[features]\nb = false"}, `{"features":{"a":true,"b":false}}`},
+		"an alias is the same key":                      {layers{System: "[feature_requirements]\na = true", Cloud: "[features]\nb = false"}, `{"features":{"a":true,"b":false}}`},
+		"three names of the network":                    {layers{System: "[network_proxy]\nenabled = true\n[network_proxy.domains]\n'a' = 'allow'", Cloud: "[experimental_network.domains]\nb = 'allow'"}, `{"experimental_network":{"domains":{"a":"allow","b":"allow"},"enabled":true}}`},
+		"legacy is above cloud":                         {layers{Legacy: "sandbox_mode = 'workspace-write'", Cloud: "allowed_sandbox_modes = ['read-only']"}, `{"allowed_sandbox_modes":["read-only","workspace-write"]}`},
+		"deny_read adds up":                             {layers{System: "[permissions.filesystem]\ndeny_read = ['/a', '~/b']", MDM: "[permissions.filesystem]\ndeny_read = ['/c', '/a']"}, `{"permissions":{"filesystem":{"deny_read":["/c","/a","/home/u/b"]}}}`},
+		"required_on_models adds up":                    {layers{System: "[auto_review]\nrequired_on_models = ['a']\nignore_rules = ['x']", MDM: "[auto_review]\nrequired_on_models = ['b']\nignore_rules = ['y']"}, `{"auto_review":{"ignore_rules":["y"],"required_on_models":["b","a"]}}`},
+		"an app once off stays off":                     {layers{System: "[apps.x]\nenabled = false", MDM: "[apps.x]\nenabled = true\n[apps.y]\nenabled = true"}, `{"apps":{"x":{"enabled":false},"y":{"enabled":true}}}`},
+		"hooks add up":                                  {layers{System: "[[hooks.Stop]]\nmatcher = 'low'\n[hooks]\nmanaged_dir = '/d'", MDM: "[[hooks.Stop]]\nmatcher = 'high'\n[hooks]\nmanaged_dir = '/d'\nwindows_managed_dir = 'w'"}, `{"hooks":{"Stop":[{"matcher":"high"},{"matcher":"low"}],"managed_dir":"/d","windows_managed_dir":"w"}}`},
+		"an exporter is one setting":                    {layers{System: "[otel]\nenvironment = 'e'\nspan_attributes = {a = 'b'}\nexporter = {otlp-grpc = {endpoint = 'g', headers = {secret = 's'}}}", MDM: "[otel]\nspan_attributes = {c = 'd'}\nexporter = {otlp-grpc = {endpoint = 'h'}}"}, `{"otel":{"environment":"e","exporter":{"otlp-grpc":{"endpoint":"h"}},"span_attributes":{"a":"b","c":"d"}}}`},
+		"a blank policy is none":                        {layers{System: "guardian_policy_config = 'x'", MDM: "guardian_policy_config = ' '"}, `{}`},
+		"the machine's own alone may say how to log in": {layers{System: "allowed_login_methods = ['chatgpt']", Cloud: "allowed_login_methods = ['api']\nchatgpt_base_url = 7"}, `{"allowed_login_methods":["chatgpt"]}`},
+		"unknown keys are kept":                         {layers{System: "[new]\na = 1\nb = 1.5\nc = 1979-05-27\n[paddock]\nmode = 'observe'", MDM: "[new]\na = 2"}, `{"new":{"a":2,"b":1.5,"c":"1979-05-27"}}`},
+		"what is no table ends the one below":           {layers{System: "[new.key]\na = 2", Cloud: "[new]\nkey = 1", MDM: "[new.key]\nb = 3"}, `{"new":{"key":{"b":3}}}`},
+		"hosts are matched in each layer":               {layers{System: "allowed_sandbox_modes = ['read-only']\n[[remote_sandbox_config]]\nhostname_patterns = ['x', 'H.']\nallowed_sandbox_modes = ['read-only', 'workspace-write']", MDM: "allowed_sandbox_modes = ['read-only', 'danger-full-access']\n[[remote_sandbox_config]]\nhostname_patterns = ['??']\nallowed_sandbox_modes = ['read-only']"}, `{"allowed_sandbox_modes":["read-only","danger-full-access"]}`},
+		"rules add up":                                  {layers{System: "[rules]\nprefix_rules = [{pattern = [{token = 'low'}], decision = 'prompt'}]", MDM: "[rules]\nprefix_rules = [{pattern = [{token = 'high'}], decision = 'forbidden'}]"}, `{}`},
 	} {
 		var parsed []*Parsed
 		for kind, text := range tt.layers {
 			parsed = append(parsed, parse(t, kind, kind.String(), text))
 		}
-		e, err := Compose(tt.order, parsed...)
+		e, err := Compose(parsed...)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -79,7 +87,7 @@ func TestCompose(t *testing.T) {
 
 // Who set a value is known however deep it lies and whatever merged around it.
 func TestSources(t *testing.T) {
-	e, err := Compose(Current,
+	e, err := Compose(
 		parse(t, System, "low", "[features]\na = true\nb = true\n\n[permissions.filesystem]\ndeny_read = ['/a']\n"),
 		parse(t, MDM, "high", "\n\n[features]\nb = false\n[permissions.filesystem]\ndeny_read = ['/b']\n"))
 	if err != nil {
@@ -101,7 +109,7 @@ func TestSources(t *testing.T) {
 }
 
 func TestHookDirectoriesContradict(t *testing.T) {
-	_, err := Compose(Current, parse(t, System, "low", "[hooks]\nmanaged_dir = '/a'"), parse(t, MDM, "high", "\n[hooks]\nmanaged_dir = '/b'"))
+	_, err := Compose(parse(t, System, "low", "[hooks]\nmanaged_dir = '/a'"), parse(t, MDM, "high", "\n[hooks]\nmanaged_dir = '/b'"))
 	var e *Error
 	if !errors.As(err, &e) || e.Source != "high" || e.Line != 3 || e.Codex != "failed to compose requirements field `hooks.managed_dir` between high and low: `/b` conflicts with `/a`" {
 		t.Errorf("%+v", err)
@@ -109,17 +117,9 @@ func TestHookDirectoriesContradict(t *testing.T) {
 }
 
 func TestBundleCannotNameAServer(t *testing.T) {
-	_, err := Parse(Layer{Name: "cloud", Kind: Cloud, Data: []byte("[config_server]\nbase_url = 'https://h'")}, Machine{})
+	_, err := read(Layer{Name: "cloud", Kind: Cloud, Data: []byte("[config_server]\nbase_url = 'https://h'")}, Machine{})
 	if err == nil || !strings.Contains(err.Error(), "config_server") {
 		t.Error(err)
-	}
-}
-
-func TestOrderOf(t *testing.T) {
-	for version, early := range map[string]bool{"0.134.9": true, "0.99.0": true, "0.135.0": false, "0.169.0": false, "1.0.0": false, "": false, "0.x": false, "0.1000.0": false} {
-		if got := OrderOf(version).Whole; got != early {
-			t.Errorf("%s: early %t", version, got)
-		}
 	}
 }
 
@@ -183,7 +183,7 @@ func TestComposeIsAssociative(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var layers []*Parsed
 		for i, name := range []string{"low", "middle", "high"} {
-			p, err := Parse(Layer{Name: name, Kind: []Kind{System, Cloud, MDM}[i], Data: []byte(drawLayer(t, name))}, Machine{})
+			p, err := read(Layer{Name: name, Kind: []Kind{System, Cloud, MDM}[i], Data: []byte(drawLayer(t, name))}, Machine{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -205,7 +205,7 @@ func TestComposeIsAssociative(t *testing.T) {
 }
 
 func composed(t *rapid.T, layers ...*Parsed) *Effective {
-	e, err := Compose(Current, layers...)
+	e, err := Compose(layers...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,11 +223,11 @@ func canonical(t *rapid.T, e *Effective) string {
 // Nothing that a lower layer denied for good is possible again with a higher one.
 func TestHigherLayersDoNotWiden(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		low, err := Parse(Layer{Name: "low", Data: []byte(drawLayer(t, "low"))}, Machine{})
+		low, err := read(Layer{Name: "low", Data: []byte(drawLayer(t, "low"))}, Machine{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		high, err := Parse(Layer{Name: "high", Kind: MDM, Data: []byte(drawLayer(t, "high"))}, Machine{})
+		high, err := read(Layer{Name: "high", Kind: MDM, Data: []byte(drawLayer(t, "high"))}, Machine{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -260,7 +260,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("sandbox_mode = 'read-only'\napproval_policy = {granular = {}}\n"), uint8(2))
 	f.Add([]byte("[model_providers]\n0 = ''\n"), uint8(0)) // checked only when merged
 	f.Fuzz(func(t *testing.T, data []byte, kind uint8) {
-		p, err := Parse(Layer{Name: "f", Kind: Kind(kind % 4), Data: data}, Machine{Host: "h", Home: "/h"})
+		p, err := read(Layer{Name: "f", Kind: Kind(kind % 4), Data: data}, Machine{Host: "h", Home: "/h"})
 		if err != nil {
 			var e *Error
 			if !errors.As(err, &e) || e.Source != "f" || e.Problem == "" {
@@ -268,7 +268,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		e, err := Compose(Current, p, p)
+		e, err := Compose(p, p)
 		if err != nil {
 			var bad *Error
 			if !errors.As(err, &bad) || bad.Problem == "" {

@@ -51,7 +51,7 @@ func described(t *testing.T, key string, s *Shape) {
 // Each example is valid alone, sets its key and causes no warning.
 func TestExamples(t *testing.T) {
 	for _, k := range Keys() {
-		p, err := Parse(Layer{Name: "f", Data: []byte(k.Example)}, Machine{Host: "devbox-1.example.com"})
+		p, err := read(Layer{Name: "f", Data: []byte(k.Example)}, Machine{Host: "devbox-1.example.com"})
 		if err != nil {
 			t.Errorf("%s: %v", k.Name, err)
 			continue
@@ -59,7 +59,7 @@ func TestExamples(t *testing.T) {
 		if len(p.Warnings) > 0 {
 			t.Errorf("%s: %v", k.Name, p.Warnings)
 		}
-		e, err := Compose(Current, p)
+		e, err := Compose(p)
 		if err != nil {
 			t.Errorf("%s: %v", k.Name, err)
 			continue

@@ -135,21 +135,8 @@ type Parsed struct {
 	machine  Machine
 }
 
-// Parse reads one layer. own are keys of the top level that are not Codex's: they
-// are kept unread. Errors are *Error.
-func Parse(l Layer, m Machine, own ...string) (*Parsed, error) {
-	doc, err := document.Read(l.Data)
-	if err != nil {
-		return nil, newError(l.Name, l.Kind, err)
-	}
-	p, err := ParseDocument(l, doc, m, own...)
-	if err != nil {
-		return nil, err
-	}
-	return p, nil
-}
-
-// ParseDocument is Parse for a document that was read already. It changes it.
+// ParseDocument reads one layer, of which doc is the data. It changes doc. own are keys
+// of the top level that are not Codex's: they are kept unread. Errors are *Error.
 func ParseDocument(l Layer, doc *document.Value, m Machine, own ...string) (*Parsed, error) {
 	dir := l.Dir
 	if dir == "" && strings.HasPrefix(l.Name, "/") {
