@@ -10,20 +10,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 	"unicode"
 
-	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/daemon/policy/codex"
 )
 
 // A bundle is what a configuration server requires of whoever is logged in: of
-// ChatGPT's, or of the one that requirements name with config_server. Paddock keeps
-// the last one in the format of Codex's own cache (0.169.0), in a directory that only
-// root can write to.
+// ChatGPT's, or of the one that requirements name with config_server. The last one is
+// kept in the format of Codex's own cache (0.169.0), in a directory that only root can
+// write to.
 //
 // Codex's caches are no source: they lie in the homes of users, and the key they are
 // signed with is in every copy of Codex, so whoever can write one can sign one. For
@@ -140,47 +138,4 @@ func (b *Bundle) layers() []codex.Layer {
 		out = append(out, codex.Layer{Name: name, Kind: codex.Cloud, Data: []byte(f.Contents)})
 	}
 	return out
-}
-
-// KeepBundle keeps what a configuration server answered: for whom, when, and for how
-// long it counts. stateDir is that of the Loader, which notices. An answer that Codex
-// or Paddock would not use is an error, and leaves the bundle from before.
-func KeepBundle(stateDir string, data []byte, user, account string, fetched time.Time, lifetime time.Duration) error {
-	fragments, err := readAnswer(data)
-	if err != nil {
-		return err
-	}
-	for _, l := range (&Bundle{Requirements: fragments}).layers() {
-		if _, err := policy.ParseLayer(l, policy.Subject{}); err != nil {
-			return fmt.Errorf("the answer of a configuration server: %w", err)
-		}
-	}
-	payload, err := marshal(bundlePayload{1, fetched.UTC(), fetched.Add(lifetime).UTC(), user, account, data})
-	if err != nil {
-		return fmt.Errorf("keeping a bundle: %w", err)
-	}
-	out, err := marshal(signedBundle{payload, sign(payload)})
-	if err != nil {
-		return fmt.Errorf("keeping a bundle: %w", err)
-	}
-	if len(out) > MaxFile {
-		return fmt.Errorf("a bundle of %d bytes: at most %d are read", len(out), MaxFile)
-	}
-	if err := writeWhole(filepath.Join(stateDir, bundleFile), out); err != nil {
-		return fmt.Errorf("keeping a bundle: %w", err)
-	}
-	return nil
-}
-
-// marshal writes JSON as Codex does, which escapes nothing for HTML.
-func marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	err := json.Compact(&out, b.Bytes())
-	return out.Bytes(), err
 }

@@ -85,7 +85,7 @@ func TestBundle(t *testing.T) {
 	l.now = func() time.Time { return now }
 	file := filepath.Join(state, bundleFile)
 	keep := func(documents ...string) {
-		tr.must(KeepBundle(state, served(t, documents...), "u", "acc", now, time.Hour))
+		tr.must(writeWhole(file, signed(t, served(t, documents...), now, time.Hour)))
 	}
 	for _, step := range []struct {
 		name      string
@@ -115,37 +115,49 @@ func TestBundle(t *testing.T) {
 	}
 }
 
-// What cannot be used is not kept, and the one from before stays.
-func TestKeepBundle(t *testing.T) {
-	state := filepath.Join(t.TempDir(), "state")
+// What is no answer of a configuration server cannot be used, however well it is signed.
+func TestBadBundles(t *testing.T) {
 	now := time.Now()
-	if err := KeepBundle(state, served(t, forbidLs), "u", "a", now, time.Hour); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(state, bundleFile)
-	before, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b, err := readBundle(before); err != nil || b.User != "u" || b.Account != "a" || b.Requirements[0].Contents != forbidLs {
+	if b, err := readBundle(signed(t, served(t, forbidLs), now, time.Hour)); err != nil || b.User != "u" || b.Account != "acc" || b.Requirements[0].Contents != forbidLs {
 		t.Errorf("%+v, %v", b, err)
 	}
 	for name, answer := range map[string][]byte{
-		"a mistake":       served(t, "", broken),
-		"not an object":   []byte("[]"),
-		"nothing":         nil,
-		"another type":    []byte(`{"requirements_toml":[]}`),
-		"a server's page": []byte("<html>"),
-		"too many":        served(t, make([]string, maxFragments+1)...),
-		"too large":       served(t, "# "+strings.Repeat("x", MaxFile)),
+		"not an object": []byte("[]"),
+		"nothing":       []byte("null"),
+		"another type":  []byte(`{"requirements_toml":[]}`),
+		"too many":      served(t, make([]string, maxFragments+1)...),
 	} {
-		if err := KeepBundle(state, answer, "u", "a", now, time.Hour); err == nil {
-			t.Errorf("%s was kept", name)
-		}
-		if after, err := os.ReadFile(file); err != nil || !bytes.Equal(after, before) {
-			t.Fatalf("%s took the place of what was there: %v", name, err)
+		if b, err := readBundle(signed(t, answer, now, time.Hour)); err == nil {
+			t.Errorf("%s: %+v", name, b)
 		}
 	}
+}
+
+// signed is what Codex keeps of an answer.
+func signed(t *testing.T, answer []byte, fetched time.Time, lifetime time.Duration) []byte {
+	t.Helper()
+	payload, err := marshal(bundlePayload{1, fetched.UTC(), fetched.Add(lifetime).UTC(), "u", "acc", answer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := marshal(signedBundle{payload, sign(payload)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// marshal writes JSON as Codex does, which escapes nothing for HTML.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	err := json.Compact(&out, b.Bytes())
+	return out.Bytes(), err
 }
 
 func TestWatchNoticesBundles(t *testing.T) {
@@ -155,7 +167,7 @@ func TestWatchNoticesBundles(t *testing.T) {
 	l := NewLoader(tr.root, state, nil)
 	l.Load()
 	results := watching(t, l)
-	tr.must(KeepBundle(state, served(t, forbidGit), "u", "a", time.Now(), time.Hour))
+	tr.must(writeWhole(filepath.Join(state, bundleFile), signed(t, served(t, forbidGit), time.Now(), time.Hour)))
 	if got := decide(next(t, results, "a bundle")); got != holdsBoth {
 		t.Errorf("holds %s", got)
 	}
