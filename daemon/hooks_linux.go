@@ -105,7 +105,10 @@ func (d *Daemon) recordTool(p api.Peer, r api.ToolRequest, answer api.ToolAnswer
 	}
 	e.Truncate()
 	decision := map[string]string{api.ToolAllow: "allow", api.ToolDeny: "forbidden"}[answer.Decision]
-	more := map[string]any{telemetry.AttrDecisionReason: answer.Reason}
+	more := map[string]any{}
+	if answer.Reason != "" {
+		more[telemetry.AttrDecisionReason] = answer.Reason
+	}
 	if decision != "" {
 		more[telemetry.AttrDecision] = decision
 	}

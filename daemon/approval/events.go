@@ -60,7 +60,7 @@ func answerAttrs(attrs map[string]any, a *Approval) {
 	if a.Answer.Root {
 		attrs[telemetry.AttrApprovalRoot] = true
 	}
-	if a.Answer.Scope == Always {
+	if a.Answer.Scope == Always && a.Always != "" {
 		attrs[telemetry.AttrApprovalRule] = a.Always
 	}
 }

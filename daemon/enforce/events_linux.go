@@ -4,6 +4,7 @@ package enforce
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -414,6 +415,12 @@ func (e *Enforcer) killedEvent(s *mark, r *ebpf.Killed) telemetry.Event {
 	return ev
 }
 
+// known leaves out what is not: an attribute that does not apply is not there.
+func known(a attrs) attrs {
+	maps.DeleteFunc(a, func(_ string, value any) bool { return value == "" })
+	return a
+}
+
 func sessionAttrs(s *session.Session) attrs {
 	return attrs{
 		telemetry.AttrAgent: s.Agent, telemetry.AttrSurface: s.Surface, telemetry.AttrAgentInstall: s.Install,
@@ -428,7 +435,7 @@ func (e *Enforcer) sessionStart(s *session.Session) telemetry.Event {
 	a[telemetry.AttrProcessExecutablePath] = s.Root.Exe
 	a[telemetry.AttrProcessCommandArgs] = s.Root.Args
 	a[telemetry.AttrProcessWorkingDir] = s.Root.Cwd
-	return telemetry.Event{Time: s.Started, Name: telemetry.NameSessionStart, Severity: telemetry.Info, Session: s.ID, Attrs: a}
+	return telemetry.Event{Time: s.Started, Name: telemetry.NameSessionStart, Severity: telemetry.Info, Session: s.ID, Attrs: known(a)}
 }
 
 func (e *Enforcer) sessionEnd(s *session.Session) telemetry.Event {
@@ -437,7 +444,7 @@ func (e *Enforcer) sessionEnd(s *session.Session) telemetry.Event {
 	a[telemetry.AttrSessionDenied] = int64(s.Counters.Denied)
 	a[telemetry.AttrSessionConnects] = int64(s.Counters.Connects)
 	a[telemetry.AttrSessionNetDenied] = int64(s.Counters.NetDenied)
-	return telemetry.Event{Time: s.Ended, Name: telemetry.NameSessionEnd, Severity: telemetry.Info, Session: s.ID, Attrs: a}
+	return telemetry.Event{Time: s.Ended, Name: telemetry.NameSessionEnd, Severity: telemetry.Info, Session: s.ID, Attrs: known(a)}
 }
 
 func canaryEvent(g Gate) telemetry.Event {

@@ -328,13 +328,8 @@ func (e *Enforcer) launchEvent(g *generation, m *mark, p session.Process, l *lau
 		found[i] = j.Kind.String() + ": " + j.What
 	}
 	a[telemetry.AttrLaunchFindings] = found
-	for name, v := range a {
-		if v == "" {
-			delete(a, name)
-		}
-	}
 	e.stats.events.Add(1)
-	e.record(telemetry.Event{Time: time.Now(), Name: telemetry.NameLaunch, Severity: severity, Session: m.id, Attrs: a})
+	e.record(telemetry.Event{Time: time.Now(), Name: telemetry.NameLaunch, Severity: severity, Session: m.id, Attrs: known(a)})
 }
 
 // enter makes a session of an agent that runs. If its start is refused, it and all it

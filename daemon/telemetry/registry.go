@@ -117,6 +117,8 @@ func Undocumented(e Event) []string {
 			out = append(out, "no attribute is called "+name)
 		case !slices.Contains(k.Attributes, name) && !slices.Contains(everywhere, name):
 			out = append(out, e.Name+" carries "+name)
+		case value == "":
+			out = append(out, name+" is empty: what does not apply is left out")
 		default:
 			if value, _ = normal(value); typeOf(value) != a.Type {
 				out = append(out, fmt.Sprintf("%s is a %s, and not a %s", name, typeOf(value), a.Type))

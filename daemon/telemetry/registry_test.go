@@ -201,6 +201,7 @@ func TestUndocumented(t *testing.T) {
 		"attribute": {Name: NameProcessExit, Attrs: map[string]any{"paddock.nothing": "x"}},
 		"carries":   {Name: NameProcessExit, Attrs: map[string]any{AttrPolicyRules: 1}},
 		"is a":      {Name: NameProcessExit, Attrs: map[string]any{AttrProcessPID: "7"}},
+		"is empty":  {Name: NameProcessExit, Attrs: map[string]any{AttrAgent: ""}},
 	} {
 		if got := Undocumented(e); len(got) != 1 || !strings.Contains(got[0], what) {
 			t.Errorf("%s: %v", what, got)
