@@ -203,12 +203,26 @@ func startPolkit(t *testing.T, bus, dir string) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		var owned bool
-		if err := conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, "org.freedesktop.PolicyKit1").Store(&owned); err == nil && owned {
-			break
-		}
-		if time.Now().After(end) {
+	if err := conn.AddMatchSignal(dbus.WithMatchInterface("org.freedesktop.DBus"), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, "org.freedesktop.PolicyKit1")); err != nil {
+		t.Fatal(err)
+	}
+	owners := make(chan *dbus.Signal, 16)
+	conn.Signal(owners)
+	// After that was asked for, so that it cannot come in between.
+	var owned bool
+	if err := conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, "org.freedesktop.PolicyKit1").Store(&owned); err != nil {
+		t.Fatal(err)
+	}
+	if owned {
+		return
+	}
+	for late := time.After(30 * time.Second); ; {
+		select {
+		case s := <-owners:
+			if s.Name == "org.freedesktop.DBus.NameOwnerChanged" {
+				return
+			}
+		case <-late:
 			t.Fatal("polkitd does not come up")
 		}
 	}

@@ -161,6 +161,7 @@ func TestNobodyAnswersInTime(t *testing.T) {
 		defer q.Close()
 		began := time.Now()
 		out := q.Wait(t.Context(), command("s", "git", "push"))
+		synctest.Wait() // the event comes after the answer
 		if out.Allow || out.Approval.State != Expired || time.Since(began) != 2*time.Minute || ev.count(telemetry.NameApprovalExpired) != 1 {
 			t.Errorf("after %v: %+v", time.Since(began), out.Approval)
 		}

@@ -35,11 +35,12 @@ func testSecondHello(t *testing.T, late bool) {
 	})
 	r := rig.New(t, rig.Options{Limits: egress.Limits{Silence: 20 * time.Millisecond}})
 	r.Names.Bind("allowed.test", loopback)
-	at := r.Redirect(t, dest)
+	passed := make(chan struct{}, 2)
+	at := r.Redirect(t, seen(t, dest, passed))
 	open := func() *net.TCPConn {
 		c := dial(t, at)
 		if late { // passed on because it was silent
-			opened(t, r, 1)
+			<-passed
 		}
 		return c
 	}

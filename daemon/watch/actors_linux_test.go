@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -17,6 +18,48 @@ type met struct {
 	pid   int
 	alive bool
 	exe   string
+}
+
+// fences are files whose notices come after all that was done before. What was told of
+// the others is known then: notices are taken one by one.
+type fences struct {
+	met chan string
+	n   int
+}
+
+func newFences() *fences { return &fences{met: make(chan string, 1<<10)} }
+
+const fencePrefix = "fence-"
+
+// and is matters, with the fences.
+func (f *fences) and(matters func(path string) bool) func(path string) bool {
+	return func(path string) bool {
+		if name := filepath.Base(path); strings.HasPrefix(name, fencePrefix) {
+			f.met <- name
+			return false
+		}
+		return matters(path)
+	}
+}
+
+// wait has somebody make one, and waits for it.
+func (f *fences) wait(t *testing.T, dir string) {
+	t.Helper()
+	f.n++
+	name := fencePrefix + strconv.Itoa(f.n)
+	if out, err := exec.Command("mkdir", filepath.Join(dir, name)).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for late := time.After(20 * time.Second); ; {
+		select {
+		case met := <-f.met:
+			if met == name {
+				return
+			}
+		case <-late:
+			t.Fatal("it was not noticed")
+		}
+	}
 }
 
 func listen(t *testing.T) (*Actors, chan met) {
@@ -44,7 +87,8 @@ func everything(string) bool { return true }
 func TestActors(t *testing.T) {
 	dir := t.TempDir()
 	a, seen := listen(t)
-	a.Watch([]string{dir, filepath.Join(dir, "not there")}, everything)
+	f := newFences()
+	a.Watch([]string{dir, filepath.Join(dir, "not there")}, f.and(everything))
 	for _, c := range []struct{ name, does, path string }{
 		{"writes", "echo > f", "f"},
 		{"changes the mode", "chmod 600 f", "f"},
@@ -72,8 +116,8 @@ func TestActors(t *testing.T) {
 			if err := cmd.Wait(); err == nil {
 				t.Error("read without input does not fail")
 			}
-			waitFor(t, func() bool { _, ok := a.Last(filepath.Join(dir, c.path), before); return ok })
-			if act, _ := a.Last(filepath.Join(dir, c.path), before); c.name == "writes" && act.PID != cmd.Process.Pid {
+			f.wait(t, dir)
+			if act, ok := a.Last(filepath.Join(dir, c.path), before); !ok || c.name == "writes" && act.PID != cmd.Process.Pid {
 				t.Errorf("it was %d, and not %d", cmd.Process.Pid, act.PID)
 			}
 			if _, ok := a.Last(filepath.Join(dir, c.path), time.Now()); ok {
@@ -87,29 +131,22 @@ func TestActors(t *testing.T) {
 func TestActorsLeaveUsOut(t *testing.T) {
 	dir := t.TempDir()
 	a, _ := listen(t)
-	a.Watch([]string{dir}, func(path string) bool { return filepath.Base(path) != "nobody cares" })
+	f := newFences()
+	a.Watch([]string{dir}, f.and(func(path string) bool { return filepath.Base(path) != "nobody cares" }))
 	if err := os.WriteFile(filepath.Join(dir, "ours"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("touch", filepath.Join(dir, "nobody cares"), filepath.Join(dir, "theirs")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	waitFor(t, func() bool { _, ok := a.Last(filepath.Join(dir, "theirs"), time.Time{}); return ok })
+	f.wait(t, dir)
+	if _, ok := a.Last(filepath.Join(dir, "theirs"), time.Time{}); !ok {
+		t.Error("theirs was not noticed")
+	}
 	for _, name := range []string{"ours", "nobody cares"} {
 		if act, ok := a.Last(filepath.Join(dir, name), time.Time{}); ok {
 			t.Errorf("%s: %+v", name, act)
 		}
-	}
-}
-
-// waitFor waits until what is noticed elsewhere is true.
-func waitFor(t *testing.T, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); {
-		if time.Now().After(deadline) {
-			t.Fatal("it was not noticed")
-		}
-		time.Sleep(time.Millisecond)
 	}
 }
 

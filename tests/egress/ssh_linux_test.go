@@ -3,9 +3,11 @@
 package egress
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -68,28 +70,34 @@ func sshd(t *testing.T, dir string) netip.AddrPort {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
+	says, said := io.Pipe()
+	listens := make(chan struct{}, 1)
+	go func() {
+		for lines := bufio.NewScanner(says); lines.Scan(); {
+			if strings.HasPrefix(lines.Text(), "Server listening on ") {
+				listens <- struct{}{}
+			}
+		}
+	}()
 	cmd := exec.Command("/usr/sbin/sshd", "-D", "-e", "-f", config)
-	cmd.Stderr = &log
+	cmd.Stderr = io.MultiWriter(&log, said)
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%v: install openssh-server", err)
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
+		_ = said.Close()
 		if t.Failed() {
 			t.Logf("sshd said:\n%s", log.Bytes())
 		}
 	})
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		c, err := net.Dial("tcp", at.String())
-		if err == nil {
-			c.Close()
-			return at
-		}
-		if time.Now().After(end) {
-			t.Fatalf("sshd does not listen: %v", err)
-		}
+	select {
+	case <-listens:
+	case <-time.After(30 * time.Second):
+		t.Fatal("sshd does not listen")
 	}
+	return at
 }
 
 func sh(t *testing.T, dir, script string) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -107,8 +108,13 @@ func TestSwiftDialog(t *testing.T) {
 
 func TestOneDialogAtATime(t *testing.T) {
 	dir := t.TempDir()
-	fifo := filepath.Join(dir, "go")
-	path, args := program(t, "case $4 in a*) while [ ! -e '"+fifo+"' ]; do sleep 0.05; done;; esac; echo 'button:Deny'")
+	begun, never := filepath.Join(dir, "begun"), filepath.Join(dir, "never")
+	for _, fifo := range []string{begun, never} {
+		if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path, _ := program(t, "case $4 in a*) echo >'"+begun+"'; read x <'"+never+"';; esac; echo 'button:Deny'")
 	s := New(t.Context(), AppleScript{path}, slog.New(slog.DiscardHandler))
 	defer s.Shutdown()
 	want := func(kind notify.Kind, key string) notify.Event {
@@ -131,11 +137,8 @@ func TestOneDialogAtATime(t *testing.T) {
 	s.Show(b)
 	s.Show(c)
 	s.Close("b") // answered elsewhere, before it was its turn
-	for {
-		if _, err := os.Stat(args); err == nil {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
+	if _, err := os.ReadFile(begun); err != nil {
+		t.Fatal(err)
 	}
 	s.Close("a") // and this one while it is on the screen
 	want(notify.Shown, "c")
