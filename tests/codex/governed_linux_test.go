@@ -129,7 +129,8 @@ func blockedCalls(t *testing.T, paddock string) map[string]bool {
 		if e.Name == telemetry.NameSessionStart && e.Attrs[telemetry.AttrAgent] == "codex" {
 			agents[fmt.Sprint(e.Attrs[telemetry.AttrAgent], " ", e.Attrs[telemetry.AttrSurface])]++
 		}
-		if e.Name == telemetry.NameProcessExec && e.Attrs[telemetry.AttrDecision] == "forbidden" {
+		// Whatever it was called by: by the rule it is known.
+		if e.Name == telemetry.NameProcessExec && e.Attrs[telemetry.AttrDecision] == "forbidden" && e.Attrs[telemetry.AttrRule] == "ls" {
 			id, _ := e.Attrs[telemetry.AttrToolCallID].(string)
 			blocked[id] = true
 		}

@@ -152,3 +152,23 @@ func text(e telemetry.Event, attr string) string {
 	s, _ := e.Attrs[attr].(string)
 	return s
 }
+
+// lastSeq is the number of the newest event so far.
+func (m *machine) lastSeq() int64 {
+	m.t.Helper()
+	out, _, _ := m.cli("events", "--json", "--limit", "1")
+	var e telemetry.Event
+	must(m.t, json.Unmarshal([]byte(out), &e))
+	return e.Seq
+}
+
+// fence waits until everything that happened so far has its event.
+func (m *machine) fence() {
+	m.t.Helper()
+	last := m.lastSeq()
+	_, err := m.run("/bin/true")
+	must(m.t, err)
+	m.events.wait("the end of an agent", func(e telemetry.Event) bool {
+		return e.Name == telemetry.NameSessionEnd && e.Seq > last
+	})
+}

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -144,15 +143,6 @@ func TestRequirementsBreak(t *testing.T) {
 			t.Errorf("%s, mended: %+v", bad.name, now.Policy)
 		}
 	}
-}
-
-// lastSeq is the number of the newest event so far.
-func (m *machine) lastSeq() int64 {
-	m.t.Helper()
-	out, _, _ := m.cli("events", "--json", "--limit", "1")
-	var e telemetry.Event
-	must(m.t, json.Unmarshal([]byte(out), &e))
-	return e.Seq
 }
 
 // Without a file there is nothing to enforce; with its first version there is.
