@@ -51,9 +51,8 @@ type catalog struct {
 	byInode   map[ebpf.InodeID][]string
 	byContent map[digest][]string
 	sizes     map[uint64]bool         // of the files in byContent: others need no hashing
-	deny      map[ebpf.InodeID]uint32 // forbidden whatever the arguments; what EPERM is for
+	deny      map[ebpf.InodeID]uint32 // forbidden by a rule whatever the arguments; what EPERM is for
 	verdicts  map[ebpf.InodeID]denial // why
-	spared    map[ebpf.InodeID]bool   // not forbidden at one of their paths, unless a rule names them
 	exact     map[string]bool         // basenames of rules that name a whole path
 	scripts   bool                    // some of the programs are scripts
 	shown     string                  // what was found where, to see whether it changed
@@ -91,7 +90,7 @@ func (g *generation) scripts() bool { return g.catalog.scripts }
 func newCatalog(ctx context.Context, k *ebpf.Kernel, rules *policy.Rules, dirs []string, old *catalog) (*catalog, error) {
 	c := &catalog{
 		byInode: map[ebpf.InodeID][]string{}, byContent: map[digest][]string{}, sizes: map[uint64]bool{},
-		deny: map[ebpf.InodeID]uint32{}, verdicts: map[ebpf.InodeID]denial{}, spared: map[ebpf.InodeID]bool{}, exact: map[string]bool{},
+		deny: map[ebpf.InodeID]uint32{}, verdicts: map[ebpf.InodeID]denial{}, exact: map[string]bool{},
 		hashes: map[ebpf.FileID]digest{}, budget: maxForeign,
 	}
 	paths := programPaths(rules, dirs)
@@ -289,18 +288,9 @@ func (c *catalog) learn(rules *policy.Rules, f named, id ebpf.FileID, old *catal
 		return
 	}
 	// By its path as well: a rule may allow the file there and no other of its name.
-	d, v, whatever := rules.Program([]string{f.name, f.file.Name()})
-	if !whatever || d != policy.Forbidden {
-		// Its other paths are no reason to refuse the file: at this one it may run, if
-		// only after a question.
-		c.spared[inode] = true
-		if was, ok := c.verdicts[inode]; ok && !was.verdict.Matched {
-			delete(c.deny, inode)
-			delete(c.verdicts, inode)
-		}
-		return
-	}
-	if v.Matched || !c.spared[inode] {
+	// What is forbidden because no rule matches it is held, and told: among it are the
+	// loader and the interpreters that what is allowed runs with.
+	if d, v, whatever := rules.Program([]string{f.name, f.file.Name()}); v.Matched && whatever && d == policy.Forbidden {
 		c.deny[inode] = 1
 		c.verdicts[inode] = denial{f.name, v}
 	}

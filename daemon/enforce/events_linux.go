@@ -235,7 +235,9 @@ func (e *Enforcer) refusedEvent(s *mark, r *ebpf.Refused) telemetry.Event {
 	ev.Severity = telemetry.Warn
 	a[telemetry.AttrProcessUserID] = int64(r.UID)
 	a[telemetry.AttrProcessExecutableName] = r.Name
-	a[telemetry.AttrCalledAs] = r.Path
+	if r.Path != "" { // what is mapped as code was not called
+		a[telemetry.AttrCalledAs] = r.Path
+	}
 	a[telemetry.AttrFileID] = fileID(r.Exe.Inode())
 	a[telemetry.AttrGate] = "exec.refuse"
 	a[telemetry.AttrTier] = string(e.canary.mechanism())

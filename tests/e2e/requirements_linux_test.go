@@ -267,6 +267,23 @@ func TestManyChanges(t *testing.T) {
 	}
 }
 
+// Where only what rules allow may run, that does, though no rule is about its loader; who
+// runs something else is told.
+func TestOnlyWhatIsAllowed(t *testing.T) {
+	m := newMachine(t, "[paddock]\nmode = \"enforce\"\nunmatched = \"forbidden\"\n")
+	must(t, os.MkdirAll(m.path("root/etc/codex/rules"), 0o755))
+	must(t, os.WriteFile(m.path("root/etc/codex/rules/team.rules"), []byte("prefix_rule(pattern = [\"uname\"], decision = \"allow\")\n"), 0o644))
+	m.start()
+	if out, err := m.run("uname; true"); err != nil || out != "Linux\n" {
+		t.Errorf("a program that is allowed: %q, %v", out, err)
+	}
+	for _, line := range []string{"/bin/echo ran; true", "/bin/dash -c 'echo ran'; true", loader(t) + " /bin/echo ran; true"} {
+		if out, _ := m.run(line); !strings.Contains(out, ", and what no rule matches is forbidden\n") || strings.Contains(out, "ran\n") {
+			t.Errorf("%s: %q", line, out)
+		}
+	}
+}
+
 // A file of rules that Codex reads for itself binds every agent, beside the
 // requirements and as soon as it is there; the event names its line.
 func TestRuleFile(t *testing.T) {
