@@ -4,6 +4,7 @@ package egress
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 )
 
@@ -16,8 +17,9 @@ const maxSniff = 32 << 10
 type speech int
 
 const (
-	speechUnclear speech = iota // more bytes will tell
-	speechRaw                   // nothing that names a host
+	speechUnclear  speech = iota // more bytes will tell
+	speechRaw                    // nothing that names a host
+	speechRawSoFar               // the same, as long as its first line does not end like a request's
 	speechTLS
 	speechHTTP
 	speechHTTP2
@@ -35,8 +37,8 @@ const (
 
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-// classify says what the first bytes are. What a lenient server might take for TLS
-// or HTTP must not be raw: raw bytes are judged by address alone.
+// classify says what the first bytes are. What a lenient server might take for TLS,
+// HTTP or SOCKS must not be raw: raw bytes are judged by address alone.
 func classify(b []byte) speech {
 	if len(b) == 0 {
 		return speechUnclear
@@ -58,15 +60,15 @@ func classify(b []byte) speech {
 		if b[1] == 3 && b[2] <= 4 {
 			return speechBad
 		}
-		return speechRaw
+		return classifyRaw(b)
 	case c == 5:
 		if len(b) < 2 {
 			return speechUnclear
 		}
-		if b[1] > 0 { // Cassandra's protocol version 5 has its flags here: 0
+		if b[1] > 0 {
 			return speechSocks5
 		}
-		return speechRaw
+		return classifyCassandra(b)
 	case c == 4:
 		if len(b) < 2 {
 			return speechUnclear
@@ -74,7 +76,7 @@ func classify(b []byte) speech {
 		if b[1] == 1 || b[1] == 2 {
 			return speechSocks4
 		}
-		return speechRaw
+		return classifyRaw(b)
 	case c&0x80 != 0: // the hello of SSLv2: length, 1, version
 		if len(b) < 5 {
 			return speechUnclear
@@ -82,9 +84,35 @@ func classify(b []byte) speech {
 		if b[2] == clientHello && (b[3] == 3 && b[4] <= 4 || b[3] == 0 && b[4] == 2) {
 			return speechBad
 		}
-		return speechRaw
+		return classifyRaw(b)
 	}
 	return classifyText(b)
+}
+
+// classifyCassandra tells a frame of Cassandra's protocol version 5, whose flags are 0,
+// from a greeting of SOCKS5 that offers no login: there are proxies that go on
+// without one. A client begins with STARTUP or OPTIONS, and neither is long.
+func classifyCassandra(b []byte) speech {
+	const startup, options = 1, 5
+	switch {
+	case len(b) < 9: // version, flags, stream, opcode, length
+		return speechUnclear
+	case (b[4] == startup || b[4] == options) && b[5] == 0 && b[6] == 0: // of SOCKS5, the type of an address is at 5, and is not 0
+		return classifyRaw(b)
+	}
+	return speechBad
+}
+
+// classifyRaw says whether bytes that are no request to us are none to anybody.
+func classifyRaw(b []byte) speech {
+	var first firstLine
+	switch whole := first.add(b); {
+	case !whole:
+		return speechRawSoFar
+	case first.isRequest():
+		return speechBad
+	}
+	return speechRaw
 }
 
 // classifyText knows a request line: a token, a space, and HTTP/ before the line
@@ -108,10 +136,12 @@ func classifyText(b []byte) speech {
 	}
 	get := bytes.EqualFold(token, []byte("GET")) && bytes.HasPrefix(rest, []byte("/")) // of HTTP/0.9
 	switch {
-	case !isToken(string(token)), whole && !spaced, isGit(text):
+	case whole && !spaced:
 		return speechRaw
+	case !isToken(string(token)), isGit(b):
+		return classifyRaw(b)
 	case !spaced:
-		return unlessLonger(b, 256, speechRaw) // no server knows such a method
+		return unlessLonger(b, 256, speechBad) // some servers take methods of any length
 	case !whole:
 		return unlessLonger(b, maxSniff, speechBad)
 	case !bytes.Contains(bytes.ToUpper(rest), []byte("HTTP/")) && !get:
@@ -142,8 +172,79 @@ func unlessLonger(b []byte, limit int, then speech) speech {
 	return speechUnclear
 }
 
-// isGit knows the first packet of git's own protocol, which is a line without an end:
-// its length in four hexadecimal digits, and a command.
+// isGit knows the first packet of git's own protocol: its length in four hexadecimal
+// digits, a command, a path and options that end with NUL. It must be there as a whole,
+// for its beginning alone may also be a method.
 func isGit(b []byte) bool {
-	return len(b) >= 8 && string(b[4:8]) == "git-" && len(bytes.Trim(b[:4], "0123456789abcdef")) == 0
+	if len(b) < 8 || string(b[4:8]) != "git-" {
+		return false
+	}
+	size, err := strconv.ParseUint(string(b[:4]), 16, 16)
+	if err != nil || size <= 8 || int(size) > len(b) {
+		return false
+	}
+	packet, line := b[:size], firstLine{}
+	line.add(packet)
+	return packet[size-1] == 0 && !bytes.ContainsAny(packet, "\r\n") && !line.isRequest()
+}
+
+// firstLine looks through the first line of what is no request to us for what makes it
+// one to a lenient proxy: there are some that take whatever stands before the first
+// space for a method.
+type firstLine struct {
+	size          int
+	spaced, split words // between spaces, and between whatever some server splits at
+	begun, over   bool
+}
+
+// maxFirstLine is more than any server takes for a request line, in bytes.
+const maxFirstLine = 1 << 20
+
+// add takes the next bytes, and reports whether the line is over.
+func (l *firstLine) add(b []byte) bool {
+	for _, c := range b {
+		if l.over = l.over || c == '\n' && l.begun || l.size > maxFirstLine; l.over {
+			break
+		}
+		l.size++
+		l.spaced.add(c, c == ' ')
+		l.split.add(c, spaceToSome(c))
+		l.begun = l.begun || !spaceToSome(c) // servers skip empty lines before it
+	}
+	return l.over
+}
+
+// isRequest reports whether there is a version where a server might look for it: in the
+// third word, or in the last one.
+func (l *firstLine) isRequest() bool {
+	return l.spaced.third || l.split.count > 2 && l.split.matched == len(version)
+}
+
+const version = "HTTP/"
+
+// words counts words, and sees which of them begin with a version.
+type words struct {
+	count   int
+	within  bool
+	matched int // bytes of version that the last one begins with; -1: it begins with something else
+	third   bool
+}
+
+func (w *words) add(c byte, space bool) {
+	switch {
+	case space:
+		w.within = false
+		return
+	case !w.within:
+		w.within, w.matched = true, 0
+		w.count++
+	}
+	switch {
+	case w.matched < 0 || w.matched == len(version):
+	case c == version[w.matched] || 'a' <= c && c <= 'z' && c-'a'+'A' == version[w.matched]:
+		w.matched++
+		w.third = w.third || w.matched == len(version) && w.count == 3
+	default:
+		w.matched = -1
+	}
 }

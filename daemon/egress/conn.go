@@ -139,7 +139,7 @@ func (c *conn) first() {
 	case err == nil:
 		c.speak(kind)
 	case isDeadline(err), errors.Is(err, io.EOF):
-		c.byAddress(true)
+		c.byAddress((*conn).late)
 	default:
 		c.client.abort()
 		c.fail(err)
@@ -185,7 +185,9 @@ func (c *conn) speak(kind speech) {
 	case speechSocks4:
 		c.refused(claim{protocol: policy.RawTCP, bad: malformed("SOCKS4 cannot be judged by name: use SOCKS5")}, refuseSocks4)
 	case speechRaw:
-		c.byAddress(false)
+		c.byAddress(nil)
+	case speechRawSoFar:
+		c.byAddress((*conn).beginning)
 	case speechBad, speechUnclear:
 		c.refused(claim{protocol: policy.RawTCP, bad: malformed("the client does not say clearly, or not in time, what it speaks")}, refuseReset)
 	}
@@ -202,21 +204,20 @@ func (c *conn) refused(cl claim, how refusal) {
 	c.through(j, nil)
 }
 
-// byAddress serves a client that names no host. If it is silent, it may still name
-// one later: a connection that is opened ahead of its use, or one that hopes not to
-// be looked at any more.
-func (c *conn) byAddress(silent bool) {
+// byAddress serves a client that names no host. Where it may still name one later, upward
+// serves what it sends: a silent one may be a connection that is opened ahead of its
+// use, or one that hopes not to be looked at any more.
+func (c *conn) byAddress(upward func(*conn)) {
 	j := c.judge(claim{protocol: policy.RawTCP})
 	c.note(j)
 	if !j.pass {
 		c.refuse(j, refuseReset)
 		return
 	}
-	if !silent || j.mode == policy.Observe {
-		c.through(j, nil)
-		return
+	if j.mode == policy.Observe {
+		upward = nil
 	}
-	c.through(j, (*conn).late)
+	c.through(j, upward)
 }
 
 // through connects to the destination if that is not done yet, and passes bytes on
@@ -342,6 +343,50 @@ func (c *conn) upEnded(err error) {
 	}
 	<-c.downDone
 	c.end()
+}
+
+// beginning passes on what the client sends until its first line is over, which must
+// not be a request to anybody. Without its end it is none.
+func (c *conn) beginning() {
+	var first firstLine
+	for {
+		var one [1]byte
+		_, err := c.client.peek(one[:], 0)
+		if err == nil {
+			var whole bool
+			if whole, err = c.more(&first); whole && err == nil {
+				c.pumpUp()
+				return
+			}
+		}
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			c.upEnded(err)
+			return
+		}
+	}
+}
+
+// more adds what is there to the first line, and passes it on.
+func (c *conn) more(first *firstLine) (whole bool, err error) {
+	small := c.engine.scratch.small.Get().(*[smallSniff]byte)
+	n, err := c.client.glance(small[:])
+	whole = first.add(small[:n])
+	c.engine.scratch.small.Put(small)
+	switch {
+	case err != nil:
+		return false, err
+	case whole && first.isRequest():
+		bad := malformed("the client says what some servers take for a request")
+		j := c.judge(claim{protocol: policy.RawTCP, bad: bad})
+		c.note(j)
+		if !j.pass {
+			return true, bad
+		}
+	}
+	return whole, c.engine.pipes.pump(c.server, c.client, int64(n), &c.up)
 }
 
 // late serves a client that said nothing at first, now that it says something.

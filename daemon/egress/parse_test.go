@@ -107,26 +107,54 @@ func FuzzHead(f *testing.F) {
 	})
 }
 
-// What any server could take for a request is not raw, whatever comes later.
+// What any server could take for a request is not raw, whatever of it has come, and
+// whatever comes later.
 func FuzzClassify(f *testing.F) {
-	for _, s := range []string{"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "SSH-2.0-x\r\n", "\x16\x03\x01", "\x05\x01\x00", "EHLO x\r\n", "0032git-upload-pack /x\x00host=y\x00", "AMQP\x00\x00\x09\x01", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"} {
+	for _, s := range []string{
+		"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "SSH-2.0-x\r\n", "\x16\x03\x01", "\x05\x01\x00", "EHLO x\r\n",
+		"0032git-upload-pack /project.git\x00host=example.com\x00", "AMQP\x00\x00\x09\x01", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"0000git-x / HTTP/1.1\r\nHost: a\r\n\r\n", "0012git-x /\x00\x00\x00\x00 HTTP/1.1\r\nHost: a\r\n\r\n", "000cgit-x /\x00 HTTP/1.1\r\n", strings.Repeat("A", 258) + " / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"G:T http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "\xff\x00 http://a/ http/1.0\n", "\x05\x00 x HTTP/1.1\n", "\x14 x HTTP/1.1\n",
+		"\x05\x00\x05\x01\x00\x03\x01a\x00\x50", "\x05\x00\x05\x01\x01\x01\x01\x02\x03\x04\x00\x50", "\x05\x00\x00\x00\x01\x00\x00\x00\x16", "\x04\x00 x HTTP/1.1\n",
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		early := speechUnclear
+		_, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(b)))
+		request := err == nil
+		_, err = parseHello(b)
+		named := request || err == nil || lenientSocks(b)
+		end := lenientLine(b)
 		for i := range b {
-			if now := classify(b[:i+1]); early == speechUnclear {
-				early = now
+			switch now := classify(b[:i+1]); {
+			case named && (now == speechRaw || now == speechRawSoFar):
+				t.Fatalf("%q names a host, and %q was taken for raw bytes", b, b[:i+1])
+			case end > 0 && (now == speechRaw || now == speechRawSoFar && i >= end):
+				t.Fatalf("%q is a request to some, and %q was taken for raw bytes", b, b[:i+1])
 			}
 		}
-		_, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(b)))
-		if err == nil && early == speechRaw {
-			t.Fatalf("%q is a request to net/http and was taken for raw bytes", b)
-		}
-		if _, err := parseHello(b); err == nil && early == speechRaw {
-			t.Fatalf("%q is a hello and was taken for raw bytes", b)
-		}
 	})
+}
+
+// lenientLine returns where the request line ends that a server sees who takes any
+// three words for one; 0: it sees none.
+func lenientLine(b []byte) int {
+	line, _, whole := bytes.Cut(b, []byte("\n"))
+	words := bytes.FieldsFunc(line, func(r rune) bool { return r == ' ' })
+	if !whole || len(words) < 3 || !bytes.HasPrefix(words[2], []byte("HTTP/")) || len(bytes.TrimSpace(words[0])) == 0 {
+		return 0
+	}
+	return len(line)
+}
+
+// lenientSocks reads as a server of SOCKS5 does that needs no login, and looks at nothing
+// that it does not need.
+func lenientSocks(b []byte) bool {
+	if len(b) < 2 || b[0] != 5 || len(b) < 2+int(b[1])+4 {
+		return false
+	}
+	b = b[2+int(b[1]):]
+	return b[0] == 5 && b[1] > 0 && b[1] < 4 && (b[3] == 1 || b[3] == 3 || b[3] == 4)
 }
 
 func FuzzSocks(f *testing.F) {

@@ -162,6 +162,13 @@ func TestWhatIsNotClearIsRefused(t *testing.T) {
 		"a hello that is none":        "\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00",
 		"an empty handshake record":   "\x16\x03\x01\x00\x00\x16\x03\x01\x00\x05",
 		"SOCKS4":                      "\x04\x01\x00\x50\x00\x00\x00\x01x\x00allowed.test\x00",
+		"SOCKS5 without a login":      "\x05\x00\x05\x01\x00\x03\x0dx.denied.test\x00\x50",
+		"the same, as for Cassandra":  "\x05\x00\x05\x01\x01\x03\x0dx.denied.test\x00\x50",
+		"a method like git's":         "0000git-x / HTTP/1.1\r\nHost: x.denied.test\r\n\r\n",
+		"a packet like git's":         "0012git-x /\x00\x00\x00\x00\x00\x00\x00 HTTP/1.1\r\nHost: x.denied.test\r\n\r\n",
+		"a long method":               strings.Repeat("A", 300) + " / HTTP/1.1\r\nHost: x.denied.test\r\n\r\n",
+		"a method that cannot be one": "G:T http://x.denied.test/ HTTP/1.1\r\nHost: x.denied.test\r\n\r\n",
+		"a method of binary":          "\x01\xff http://x.denied.test/ HTTP/1.1\r\nHost: x.denied.test\r\n\r\n",
 		"HTTP/2 without authority":    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x01\x01\x05\x00\x00\x00\x01\x82",
 		"HTTP/2 with a strange frame": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x04\x00\x00\x00\x00\x00\x01abcd",
 	} {
@@ -183,6 +190,82 @@ func TestWhatIsNotClearIsRefused(t *testing.T) {
 	}
 	if len(reached) > 0 {
 		t.Errorf("the server got %q", reached)
+	}
+}
+
+// What begins like something else may go on as a request: a server that takes any words
+// for one must not see its end.
+func TestARequestInDisguise(t *testing.T) {
+	for name, tt := range map[string]struct {
+		first, second string
+		passed        bool // the first part is known to be no whole request
+	}{
+		"a long method":               {strings.Repeat("A", 256), "AA / HTTP/1.1\r\nHost: x.denied.test\r\n\r\n", false},
+		"a method like git's":         {"0014git-x", " http://x.denied.test/ HTTP/1.1\r\n\r\n", false},
+		"a packet like git's":         {"000cgit-x /\x00", " HTTP/1.1\r\nHost: x.denied.test\r\n\r\n", false},
+		"a whole packet like git's":   {"000cgit-x \x00\x00", "/ HTTP/1.1\r\nHost: x.denied.test\r\n\r\n", true},
+		"a method that cannot be one": {"G:T", " http://x.denied.test/ HTTP/1.1\r\n\r\n", true},
+		"a method of binary":          {"\x14\x00", " http://x.denied.test/ HTTP/1.1\r\n\r\n", false},
+		"its version comes last":      {"G:T\thttp://x.denied.test/", " a\thttp/1.1\r\n\r\n", true},
+		"SOCKS5 without a login":      {"\x05\x00", "\x05\x01\x00\x03\x0dx.denied.test\x00\x50", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := rig.New(t, rig.Options{})
+			r.Names.Bind("allowed.test", loopback)
+			first, all := make(chan struct{}), make(chan string, 1)
+			c := dial(t, r.Redirect(t, rig.TCP(t, func(c *net.TCPConn) {
+				b := make([]byte, len(tt.first))
+				n, _ := io.ReadFull(c, b)
+				close(first)
+				rest, _ := io.ReadAll(c)
+				all <- string(b[:n]) + string(rest)
+			})))
+			_, _ = io.WriteString(c, tt.first)
+			if tt.passed {
+				<-first
+			}
+			_, _ = io.WriteString(c, tt.second)
+			_ = c.CloseWrite()
+			_, _ = io.Copy(io.Discard, c)
+			attr(t, r.Events.Wait(t, 1)[0], map[string]any{"paddock.decision": "deny"})
+			select {
+			case <-first:
+				if got := <-all; strings.Contains(got, tt.second) {
+					t.Errorf("the server got %q", got)
+				}
+			default: // nobody connected to it
+				if tt.passed {
+					t.Error("the server was not connected to")
+				}
+			}
+		})
+	}
+}
+
+// What is no request passes, however it begins and in whatever pieces.
+func TestWhatIsNoRequestPasses(t *testing.T) {
+	for name, parts := range map[string][2]string{
+		"git":              {"0030git-upload-pack /srv/http/x.git\x00host=a.test\x00", "0000\n"},
+		"Cassandra":        {"\x05\x00\x00\x00\x01\x00\x00\x00\x16", "\x00\x01\x00\x0bCQL_VERSION\x00\x053.0.0"},
+		"JSON":             {`{"method": "GET"`, ", \"version\": \"HTTP/1.1\"}\n"},
+		"a line of syslog": {"<13>Oct 11 nginx: \"GET /", " HTTP/1.1\" 200 5\n"},
+		"gdb":              {"+$qSupported:multiprocess+", "#c6"},
+		"binary":           {"\x00\x00\x00\x08\x04\xd2\x16\x2f", "\x00 HTTP/1.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := rig.New(t, rig.Options{})
+			r.Names.Bind("allowed.test", loopback)
+			c := dial(t, r.Redirect(t, rig.TCP(t, func(c *net.TCPConn) { _, _ = io.Copy(c, c) })))
+			for _, part := range parts {
+				_, _ = io.WriteString(c, part)
+				b := make([]byte, len(part))
+				if _, err := io.ReadFull(c, b); err != nil || string(b) != part {
+					t.Errorf("%q, %v", b, err)
+				}
+			}
+			_ = c.Close()
+			attr(t, r.Events.Wait(t, 1)[0], map[string]any{"paddock.decision": "allow", "paddock.network.bytes_sent": int64(len(parts[0] + parts[1]))})
+		})
 	}
 }
 

@@ -125,6 +125,10 @@ var networkRows = []Row{
 		},
 	},
 	{
+		ID: "N31", Attack: "HTTP or SOCKS passed off as something that names no host: a method like git's packets, one that is endless or cannot be one, a greeting that offers no login, in however many segments", Hook: "what any server might take for a request is no raw bytes, and of these the first line is looked at to its end", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/egress TestARequestInDisguise", "daemon/egress TestWhatIsNotClearIsRefused", "daemon/egress TestWhatIsNoRequestPasses"},
+	},
+	{
 		ID: "N19", Attack: "no proxy setting, or another one", Hook: "nothing hangs on it: the kernel sends connections to the proxy", Core: "the same", Verdict: Stopped,
 		Tests: []string{"tests/e2e TestManagedNetwork/curl, no proxy"},
 	},
