@@ -148,10 +148,18 @@ func (f *fields) add(line string) error {
 		case "upgrade":
 			f.upgrade = append(f.upgrade, value)
 		}
-	case "x-http-method-override", "x-method-override", "x-http-method":
-		f.overrides = true
 	}
+	f.overrides = f.overrides || overridesMethod(name)
 	return nil
+}
+
+// overridesMethod knows the fields by which servers are asked to take another method.
+func overridesMethod(name string) bool {
+	switch strings.ToLower(strings.ReplaceAll(name, "_", "-")) {
+	case "x-http-method-override", "x-method-override", "x-http-method":
+		return true
+	}
+	return false
 }
 
 func (r *request) apply(f *fields) error {

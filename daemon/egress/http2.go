@@ -8,8 +8,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
@@ -187,7 +189,7 @@ func (h *h2) read(frame []byte) (*request, error) {
 // h2Request reads the fields of a request, or of what follows one.
 func h2Request(fields []hpack.HeaderField, trailers bool) (*request, error) {
 	r := &request{}
-	var f struct{ method, scheme, path, authority, host []string }
+	var f struct{ method, scheme, path, authority, host, length []string }
 	regular := false
 	for _, field := range fields {
 		pseudo := len(field.Name) > 0 && field.Name[0] == ':'
@@ -195,6 +197,9 @@ func h2Request(fields []hpack.HeaderField, trailers bool) (*request, error) {
 			return nil, malformed("a pseudo-header of HTTP/2 stands where it cannot")
 		}
 		regular = regular || !pseudo
+		if err := h2Field(field, pseudo); err != nil {
+			return nil, err
+		}
 		switch field.Name {
 		case ":method":
 			f.method = append(f.method, field.Value)
@@ -208,21 +213,25 @@ func h2Request(fields []hpack.HeaderField, trailers bool) (*request, error) {
 			r.Upgrade = field.Value
 		case "host":
 			f.host = append(f.host, field.Value)
-		case "x-http-method-override", "x-method-override", "x-http-method":
-			r.Overrides = true
+		case "content-length":
+			f.length = append(f.length, field.Value)
 		default:
 			if pseudo {
 				return nil, malformed("an unknown pseudo-header of HTTP/2")
 			}
+			r.Overrides = r.Overrides || overridesMethod(field.Name)
 		}
 	}
 	if trailers {
-		if len(f.host) > 0 {
+		if len(f.host)+len(f.length) > 0 {
 			return nil, malformed("a trailer that cannot be one")
 		}
 		return nil, nil
 	}
-	if len(f.method) != 1 || !isToken(f.method[0]) || len(f.authority) > 1 || len(f.host) > 1 || len(f.authority)+len(f.host) == 0 || len(f.scheme) > 1 || len(f.path) > 1 {
+	if len(f.path) > 0 && (f.path[0] != "*" && !strings.HasPrefix(f.path[0], "/") || strings.Contains(f.path[0], " ")) || len(f.scheme) > 0 && !isToken(f.scheme[0]) {
+		return nil, malformed("the target of a request of HTTP/2 cannot be understood")
+	}
+	if len(f.method) != 1 || !isToken(f.method[0]) || len(f.authority) > 1 || len(f.host) > 1 || len(f.authority)+len(f.host) == 0 || len(f.scheme) > 1 || len(f.path) > 1 || len(f.length) > 1 {
 		return nil, malformed("a request of HTTP/2 does not say once what it must say")
 	}
 	r.Method = f.method[0]
@@ -245,8 +254,36 @@ func h2Request(fields []hpack.HeaderField, trailers bool) (*request, error) {
 	return r, nil
 }
 
+// h2Field refuses what RFC 9113, 8.2 forbids: gateways that make HTTP/1 of it could be
+// told another host, or another request, by it.
+func h2Field(f hpack.HeaderField, pseudo bool) error {
+	name := f.Name
+	if pseudo {
+		name = name[1:]
+	}
+	switch {
+	case !isToken(name) || strings.ToLower(name) != name:
+		return malformed("the name of a header field of HTTP/2 cannot be one")
+	case !httpguts.ValidHeaderFieldValue(f.Value) || strings.Trim(f.Value, " \t") != f.Value:
+		return malformed("the value of a header field of HTTP/2 cannot be one")
+	}
+	switch strings.ReplaceAll(name, "_", "-") { // some servers take _ for -
+	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
+		return malformed("a header field of HTTP/2 is about the connection")
+	case "te":
+		if f.Value != "trailers" {
+			return malformed("a header field of HTTP/2 is about the connection")
+		}
+	case "content-length":
+		if _, ok := digits(f.Value); !ok || name != "content-length" {
+			return malformed("the Content-Length is no number")
+		}
+	}
+	return nil
+}
+
 func (c *conn) judgeHTTP2(r *request) *judgement {
-	return c.judge(claim{host: r.Host, protocol: policy.HTTP, learned: learnedH2, method: r.Method, path: r.Target, overrides: r.Overrides})
+	return c.judge(claim{host: r.Host, protocol: policy.HTTP, learned: learnedH2, method: r.Method, overrides: r.Overrides})
 }
 
 // brokenHTTP2 ends a connection whose frames cannot be read. What the decoder of the
@@ -319,8 +356,9 @@ func (c *conn) oneFrame(h *h2, mode policy.Mode) error {
 		return err
 	}
 	if r != nil {
-		if j := c.judgeHTTP2(r); !j.pass {
-			c.note(j)
+		j := c.judgeHTTP2(r)
+		c.note(j)
+		if !j.pass {
 			c.abort()
 			return errRefused
 		}

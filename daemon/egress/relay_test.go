@@ -255,6 +255,22 @@ func TestHTTP2WithSeveralAuthorities(t *testing.T) {
 		{[]hpack.HeaderField{{Name: "host", Value: "x.denied.test"}}, false, false},
 		{[]hpack.HeaderField{{Name: "a", Value: "b"}, {Name: ":authority", Value: "allowed.test"}}, false, false},
 		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: ":x", Value: "y"}}, false, false},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "a", Value: "b c"}, {Name: "te", Value: "trailers"}}, false, true},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "Host", Value: "x.denied.test"}}, false, false},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "a", Value: "b\r\nHost: x.denied.test\r\n\r\nPOST /"}}, false, false},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "a b", Value: "c"}}, false, false},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "a:", Value: "c"}}, false, false},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "", Value: "c"}}, false, false},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "transfer-encoding", Value: "chunked"}}, false, false},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "transfer_encoding", Value: "chunked"}}, false, false},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "connection", Value: "host"}}, false, false},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "upgrade", Value: "h2c"}}, false, false},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "te", Value: "chunked"}}, false, false},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "X-HTTP-Method-Override", Value: "POST"}}, false, false},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "content-length", Value: "+0"}}, false, false},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "content_length", Value: "0"}}, false, false},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "a", Value: "b\x00"}}, false, false},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "content-length", Value: "0"}, {Name: "content-length", Value: "0"}}, false, false},
 	} {
 		r := rig.New(t, rig.Options{})
 		r.Names.Bind("allowed.test", loopback)
