@@ -40,6 +40,38 @@ func (e *Engine) dial(ctx context.Context, c *conn, j *judgement) (*sock, error)
 	return e.dialAddr(&patience{ctx, time.Now().Add(e.limits.Dial)}, c.flow.Dest)
 }
 
+// Of a name with many addresses, maxTargets are tried, and one that does not answer must
+// not use up the time of the others.
+const (
+	maxTargets = 8
+	targetTime = 3 * time.Second
+)
+
+// dialEach connects to the first address that answers, within one time for all of them.
+func dialEach[C any](ctx context.Context, within time.Duration, targets []netip.AddrPort, dial func(context.Context, netip.AddrPort) (C, error)) (conn C, err error) {
+	switch targets = targets[:min(len(targets), maxTargets)]; len(targets) {
+	case 0:
+		return conn, errors.New("there is no address to connect to")
+	case 1: // no timer where dial has one
+		ctx = &patience{ctx, time.Now().Add(within)}
+		return dial(ctx, targets[0])
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for i, to := range targets {
+		one, stop := ctx, context.CancelFunc(func() {})
+		if i+1 < len(targets) {
+			one, stop = context.WithTimeout(ctx, targetTime)
+		}
+		conn, err = dial(one, to)
+		stop()
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return conn, err
+}
+
 // patience is a context with a deadline that only who looks at it knows of: the timer of
 // context.WithDeadline costs more than a connection on this machine takes, and net.Dialer
 // sets one of its own once it waits.

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"time"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
 )
@@ -238,31 +237,23 @@ func (c *conn) connectFirst(targets []netip.AddrPort, j *judgement) error {
 	if proxy != nil {
 		targets = []netip.AddrPort{c.flow.Dest} // dial does not look at it
 	}
-	if len(targets) == 0 {
-		return errors.New("there is no address to connect to")
-	}
-	for i, to := range targets {
-		ctx, cancel := c.engine.ctx, context.CancelFunc(func() {})
-		if i+1 < len(targets) { // one that does not answer must not use up the time of the others
-			ctx, cancel = context.WithTimeout(ctx, 3*time.Second)
-		}
-		c.flow.Dest = to
-		var server *sock
-		server, err = c.engine.dial(ctx, c, j)
-		cancel()
-		if err != nil {
-			continue
-		}
+	server, err := dialEach(c.engine.ctx, c.engine.limits.Dial, targets, func(ctx context.Context, to netip.AddrPort) (*sock, error) {
 		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.closed {
-			server.abort()
-			return ErrShutdown
-		}
-		c.server = server
-		return nil
+		c.flow.Dest = to
+		c.mu.Unlock()
+		return c.engine.dial(ctx, c, j)
+	})
+	if err != nil {
+		return err
 	}
-	return err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		server.abort()
+		return ErrShutdown
+	}
+	c.server = server
+	return nil
 }
 
 // socks serves a client of SOCKS5.
