@@ -92,6 +92,9 @@ func (v view) what(name string) string {
 		return v.program() + ": " + v.text(telemetry.AttrNetworkTransport) + " " + to
 	case telemetry.NameNetworkConnection:
 		to := net.JoinHostPort(v.text(telemetry.AttrServerAddress), v.text(telemetry.AttrServerPort))
+		if first := v.text(telemetry.AttrConnectionFirst); first != "" {
+			return fmt.Sprintf("%s: %s %s (on its connection to %s)", v.program(), strings.TrimPrefix(v.text(telemetry.AttrProtocol), "socks5_"), to, first)
+		}
 		return fmt.Sprintf("%s: %s %s (%s sent, %s received)", v.program(), strings.TrimPrefix(v.text(telemetry.AttrProtocol), "socks5_"), to,
 			v.count(telemetry.AttrBytesSent), v.count(telemetry.AttrBytesReceived))
 	case telemetry.NameFileDecision:

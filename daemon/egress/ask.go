@@ -17,35 +17,14 @@ type Unfamiliar struct {
 	Host     policy.Host
 	Port     uint16
 	Protocol policy.HostProtocol
-	// Method and Path are those of an HTTP request that can be read, for people.
-	// Empty otherwise.
-	Method, Path string
 	// Verdict is why it is asked: the rule or the setting, with source and line.
 	Verdict policy.HostVerdict
 }
 
-// Scope is for how long an answer holds.
-type Scope int
-
-const (
-	// Once is for the connections that wait now.
-	Once Scope = iota
-	// ForSession is for the same host, port and protocol until the session ends.
-	ForSession
-)
-
-// String returns "once" or "session".
-func (s Scope) String() string {
-	if s == ForSession {
-		return "session"
-	}
-	return "once"
-}
-
-// Answer is what somebody decided. Its zero value denies, once.
+// Answer is what somebody decided about the connections that wait. Its zero value
+// denies.
 type Answer struct {
 	Allow bool
-	Scope Scope
 	// By says who decided: a user, "policy", "automatic review", "deadline".
 	By string
 	// Reason is one sentence for people. May be empty.
@@ -56,7 +35,8 @@ type Answer struct {
 type Asker interface {
 	// Ask returns when somebody has answered, or when ctx ends: because nobody waits
 	// any more (see Cause), the session ended, or the time was up. An error denies.
-	// It is called once for each (session, host, port, protocol) at a time.
+	// It is called once for each (session, host, port, protocol) at a time, and again
+	// for who comes later: answers are for it to remember.
 	Ask(ctx context.Context, u Unfamiliar) (Answer, error)
 }
 

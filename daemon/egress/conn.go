@@ -3,6 +3,7 @@
 package egress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -39,7 +40,10 @@ type conn struct {
 	server *sock
 	final  []byte // what the client is told when the server has ended
 	closed bool
-	judged *judgement // the first, or what denied
+	judged *judgement // the first
+	told   told
+	passed passed
+	within *conn // the request under way of a client that sends URLs
 	err    error
 
 	downDone chan struct{} // closed when no more comes from the server; nil before it began
@@ -98,15 +102,6 @@ func (c *conn) abort() {
 	c.client.abort()
 	if c.server != nil {
 		c.server.abort()
-	}
-}
-
-// note keeps what the event will tell: the first judgement, and one that denies.
-func (c *conn) note(j *judgement) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.judged == nil || c.judged.allow && !j.allow {
-		c.judged = j
 	}
 }
 
@@ -250,7 +245,7 @@ func (c *conn) connect(j *judgement) bool {
 	if err == nil {
 		c.mu.Lock()
 		if c.closed {
-			err = context.Cause(c.engine.ctx)
+			err = cmp.Or(context.Cause(c.engine.ctx), errCut)
 			server.abort()
 		} else {
 			c.server = server

@@ -68,7 +68,7 @@ func TestAnAnswerBeforeTheBody(t *testing.T) {
 				}
 				_ = c.Close()
 				n++
-				if e := r.Events.Wait(t, n)[n-1]; fmt.Sprint(e.Attrs["error.message"]) != test.failed && (e.Attrs["error.message"] != nil || test.failed != "") {
+				if e := r.Events.Ends(t, n)[n-1]; fmt.Sprint(e.Attrs["error.message"]) != test.failed && (e.Attrs["error.message"] != nil || test.failed != "") {
 					t.Errorf("error %v, want %q", e.Attrs["error.message"], test.failed)
 				}
 			})

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -95,6 +96,7 @@ type Engine struct {
 	pipes   pipes
 	scratch *scratch
 	holds   holds
+	seed    maphash.Seed
 
 	ctx    context.Context // of everything; its cause says why it ends
 	cancel context.CancelCauseFunc
@@ -106,7 +108,8 @@ type Engine struct {
 
 	listeners map[*net.TCPListener]struct{}
 
-	counters struct{ accepted, unknown, refused, lost atomic.Uint64 }
+	strangers seldom
+	counters  struct{ accepted, unknown, refused, lost atomic.Uint64 }
 }
 
 // Counters count connections since the engine was made.
@@ -132,7 +135,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		names: o.Names, asker: o.Asker, recorder: o.Recorder, limits: o.Limits.orDefault(), dialer: o.Dialer, log: o.Log,
-		pipes: newPipes(), scratch: newScratch(), all: map[*conn]struct{}{}, per: map[string]int{}, listeners: map[*net.TCPListener]struct{}{},
+		pipes: newPipes(), scratch: newScratch(), seed: maphash.MakeSeed(), all: map[*conn]struct{}{}, per: map[string]int{}, listeners: map[*net.TCPListener]struct{}{},
 	}
 	e.holds.engine = e
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
@@ -141,13 +144,14 @@ func New(o Options) (*Engine, error) {
 }
 
 // Apply puts another policy into force, at once and as a whole. What is held is
-// judged again. Connections that were passed on stay.
+// judged again, and what is open: it is cut where that is denied now.
 func (e *Engine) Apply(p Policy) {
 	e.policy.Store(&p)
 	e.holds.judgeAgain()
+	e.judgeAgain(&p)
 }
 
-// EndSession forgets what was answered for a session. What it still holds is denied.
+// EndSession denies what is still held of a session.
 func (e *Engine) EndSession(id string) { e.holds.endSession(id) }
 
 // Counters returns what was counted.
@@ -200,9 +204,32 @@ func (e *Engine) unknown(c *net.TCPConn, err error) {
 	if err == nil {
 		err = ErrUnknown
 	}
-	e.log.Warn("a redirected connection is refused", "from", c.RemoteAddr().String(), "error", err)
+	if others, now := e.strangers.now(time.Now()); now {
+		e.log.Warn("a connection is refused", "from", c.RemoteAddr().String(), "error", err, "others", others)
+	}
 	_ = c.SetLinger(0)
 	_ = c.Close()
+}
+
+// seldom bounds what the log says of strangers: anybody on the machine can make them.
+type seldom struct {
+	mu     sync.Mutex
+	next   time.Time
+	others int
+}
+
+const seldomPause = 10 * time.Second
+
+// now reports whether to say it, and how often it was not said before.
+func (s *seldom) now(t time.Time) (others int, say bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.Before(s.next) {
+		s.others++
+		return 0, false
+	}
+	others, s.others, s.next = s.others, 0, t.Add(seldomPause)
+	return others, true
 }
 
 // accept hands each connection to a goroutine of its own.

@@ -28,21 +28,30 @@ func (c *conn) record() {
 const recordTime = 10 * time.Second
 
 func (e *Engine) record(flow Flow, j *judgement, began time.Time, up, down int64, failed error) {
+	event := connectionEvent(flow, j)
+	event.Attrs[telemetry.AttrBytesSent] = up
+	event.Attrs[telemetry.AttrBytesReceived] = down
+	event.Attrs[telemetry.AttrConnectionDuration] = time.Since(began).Milliseconds()
+	if failed != nil {
+		event.Attrs[telemetry.AttrErrorMessage] = failed.Error()
+	}
+	e.tell(event)
+}
+
+// connectionEvent says who went where, and who decided what about it.
+func connectionEvent(flow Flow, j *judgement) telemetry.Event {
 	a := map[string]any{
-		telemetry.AttrGate:               "egress",
-		telemetry.AttrNameLearned:        j.learned,
-		telemetry.AttrProtocol:           j.protocol.String(),
-		telemetry.AttrNetworkTransport:   "tcp",
-		telemetry.AttrDecision:           j.verdict.Decision.String(),
-		telemetry.AttrDecisionBy:         j.by,
-		telemetry.AttrDecisionCause:      string(j.verdict.Cause),
-		telemetry.AttrDecisionReason:     j.verdict.Reason,
-		telemetry.AttrDecisionEnforced:   j.mode == policy.Enforce,
-		telemetry.AttrMode:               j.mode.String(),
-		telemetry.AttrPolicyGeneration:   int64(j.generation),
-		telemetry.AttrBytesSent:          up,
-		telemetry.AttrBytesReceived:      down,
-		telemetry.AttrConnectionDuration: time.Since(began).Milliseconds(),
+		telemetry.AttrGate:             "egress",
+		telemetry.AttrNameLearned:      j.learned,
+		telemetry.AttrProtocol:         j.protocol.String(),
+		telemetry.AttrNetworkTransport: "tcp",
+		telemetry.AttrDecision:         j.verdict.Decision.String(),
+		telemetry.AttrDecisionBy:       j.by,
+		telemetry.AttrDecisionCause:    string(j.verdict.Cause),
+		telemetry.AttrDecisionReason:   j.verdict.Reason,
+		telemetry.AttrDecisionEnforced: j.mode == policy.Enforce,
+		telemetry.AttrMode:             j.mode.String(),
+		telemetry.AttrPolicyGeneration: int64(j.generation),
 	}
 	if j.host.IsValid() {
 		a[telemetry.AttrServerAddress] = j.host.String()
@@ -85,18 +94,19 @@ func (e *Engine) record(flow Flow, j *judgement, began time.Time, up, down int64
 	if j.ech {
 		a[telemetry.AttrTLSECH] = true
 	}
-	if failed != nil {
-		a[telemetry.AttrErrorMessage] = failed.Error()
-	}
 	severity := telemetry.Info
 	if !j.allow {
 		severity = telemetry.Warn
 	}
+	return telemetry.Event{Name: telemetry.NameNetworkConnection, Severity: severity, Session: flow.Session, Attrs: a}
+}
+
+// tell records events.
+func (e *Engine) tell(events ...telemetry.Event) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), recordTime)
 	defer cancel()
-	err := e.recorder.Record(ctx, telemetry.Event{Name: telemetry.NameNetworkConnection, Severity: severity, Session: flow.Session, Attrs: a})
-	if err != nil {
-		e.counters.lost.Add(1)
+	if err := e.recorder.Record(ctx, events...); err != nil {
+		e.counters.lost.Add(uint64(len(events)))
 		e.log.Error("recording a connection", "error", err)
 	}
 }

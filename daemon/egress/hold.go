@@ -19,13 +19,12 @@ type place struct {
 	protocol policy.HostProtocol
 }
 
-// holds are the questions that are open, and the answers that hold for a session.
+// holds are the questions that are open.
 type holds struct {
 	engine *Engine
 
-	mu       sync.Mutex
-	open     map[place]*hold
-	answered map[string]map[place]Answer
+	mu   sync.Mutex
+	open map[place]*hold
 }
 
 // hold is one question, for all connections that wait for it.
@@ -49,11 +48,6 @@ type outcome struct {
 func (h *holds) wait(u Unfamiliar, request policy.HostRequest, gone <-chan struct{}) outcome {
 	at := place{u.Flow.Session, u.Host, u.Port, u.Protocol}
 	h.mu.Lock()
-	// What is reviewed is asked about every time.
-	if a, ok := h.answered[at.session][at]; ok && u.Verdict.Cause != policy.CauseReview {
-		h.mu.Unlock()
-		return outcome{answer: a}
-	}
 	q := h.open[at]
 	if q == nil {
 		q = h.ask(at, u, request)
@@ -138,23 +132,9 @@ func (h *holds) closeLocked(q *hold, o outcome) {
 	if h.open[q.place] == q {
 		delete(h.open, q.place)
 	}
-	if o.verdict == nil && o.answer.Scope == ForSession && o.answer.By != "" {
-		if h.answered == nil {
-			h.answered = map[string]map[place]Answer{}
-		}
-		if h.answered[q.place.session] == nil {
-			h.answered[q.place.session] = map[place]Answer{}
-		}
-		if len(h.answered[q.place.session]) < maxAnswers {
-			h.answered[q.place.session][q.place] = o.answer
-		}
-	}
 	close(q.done)
 	q.cancel(context.Canceled)
 }
-
-// maxAnswers bounds what is remembered of a session; beyond, it is asked again.
-const maxAnswers = 4096
 
 // judgeAgain closes what the policy that is in force now decides by itself.
 func (h *holds) judgeAgain() {
@@ -171,7 +151,6 @@ func (h *holds) judgeAgain() {
 func (h *holds) endSession(id string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.answered, id)
 	for _, q := range h.open {
 		if q.place.session == id {
 			q.cancel(ErrSessionEnded)

@@ -119,7 +119,7 @@ func (c *conn) noRequest(err error) {
 // judgeRequest judges one request. One with a URL as its target, or CONNECT, is for a
 // proxy if its host does not lead to where the connection goes: then both are judged.
 func (c *conn) judgeRequest(r *request) *judgement {
-	cl := claim{host: r.Host, protocol: policy.HTTP, learned: learnedHost, method: r.Method, path: r.Target, overrides: r.Overrides}
+	cl := claim{host: r.Host, protocol: policy.HTTP, learned: learnedHost, method: r.Method, overrides: r.Overrides}
 	connect := r.Method == http.MethodConnect
 	if connect && (c.downDone != nil || r.Length != 0) {
 		cl.bad = malformed("CONNECT is only possible as the first request, and without a body")
@@ -132,9 +132,11 @@ func (c *conn) judgeRequest(r *request) *judgement {
 		cl.bad = malformed("a proxy inside of a tunnel cannot be judged")
 		return c.judge(cl)
 	}
-	if outer := c.judge(claim{protocol: policy.HTTP, method: r.Method}); !outer.pass {
+	outer := c.judge(claim{protocol: policy.HTTP, method: r.Method})
+	if !outer.pass {
 		return outer
 	}
+	c.letPass(outer)
 	cl.beyond, cl.port = true, r.Port
 	if connect {
 		cl.protocol, cl.learned = policy.HTTPS, learnedConnect

@@ -32,8 +32,9 @@ type claim struct {
 	protocol policy.HostProtocol
 	learned  string
 	method   string
-	path     string
 	ech      bool
+	// names are all that the session was given the address for, if host is one of several.
+	names []policy.Host
 	// overrides says that the request asks servers to take another method for its own.
 	overrides bool
 	// beyond says that a proxy, which is no part of Paddock, is to connect to the host:
@@ -54,41 +55,74 @@ type judgement struct {
 	held        time.Duration
 	mode        policy.Mode
 	generation  uint64
+	// request was judged under that policy.
+	request policy.HostRequest
+	under   *Policy
 }
 
 // judge decides about a claim, and waits for an answer where one is needed.
 func (c *conn) judge(cl claim) *judgement {
 	p := c.engine.policy.Load()
 	cl, request, v := c.evaluate(p, cl)
-	j := &judgement{claim: cl, verdict: v, by: "policy", mode: p.Mode, generation: p.Generation}
+	j := &judgement{claim: cl, verdict: v, by: "policy", mode: p.Mode, generation: p.Generation, request: request, under: p}
 	j.allow = v.Decision == policy.NetAllow
 	if p.Mode == policy.Observe {
 		j.pass = cl.bad == nil || c.flow.Dest.IsValid() // else there is nowhere to go
 		return j
 	}
 	if v.Decision == policy.NetAsk {
-		c.hold(j, request)
+		c.hold(j)
 	}
 	j.pass = j.allow
+	if j.pass && v.Decision == policy.NetAsk && len(cl.names) > 0 {
+		return c.holdForAll(j)
+	}
+	return j
+}
+
+// holdForAll asks about the other names of an address too, one after the other: each of
+// them may be meant. It returns the judgement about the first that is not let through.
+func (c *conn) holdForAll(j *judgement) *judgement {
+	allowed := []*judgement{j}
+	for _, name := range j.names {
+		if name == j.host {
+			continue
+		}
+		other := *j
+		p := c.engine.policy.Load()
+		other.host, other.request.Host, other.by, other.held, other.allow = name, name, "policy", 0, false
+		other.verdict, other.under, other.mode, other.generation = p.decide(other.request), p, p.Mode, p.Generation
+		if p.Mode == policy.Observe || other.verdict.Decision == policy.NetAllow {
+			continue
+		}
+		if other.verdict.Decision == policy.NetAsk {
+			c.hold(&other)
+		}
+		if other.pass = other.allow; !other.pass {
+			return &other
+		}
+		allowed = append(allowed, &other)
+	}
+	for _, j := range allowed {
+		c.note(j)
+	}
 	return j
 }
 
 // hold waits for an answer. What was allowed is judged once more: the policy may be
 // another one by now.
-func (c *conn) hold(j *judgement, request policy.HostRequest) {
+func (c *conn) hold(j *judgement) {
 	began := time.Now()
 	gone, stop := c.gone, func() {}
 	if gone == nil {
 		gone, stop = c.client.watch(&c.engine.work)
 	}
-	o := c.engine.holds.wait(Unfamiliar{
-		Flow: c.flow, Host: j.host, Port: j.port, Protocol: j.protocol, Method: j.method, Path: j.path, Verdict: j.verdict,
-	}, request, gone)
+	o := c.engine.holds.wait(Unfamiliar{Flow: c.flow, Host: j.host, Port: j.port, Protocol: j.protocol, Verdict: j.verdict}, j.request, gone)
 	stop()
 	j.held = time.Since(began)
 	p := c.engine.policy.Load()
-	j.mode, j.generation = p.Mode, p.Generation
-	again := p.decide(request)
+	j.mode, j.generation, j.under = p.Mode, p.Generation, p
+	again := p.decide(j.request)
 	if p.Mode == policy.Observe {
 		again.Decision = max(again.Decision, policy.NetAsk)
 	}
@@ -156,10 +190,14 @@ func (c *conn) evaluateAddr(p *Policy, cl claim, request policy.HostRequest) (cl
 	}
 	cl.learned = learnedDNS
 	var verdict policy.HostVerdict
-	for _, name := range c.names() {
+	names := c.names()
+	for _, name := range names {
 		host, err := policy.ParseHost(name)
 		if err != nil {
 			continue
+		}
+		if len(names) > 1 {
+			cl.names = append(cl.names, host)
 		}
 		asked := request
 		asked.Host = host

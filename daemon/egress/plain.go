@@ -3,12 +3,14 @@
 package egress
 
 import (
+	"bufio"
 	"context"
-	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/http/httputil"
 	"net/netip"
 	"net/url"
@@ -31,23 +33,16 @@ type plain struct {
 	done   chan struct{}
 	once   sync.Once
 	proxy  *httputil.ReverseProxy
-	trans  *http.Transport
 }
 
 type connKey struct{}
 
 func (e *Engine) newPlain(want Credentials) *plain {
 	p := &plain{engine: e, want: want, conns: make(chan net.Conn), done: make(chan struct{})}
-	p.trans = &http.Transport{
-		DialContext:         e.dialPlain,
-		Proxy:               func(r *http.Request) (*url.URL, error) { return proxyOf(r.Context()), nil },
-		DisableCompression:  true,
-		MaxIdleConnsPerHost: 4, IdleConnTimeout: 90 * time.Second,
-	}
 	quiet := slog.NewLogLogger(e.log.Handler(), slog.LevelDebug)
 	p.proxy = &httputil.ReverseProxy{
 		Rewrite:   func(*httputil.ProxyRequest) {}, // judged made it ready
-		Transport: p.trans, FlushInterval: -1, ErrorLog: quiet,
+		Transport: ownTransport{}, FlushInterval: -1, ErrorLog: quiet,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if s, ok := r.Context().Value(exchangeKey{}).(*exchange); ok {
 				s.err = err
@@ -58,25 +53,67 @@ func (e *Engine) newPlain(want Credentials) *plain {
 	p.server = &http.Server{
 		Handler: p, ErrorLog: quiet, ReadHeaderTimeout: e.limits.Sniff, MaxHeaderBytes: maxSniff,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, c.(*plainConn).conn)
+			return context.WithValue(ctx, connKey{}, c.(*plainConn))
 		},
 	}
 	e.work.Go(func() { _ = p.server.Serve(p) })
 	return p
 }
 
-// plainConn tells when net/http is done with a connection.
+// plainConn is the connection of one client. What is open to servers for it is for
+// nobody else, since some servers take a connection for the user who logged in on it;
+// it is one connection at a time, and ends with the client's.
 type plainConn struct {
 	*net.TCPConn
 	conn *conn
 	once sync.Once
+
+	mu    sync.Mutex
+	to    string // where trans leads
+	trans *http.Transport
 }
 
 // Close closes it and forgets it; its requests have been recorded.
 func (c *plainConn) Close() error {
 	err := c.TCPConn.Close()
-	c.once.Do(func() { c.conn.engine.forget(c.conn) })
+	c.once.Do(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.trans != nil {
+			c.trans.CloseIdleConnections()
+		}
+		c.conn.engine.forget(c.conn)
+	})
 	return err
+}
+
+// transport returns what a request is sent by: the one of the request before, if it goes
+// to the same host and may go to the same addresses.
+func (c *plainConn) transport(s *exchange, host string) *http.Transport {
+	to := fmt.Sprint(host, s.proxy, s.targets)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.trans != nil && c.to != to {
+		c.trans.CloseIdleConnections()
+		c.trans = nil
+	}
+	if c.trans == nil {
+		c.to, c.trans = to, &http.Transport{
+			DialContext:        c.conn.engine.dialPlain,
+			Proxy:              func(r *http.Request) (*url.URL, error) { return exchangeOf(r.Context()).proxy, nil },
+			DisableCompression: true,
+			MaxIdleConns:       1, IdleConnTimeout: 90 * time.Second,
+		}
+	}
+	return c.trans
+}
+
+// ownTransport sends each request by that of its client.
+type ownTransport struct{}
+
+// RoundTrip is of http.RoundTripper.
+func (ownTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return exchangeOf(r.Context()).trans.RoundTrip(r)
 }
 
 func (p *plain) take(c *conn) {
@@ -109,41 +146,44 @@ func (p *plain) Addr() net.Addr { return &net.TCPAddr{} }
 
 func (p *plain) close() {
 	_ = p.server.Close()
-	p.trans.CloseIdleConnections()
 }
 
 type exchangeKey struct{}
 
 // exchange is one request and its answer.
 type exchange struct {
-	proxy *url.URL
-	down  atomic.Int64
-	up    atomic.Int64
-	err   error
+	proxy   *url.URL
+	targets []netip.AddrPort // without a proxy: what may be connected to
+	trans   *http.Transport
+	down    atomic.Int64
+	up      atomic.Int64
+	err     error
 }
 
-func proxyOf(ctx context.Context) *url.URL {
+// exchangeOf returns the exchange of a context; one that leads nowhere where there is none.
+func exchangeOf(ctx context.Context) *exchange {
 	if s, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
-		return s.proxy
+		return s
 	}
-	return nil
+	return &exchange{}
 }
 
 // dialPlain connects to an address that was judged, or to the proxy of the machine.
 func (e *Engine) dialPlain(ctx context.Context, network, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, e.limits.Dial)
-	defer cancel()
-	if proxyOf(ctx) == nil {
-		if _, err := netip.ParseAddrPort(addr); err != nil {
-			return nil, errors.New("a name was not resolved before it was judged")
-		}
+	s := exchangeOf(ctx)
+	if s.proxy != nil {
+		ctx, cancel := context.WithTimeout(ctx, e.limits.Dial)
+		defer cancel()
+		return e.dialer.DialContext(ctx, network, addr)
 	}
-	return e.dialer.DialContext(ctx, network, addr)
+	return dialEach(ctx, e.limits.Dial, s.targets, func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+		return e.dialer.DialContext(ctx, network, to.String())
+	})
 }
 
 // ServeHTTP judges one request and passes it on.
 func (p *plain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	over, ok := r.Context().Value(connKey{}).(*conn)
+	over, ok := r.Context().Value(connKey{}).(*plainConn)
 	if !ok {
 		http.Error(w, "no session", http.StatusForbidden)
 		return
@@ -159,40 +199,72 @@ func (p *plain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	began := time.Now()
 	// Of the connection, only who it is: several requests must not share what is judged.
-	c := &conn{engine: p.engine, flow: over.flow, client: over.client, began: began, gone: r.Context().Done()}
+	c := &conn{engine: p.engine, flow: over.conn.flow, client: over.conn.client, began: began, gone: r.Context().Done()}
 	s := &exchange{}
-	targets, j := p.judge(c, r)
-	defer func() { p.engine.record(c.flow, j, began, s.up.Load(), s.down.Load(), s.err) }()
+	var j *judgement
+	s.targets, j = p.judge(c, r)
+	defer func() { p.record(c, s, j) }()
 	if !j.pass {
 		p.refuse(w, j)
 		return
 	}
-	out := r.Clone(context.WithValue(r.Context(), exchangeKey{}, s))
+	over.conn.carry(c)
+	defer over.conn.carry(nil)
+	c.note(j)
 	policyNow := p.engine.policy.Load()
 	proxy, err := policyNow.upstream(j.host, j.port, policy.HTTP)
-	if err != nil || proxy == nil && len(targets) == 0 {
+	if err != nil || proxy == nil && len(s.targets) == 0 {
 		s.err = err
 		http.Error(w, "the destination cannot be reached", http.StatusBadGateway)
 		return
 	}
+	ctx := context.WithValue(r.Context(), exchangeKey{}, s)
 	if s.proxy = proxy; proxy == nil {
-		out.URL.Host = targets[0].String()
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: c.reached})
 	}
+	out := r.Clone(ctx)
+	if proxy == nil {
+		out.URL.Host = s.targets[0].String()
+	}
+	s.trans = over.transport(s, r.URL.Host)
 	out.Host = r.URL.Host
 	out.Header.Del("Proxy-Authorization")
 	out.Header.Del("Proxy-Connection")
-	if strings.EqualFold(out.Header.Get("Upgrade"), "h2c") {
+	if offersHTTP2(strings.Join(out.Header.Values("Upgrade"), ",")) {
 		out.Header.Del("Upgrade") // what would come then is judged by nobody
+		out.Header.Del("Http2-Settings")
 	}
 	if out.Body != nil {
 		out.Body = &counted{out.Body, &s.up}
 	}
-	p.proxy.ServeHTTP(&countedWriter{w, &s.down}, out)
+	p.proxy.ServeHTTP(&countedWriter{w, s}, out)
+}
+
+// reached remembers where a request is sent, if not to the proxy of the machine.
+func (c *conn) reached(info httptrace.GotConnInfo) {
+	if to, ok := info.Conn.RemoteAddr().(*net.TCPAddr); ok {
+		at := to.AddrPort()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.flow.Dest = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+	}
+}
+
+// record tells what became of a request.
+func (p *plain) record(c *conn, s *exchange, j *judgement) {
+	c.mu.Lock()
+	flow, failed := c.flow, c.err
+	c.closed = true // it cannot be cut any more
+	c.mu.Unlock()
+	if failed == nil {
+		failed = s.err
+	}
+	p.engine.record(flow, j, c.began, s.up.Load(), s.down.Load(), failed)
 }
 
 // judge judges a request, of which net/http has already joined target and Host.
 func (p *plain) judge(c *conn, r *http.Request) ([]netip.AddrPort, *judgement) {
-	cl := claim{protocol: policy.HTTP, learned: learnedHost, method: r.Method, path: r.URL.Path}
+	cl := claim{protocol: policy.HTTP, learned: learnedHost, method: r.Method}
 	bad := func(why malformed) ([]netip.AddrPort, *judgement) {
 		now := p.engine.policy.Load()
 		cl.bad = why
@@ -209,11 +281,8 @@ func (p *plain) judge(c *conn, r *http.Request) ([]netip.AddrPort, *judgement) {
 		return bad("the host of the request target cannot be understood")
 	}
 	cl.host, cl.port = host, port
-	for _, name := range []string{"X-Http-Method-Override", "X-Method-Override", "X-Http-Method"} {
-		if r.Header.Get(name) != "" {
-			cl.method += " (overridden)"
-			break
-		}
+	for name := range r.Header {
+		cl.overrides = cl.overrides || overridesMethod(name)
 	}
 	return c.judgeName(cl)
 }
@@ -249,15 +318,52 @@ func (c *counted) Read(b []byte) (int, error) {
 
 type countedWriter struct {
 	http.ResponseWriter
-	n *atomic.Int64
+	s *exchange
 }
 
 // Write counts.
 func (c *countedWriter) Write(b []byte) (int, error) {
 	n, err := c.ResponseWriter.Write(b)
-	c.n.Add(int64(n))
+	c.s.down.Add(int64(n))
 	return n, err
+}
+
+// Hijack gives the connection away after 101, and goes on counting.
+func (c *countedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, both, err := http.NewResponseController(c.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	return &countedConn{conn, c.s}, both, nil
 }
 
 // Unwrap gives http.ResponseController the rest.
 func (c *countedWriter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// countedConn is a client's connection that is no HTTP any more.
+type countedConn struct {
+	net.Conn
+	s *exchange
+}
+
+// Read counts.
+func (c *countedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.s.up.Add(int64(n))
+	return n, err
+}
+
+// Write counts.
+func (c *countedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.s.down.Add(int64(n))
+	return n, err
+}
+
+// CloseWrite ends one direction, as the connection itself does.
+func (c *countedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
+}

@@ -38,8 +38,9 @@ func (c *conn) socksThrough() {
 	}
 	j := c.judge(claim{host: r.Host, port: r.Port, protocol: policy.RawTCP, learned: learnedSocks, beyond: true})
 	c.mu.Lock()
-	c.judged = j
+	c.judged = nil // the proxy is only a way there
 	c.mu.Unlock()
+	c.note(j)
 	if !j.pass {
 		c.refuse(j, func(*judgement) []byte { return socksReply(socksNotAllowed) })
 		return

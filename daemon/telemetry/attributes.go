@@ -116,6 +116,8 @@ const (
 	AttrBytesReceived      = "paddock.network.bytes_received" // int64, by the client
 	AttrConnectionDuration = "paddock.network.duration_ms"    // int64
 	AttrConnectionHeld     = "paddock.network.held_ms"        // int64
+	AttrConnectionFirst    = "paddock.network.first_host"     // host:port the connection was judged by first; this is about a later one
+	AttrConnectionCut      = "paddock.network.cut"            // bool, it was open when other requirements came to deny it
 	AttrTLSECH             = "paddock.tls.ech"                // bool, the hello has an encrypted one, or grease, in it
 
 	AttrGapCause    = "paddock.gap.cause"     // one of the Gap constants, or the hop of the kernel side

@@ -65,6 +65,8 @@ var ownAttributes = []Attribute{
 	{AttrBytesReceived, Int, "bytes the client received", "traffic.bytes_in", "destination.bytes"},
 	{AttrConnectionDuration, Int, "from its beginning to its end, in milliseconds", "duration", ""},
 	{AttrConnectionHeld, Int, "how much of that it waited for an answer, in milliseconds", "", ""},
+	{AttrConnectionFirst, String, "of a later request or name on a connection that is open: the host and port that it was judged by first, and that the event of its end tells of", "", ""},
+	{AttrConnectionCut, Bool, "the connection was open when other requirements came into force that deny it, and was cut", "", ""},
 	{AttrTLSECH, Bool, "an encrypted hello, or what looks like one, was in the hello", "", ""},
 	{AttrNetworkTransport, String, "`tcp`, `udp`", "connection_info.protocol_name", "network.transport"},
 	{AttrNetworkType, String, "`ipv4`, `ipv6`", "", "network.type"},

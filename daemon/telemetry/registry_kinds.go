@@ -58,12 +58,13 @@ var ownKinds = []Kind{
 		Tally: []string{AttrAgent, AttrDecision, AttrDecisionEnforced, AttrRule, AttrDestinationAddress, AttrDNSQuestionName},
 	},
 	{
-		Name:    NameNetworkConnection,
-		Meaning: "A connection that went through the managed network ended, or was refused; of what a client sends to a proxy as URLs, each request.",
+		Name: NameNetworkConnection,
+		Meaning: "A connection that went through the managed network ended, or was refused; of what a client sends to a proxy as URLs, each request. With `paddock.network.first_host`: " +
+			"on a connection that is open, another host was judged, or another method, or somebody else decided, or it was refused or cut; once for each of these, at once, without bytes.",
 		Attributes: all(whoAndWhy, whatWasDecided, []string{
 			AttrServerAddress, AttrServerPort, AttrNameLearned, AttrProtocol, AttrHTTPMethod, AttrDestinationAddress, AttrDestinationPort,
 			AttrNetworkTransport, AttrNetworkType, AttrDecisionBy, AttrDecisionCause, AttrBytesSent, AttrBytesReceived, AttrConnectionDuration,
-			AttrConnectionHeld, AttrTLSECH, AttrProcessExecutablePath, AttrErrorMessage,
+			AttrConnectionHeld, AttrConnectionFirst, AttrConnectionCut, AttrTLSECH, AttrProcessExecutablePath, AttrErrorMessage,
 		}),
 		OCSF: connection, Category: "network", Action: "connection",
 		Tally: []string{AttrAgent, AttrDecision, AttrDecisionEnforced, AttrRule, AttrServerAddress},

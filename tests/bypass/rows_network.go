@@ -125,6 +125,20 @@ var networkRows = []Row{
 		},
 	},
 	{
+		ID: "N32", Attack: "a harmless first request on a connection, so that events tell of no other; thousands of them, or hundreds of hosts, before the one that counts", Hook: "each host, method, decider and decision of a connection has an event, at once", Core: "the same", Verdict: Stopped,
+		Why:   "inside of TLS there is one name for the connection",
+		Tests: []string{"daemon/egress TestEveryHostOfAConnectionIsTold", "daemon/egress TestNoHostHidesBehindManyOthers", "daemon/egress TestObserveTellsOfLaterRequests", "daemon/egress TestBytesOfAnUpgradeByURL"},
+	},
+	{
+		ID: "N33", Attack: "a connection that stays open when its host comes to be denied", Hook: "what is open is judged again with the new requirements, and cut", Core: "the same", Verdict: Stopped,
+		Why:   "in mode enforce, of what goes through the proxy",
+		Tests: []string{"daemon/egress TestANewDenyCutsWhatIsOpen"},
+	},
+	{
+		ID: "N34", Attack: "another client's connection to a server, on which somebody has logged in, by the proxy for clients that use one", Hook: "each client has its own, and what is open for it ends with it", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/egress TestNobodySharesAConnectionToAServer"},
+	},
+	{
 		ID: "N31", Attack: "HTTP or SOCKS passed off as something that names no host: a method like git's packets, one that is endless or cannot be one, a greeting that offers no login, in however many segments", Hook: "what any server might take for a request is no raw bytes, and of these the first line is looked at to its end", Core: "the same", Verdict: Stopped,
 		Tests: []string{"daemon/egress TestARequestInDisguise", "daemon/egress TestWhatIsNotClearIsRefused", "daemon/egress TestWhatIsNoRequestPasses"},
 	},

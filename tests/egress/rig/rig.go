@@ -300,23 +300,39 @@ func (e *Events) Forget() {
 // Wait returns the events when there are n.
 func (e *Events) Wait(t testing.TB, n int) []telemetry.Event {
 	t.Helper()
+	return e.wait(t, n, func(telemetry.Event) bool { return true })
+}
+
+// Ends returns the events of the ends of connections, when there are n.
+func (e *Events) Ends(t testing.TB, n int) []telemetry.Event {
+	t.Helper()
+	return e.wait(t, n, func(event telemetry.Event) bool { return event.Attrs[telemetry.AttrConnectionFirst] == nil })
+}
+
+func (e *Events) wait(t testing.TB, n int, which func(telemetry.Event) bool) []telemetry.Event {
+	t.Helper()
 	deadline := time.After(30 * time.Second)
 	for {
 		e.mu.Lock()
-		if len(e.all) >= n {
-			defer e.mu.Unlock()
-			return slices.Clone(e.all)
+		var have []telemetry.Event
+		for _, event := range e.all {
+			if which(event) {
+				have = append(have, event)
+			}
+		}
+		if len(have) >= n {
+			e.mu.Unlock()
+			return have
 		}
 		if e.changed == nil {
 			e.changed = make(chan struct{})
 		}
 		changed := e.changed
-		have := len(e.all)
 		e.mu.Unlock()
 		select {
 		case <-changed:
 		case <-deadline:
-			t.Fatalf("%d events, want %d", have, n)
+			t.Fatalf("%d events, want %d", len(have), n)
 		}
 	}
 }

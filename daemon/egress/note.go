@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package egress
+
+import (
+	"errors"
+	"hash/maphash"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
+	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
+)
+
+// note keeps the first judgement about a connection, which the event of its end tells
+// of. Each other one has an event of its own, at once, unless it says nothing new: one
+// connection may carry requests for several hosts, and a harmless first one must not
+// hide the others.
+func (c *conn) note(j *judgement) {
+	c.mu.Lock()
+	first := c.judged
+	if first == nil {
+		c.judged = j
+	}
+	isNew := c.told.add(c.engine.seed, j)
+	flow := c.flow
+	c.mu.Unlock()
+	if first != nil && first != j && isNew {
+		c.engine.tell(laterEvent(flow, j, first))
+	}
+	if j.pass {
+		c.letPass(j)
+	}
+}
+
+// laterEvent is about a judgement on a connection that is open.
+func laterEvent(flow Flow, j, first *judgement) telemetry.Event {
+	event := connectionEvent(flow, j)
+	event.Attrs[telemetry.AttrConnectionFirst] = net.JoinHostPort(first.host.String(), strconv.Itoa(int(first.port)))
+	return event
+}
+
+// told remembers what the events of one connection said, as hashes: who decided what
+// about which host, and with each method. What is beyond maxTold is not remembered but
+// told each time, so that nobody hides a host behind many others.
+type told []uint64
+
+const maxTold = 128
+
+// add reports whether a judgement says something that was not told.
+func (t *told) add(seed maphash.Seed, j *judgement) bool {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, text := range []string{j.host.String(), strconv.Itoa(int(j.port)), j.by, j.verdict.Decision.String(), strconv.FormatBool(j.allow), string(j.verdict.Cause)} {
+		_, _ = h.WriteString(text) // it cannot fail
+		_ = h.WriteByte(0)
+	}
+	isNew := t.addHash(h.Sum64())
+	if j.method != "" { // a hello inside of CONNECT has none, and is nothing new
+		_, _ = h.WriteString(j.method)
+		isNew = t.addHash(h.Sum64()) || isNew
+	}
+	return isNew
+}
+
+func (t *told) addHash(sum uint64) bool {
+	if slices.Contains(*t, sum) {
+		return false
+	}
+	if len(*t) < maxTold {
+		*t = append(*t, sum)
+	}
+	return true
+}
+
+// passed is what was let through on a connection, each place once, to be judged again.
+type passed struct {
+	all  []*judgement
+	many bool // more than are kept
+}
+
+const maxPassed = 64
+
+func (p *passed) add(j *judgement) {
+	place := j.place()
+	switch i := slices.IndexFunc(p.all, func(other *judgement) bool { return other.place() == place }); {
+	case i >= 0:
+		p.all[i] = j
+	case len(p.all) < maxPassed:
+		p.all = append(p.all, j)
+	default:
+		p.many = true
+	}
+}
+
+// place is what was judged, whatever its method.
+func (j *judgement) place() policy.HostRequest {
+	out := j.request
+	out.Method = ""
+	return out
+}
+
+// letPass remembers what is let through. The policy may be another one since it was
+// judged: then Apply may have looked at the connection before this was there to be seen.
+func (c *conn) letPass(j *judgement) {
+	under := j.under
+	if under == nil {
+		return // it is remembered already
+	}
+	j.under = nil // an old policy must not live as long as the connection does
+	c.mu.Lock()
+	c.passed.add(j)
+	c.mu.Unlock()
+	if now := c.engine.policy.Load(); now != under {
+		if event := c.judgeAgain(now, map[policy.HostRequest]policy.HostVerdict{}); event != nil {
+			c.engine.tell(*event)
+		}
+	}
+}
+
+// carry says which request is under way on the connection of a client that sends URLs.
+func (c *conn) carry(request *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.within = request
+}
+
+// errCut says why a connection broke.
+var errCut = errors.New("the connection was cut: other requirements deny it")
+
+// judgeAgain cuts every connection that would be denied now.
+func (e *Engine) judgeAgain(p *Policy) {
+	if p.Mode != policy.Enforce {
+		return
+	}
+	e.mu.Lock()
+	open := make([]*conn, 0, len(e.all))
+	for c := range e.all {
+		open = append(open, c)
+	}
+	e.mu.Unlock()
+	var events []telemetry.Event
+	known := map[policy.HostRequest]policy.HostVerdict{} // thousands go to few places
+	for _, c := range open {
+		c.mu.Lock()
+		within := c.within
+		c.mu.Unlock()
+		for _, c := range []*conn{c, within} {
+			if c == nil {
+				continue
+			}
+			if event := c.judgeAgain(p, known); event != nil {
+				events = append(events, *event)
+			}
+		}
+	}
+	if len(events) > 0 {
+		e.tell(events...)
+	}
+}
+
+// judgeAgain cuts a connection if anything that it carried is denied, and returns the
+// event. What would only be asked about stays: it was allowed, by somebody or by a rule.
+func (c *conn) judgeAgain(p *Policy, known map[policy.HostRequest]policy.HostVerdict) *telemetry.Event {
+	if p.Mode != policy.Enforce {
+		return nil
+	}
+	c.mu.Lock()
+	passed, addr := passed{slices.Clone(c.passed.all), c.passed.many}, c.flow.Dest.Addr()
+	c.mu.Unlock()
+	for _, j := range passed.all {
+		if denied := p.denies(j, addr, known); denied != nil {
+			return c.cut(p, denied)
+		}
+	}
+	if passed.many {
+		denied := *passed.all[0]
+		denied.verdict = policy.HostVerdict{Cause: policy.CauseDenied, Reason: "the connection was used for more hosts than could be judged again"}
+		return c.cut(p, &denied)
+	}
+	return nil
+}
+
+// denies returns the judgement of today about what was let through to an address, if
+// that denies it.
+func (p *Policy) denies(j *judgement, addr netip.Addr, known map[policy.HostRequest]policy.HostVerdict) *judgement {
+	if cause := j.verdict.Cause; cause == policy.CauseMalformed || cause == policy.CauseMismatch { // in mode observe
+		return j
+	}
+	for _, host := range append([]policy.Host{j.request.Host}, j.names...) {
+		request := j.request
+		request.Host = host
+		if request.Addr.IsValid() { // of several addresses, the one that answered
+			request.Addr = addr
+		}
+		v, ok := known[request]
+		if !ok {
+			v = p.decide(request)
+			known[request] = v
+		}
+		if v.Decision == policy.NetDeny {
+			denied := *j
+			denied.host, denied.verdict = host, v
+			return &denied
+		}
+	}
+	return nil
+}
+
+// cut breaks a connection, and returns the event that says why: nil if it has ended.
+func (c *conn) cut(p *Policy, denied *judgement) *telemetry.Event {
+	j := *denied
+	j.allow, j.pass, j.by, j.held, j.mode, j.generation = false, false, "policy", 0, p.Mode, p.Generation
+	j.verdict.Reason += ": the connection, which was open, is cut"
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	if c.err == nil {
+		c.err = errCut
+	}
+	flow, first := c.flow, c.judged
+	c.mu.Unlock()
+	if first == nil {
+		first = denied
+	}
+	event := laterEvent(flow, &j, first)
+	event.Attrs[telemetry.AttrConnectionCut] = true
+	c.abort()
+	return &event
+}
