@@ -40,6 +40,8 @@ type claim struct {
 	// beyond says that a proxy, which is no part of Paddock, is to connect to the host:
 	// the address of the connection is not the host's.
 	beyond bool
+	// tunnelled says that the address that counts is not the connection's.
+	tunnelled bool
 	// bad is what is wrong with what the client says: it is denied.
 	bad error
 }
@@ -160,7 +162,7 @@ func (c *conn) evaluate(p *Policy, cl claim) (claim, policy.HostRequest, policy.
 		request.Method += " (overridden)"
 	}
 	if cl.beyond || c.beyond {
-		request.Addr = c.expect.Addr() // or none
+		request.Addr, cl.tunnelled = c.expect.Addr(), true // or none
 	}
 	if cl.bad != nil {
 		if !cl.host.IsValid() {

@@ -156,8 +156,8 @@ func (e *Engine) judgeAgain(p *Policy) {
 			}
 		}
 	}
-	if len(events) > 0 {
-		e.tell(events...)
+	for some := range slices.Chunk(events, 256) { // the store takes all that it is given at once, or nothing
+		e.tell(some...)
 	}
 }
 
@@ -192,7 +192,7 @@ func (p *Policy) denies(j *judgement, addr netip.Addr, known map[policy.HostRequ
 	for _, host := range append([]policy.Host{j.request.Host}, j.names...) {
 		request := j.request
 		request.Host = host
-		if request.Addr.IsValid() { // of several addresses, the one that answered
+		if !j.tunnelled { // of several addresses, the one that answered
 			request.Addr = addr
 		}
 		v, ok := known[request]

@@ -185,7 +185,7 @@ func TestANewDenyCutsWhatIsOpen(t *testing.T) {
 	two.ask("GET", "b.wild.test", "")
 	slow := make(chan struct{})
 	endless := rig.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		w.WriteHeader(200)
+		w.WriteHeader(http.StatusOK)
 		_ = http.NewResponseController(w).Flush()
 		close(slow)
 		<-req.Context().Done()
