@@ -21,6 +21,7 @@ type conn struct {
 	engine *Engine
 	flow   Flow
 	client *sock
+	lane   lane
 	began  time.Time
 	// expect is the host that the client asked a proxy of ours for: what it says inside
 	// must be the same. Invalid where the kernel redirected the connection.

@@ -25,7 +25,12 @@ func keepAlive() net.KeepAliveConfig {
 // dial connects to where a connection goes: to the address that was judged, never to
 // what a name leads to a moment later. Where the machine has a proxy, and the
 // requirements let it be used, it goes through that, by name.
-func (e *Engine) dial(ctx context.Context, c *conn, j *judgement) (*sock, error) {
+func (e *Engine) dial(ctx context.Context, c *conn, j *judgement) (server *sock, err error) {
+	defer func() {
+		if err == nil {
+			c.lane.server, server.lane = server, &c.lane
+		}
+	}()
 	if !j.beyond {
 		proxy, err := e.policy.Load().upstream(j.host, j.port, j.protocol)
 		if err != nil {

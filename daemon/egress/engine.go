@@ -95,6 +95,7 @@ type Engine struct {
 	policy  atomic.Pointer[Policy]
 	pipes   pipes
 	scratch *scratch
+	rooms   *rooms
 	holds   holds
 	seed    maphash.Seed
 
@@ -103,7 +104,7 @@ type Engine struct {
 	work   sync.WaitGroup
 	mu     sync.Mutex
 	all    map[*conn]struct{}
-	per    map[string]int // connections of each session
+	per    map[string]*share // of each session that has connections
 	closed bool
 
 	listeners map[*net.TCPListener]struct{}
@@ -135,7 +136,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		names: o.Names, asker: o.Asker, recorder: o.Recorder, limits: o.Limits.orDefault(), dialer: o.Dialer, log: o.Log,
-		pipes: newPipes(), scratch: newScratch(), seed: maphash.MakeSeed(), all: map[*conn]struct{}{}, per: map[string]int{}, listeners: map[*net.TCPListener]struct{}{},
+		pipes: newPipes(), scratch: newScratch(), rooms: newRooms(memory()), seed: maphash.MakeSeed(), all: map[*conn]struct{}{}, per: map[string]*share{}, listeners: map[*net.TCPListener]struct{}{},
 	}
 	e.holds.engine = e
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
@@ -275,12 +276,19 @@ func (e *Engine) accept(l *net.TCPListener, serve func(*net.TCPConn)) error {
 func (e *Engine) admit(c *conn) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed || len(e.all) >= e.limits.Connections || e.per[c.flow.Session] >= e.limits.PerSession {
+	s := e.per[c.flow.Session]
+	if e.closed || len(e.all) >= e.limits.Connections || s != nil && s.connections.Load() >= int64(e.limits.PerSession) {
 		e.counters.refused.Add(1)
 		return false
 	}
+	if s == nil {
+		s = newShare()
+		e.per[c.flow.Session] = s
+	}
 	e.all[c] = struct{}{}
-	e.per[c.flow.Session]++
+	s.connections.Add(1)
+	c.lane.rooms, c.lane.share, c.lane.client = e.rooms, s, c.client
+	c.client.lane = &c.lane
 	return true
 }
 
@@ -288,7 +296,8 @@ func (e *Engine) forget(c *conn) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.all, c)
-	if e.per[c.flow.Session]--; e.per[c.flow.Session] <= 0 {
+	c.lane.end()
+	if c.lane.share.connections.Add(-1) == 0 {
 		delete(e.per, c.flow.Session)
 	}
 }

@@ -152,6 +152,7 @@ type exchangeKey struct{}
 
 // exchange is one request and its answer.
 type exchange struct {
+	over    *conn // of the client
 	proxy   *url.URL
 	targets []netip.AddrPort // without a proxy: what may be connected to
 	trans   *http.Transport
@@ -171,14 +172,21 @@ func exchangeOf(ctx context.Context) *exchange {
 // dialPlain connects to an address that was judged, or to the proxy of the machine.
 func (e *Engine) dialPlain(ctx context.Context, network, addr string) (net.Conn, error) {
 	s := exchangeOf(ctx)
+	var to net.Conn
+	var err error
 	if s.proxy != nil {
 		ctx, cancel := context.WithTimeout(ctx, e.limits.Dial)
 		defer cancel()
-		return e.dialer.DialContext(ctx, network, addr)
+		to, err = e.dialer.DialContext(ctx, network, addr)
+	} else {
+		to, err = dialEach(ctx, e.limits.Dial, s.targets, func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+			return e.dialer.DialContext(ctx, network, to.String())
+		})
 	}
-	return dialEach(ctx, e.limits.Dial, s.targets, func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-		return e.dialer.DialContext(ctx, network, to.String())
-	})
+	if err != nil || s.over == nil {
+		return to, err
+	}
+	return s.over.inLane(to)
 }
 
 // ServeHTTP judges one request and passes it on.
@@ -200,7 +208,7 @@ func (p *plain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	// Of the connection, only who it is: several requests must not share what is judged.
 	c := &conn{engine: p.engine, flow: over.conn.flow, client: over.conn.client, began: began, gone: r.Context().Done()}
-	s := &exchange{}
+	s := &exchange{over: over.conn}
 	var j *judgement
 	s.targets, j = p.judge(c, r)
 	defer func() { p.record(c, s, j) }()

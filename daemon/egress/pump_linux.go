@@ -17,22 +17,31 @@ const pipeSize = 1 << 20
 
 // pipes are free ones. A connection has one only while bytes move, so that an idle
 // one costs two sockets and nothing else.
-type pipes chan pipe
+type pipes struct{ large, small chan pipe }
 
 // pipe is one, or a buffer where no more files may be open: then a connection is slower,
-// and lives.
+// and lives. What a small one holds is the kernel's choice: 64 KiB.
 type pipe struct {
 	r, w   int
+	large  bool
 	buffer []byte
 }
 
 const bufferSize = 16 << 10
 
-func newPipes() pipes { return make(pipes, 64) }
+func newPipes() pipes { return pipes{make(chan pipe, 64), make(chan pipe, 64)} }
 
-func (p pipes) get() (pipe, error) {
+// of returns the free ones of a size.
+func (p pipes) of(large bool) chan pipe {
+	if large {
+		return p.large
+	}
+	return p.small
+}
+
+func (p pipes) get(large bool) (pipe, error) {
 	select {
-	case free := <-p:
+	case free := <-p.of(large):
 		return free, nil
 	default:
 	}
@@ -44,8 +53,10 @@ func (p pipes) get() (pipe, error) {
 	if err != nil {
 		return pipe{}, os.NewSyscallError("pipe2", err)
 	}
-	_, _ = unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, pipeSize) // it works with less
-	return pipe{r: fds[0], w: fds[1]}, nil
+	if large {
+		_, _ = unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, pipeSize) // it works with less
+	}
+	return pipe{r: fds[0], w: fds[1], large: large}, nil
 }
 
 // put takes back an empty pipe.
@@ -54,7 +65,7 @@ func (p pipes) put(free pipe) {
 		return
 	}
 	select {
-	case p <- free:
+	case p.of(free.large) <- free:
 	default:
 		free.close()
 	}
@@ -88,7 +99,9 @@ func (p *pipe) out(to int, most int64) (int64, error) {
 func (p pipes) close() {
 	for {
 		select {
-		case free := <-p:
+		case free := <-p.large:
+			free.close()
+		case free := <-p.small:
 			free.close()
 		default:
 			return
@@ -121,10 +134,11 @@ const onePush = 4 << 10
 func (p pipes) take(src *sock, want int64, wait bool) (through pipe, n int64, err error) {
 	var bad error
 	failed := src.raw.Read(func(fd uintptr) bool {
-		if through, bad = p.get(); bad != nil {
+		most, large := src.lane.room()
+		if through, bad = p.get(large); bad != nil {
 			return true
 		}
-		n, err = through.in(int(fd), want)
+		n, err = through.in(int(fd), min(want, most))
 		if err != nil || n == 0 {
 			p.put(through)
 		}
@@ -140,12 +154,14 @@ func (p pipes) take(src *sock, want int64, wait bool) (through pipe, n int64, er
 	case n == 0:
 		return pipe{}, 0, io.EOF
 	}
+	src.lane.took(n)
 	return through, n, nil
 }
 
 // drain moves the n bytes that are in a pipe to dst, and takes the pipe back. They are
 // counted before whoever gets them can act on them.
 func (p pipes) drain(dst *sock, through pipe, n int64, count *atomic.Int64) error {
+	defer dst.lane.gave()
 	count.Add(n)
 	for n > 0 {
 		var m int64

@@ -32,9 +32,12 @@ func (p pipes) fill(src *sock, want int64) (through []byte, n int64, err error) 
 	default:
 		through = make([]byte, pipeSize)
 	}
-	m, err := src.Read(through[:min(int64(len(through)), want)])
+	most, _ := src.lane.room()
+	m, err := src.Read(through[:min(int64(len(through)), want, most)])
 	if err != nil {
 		p.put(through)
+	} else {
+		src.lane.took(int64(m))
 	}
 	return through, int64(m), err
 }
@@ -42,6 +45,7 @@ func (p pipes) fill(src *sock, want int64) (through []byte, n int64, err error) 
 // drain writes the n bytes of a buffer to dst, and takes the buffer back.
 func (p pipes) drain(dst *sock, through []byte, n int64, count *atomic.Int64) error {
 	defer p.put(through)
+	defer dst.lane.gave()
 	m, err := dst.Write(through[:n])
 	count.Add(int64(m))
 	return err

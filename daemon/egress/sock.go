@@ -19,7 +19,8 @@ import (
 // passed on like the rest.
 type sock struct {
 	*net.TCPConn
-	raw syscall.RawConn
+	raw  syscall.RawConn
+	lane *lane // nil: as wide as the kernel makes it
 }
 
 func newSock(c *net.TCPConn) (*sock, error) {
@@ -116,8 +117,9 @@ func (s *sock) peekUntil(buf []byte, have int, deadline time.Time, enough func([
 	}
 }
 
-// scratch are buffers for looking. There are few large ones: a client that makes many
-// connections and sends a lot on each of them, but not all, waits for one.
+// scratch are buffers for looking. There are few large ones, and of these a session has a
+// share: one that makes many connections and sends a lot on each of them, but not all, waits for
+// itself.
 type scratch struct {
 	small sync.Pool // of *[smallSniff]byte
 	large chan *[maxSniff]byte
@@ -126,6 +128,8 @@ type scratch struct {
 const (
 	smallSniff = 4 << 10
 	largeLooks = 128 // at a time
+
+	looksPerSession = 16
 )
 
 func newScratch() *scratch {
