@@ -240,7 +240,11 @@ func (c *conn) answer() (answer, error) {
 	for {
 		var a answer
 		var bad error
-		err := c.engine.scratch.look(c.server, time.Time{}, func(b []byte) bool {
+		var one [1]byte
+		if _, err := c.server.peek(one[:], 0); err != nil { // it may take its time, but not with a head it has begun
+			return a, err
+		}
+		err := c.engine.scratch.look(c.server, time.Now().Add(c.engine.limits.Sniff), func(b []byte) bool {
 			a, bad = parseAnswer(b)
 			return !errors.Is(bad, errShort)
 		})

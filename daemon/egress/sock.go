@@ -156,6 +156,14 @@ func (l *scratch) look(s *sock, deadline time.Time, enough func([]byte) bool) er
 		defer timer.Stop()
 		expired = timer.C
 	}
+	if s.lane != nil {
+		select {
+		case s.lane.share.looks <- struct{}{}:
+			defer func() { <-s.lane.share.looks }()
+		case <-expired:
+			return os.ErrDeadlineExceeded
+		}
+	}
 	select {
 	case large := <-l.large:
 		if large == nil {
