@@ -30,6 +30,8 @@ type Policy struct {
 	// Upstream is the proxy of the machine, as HTTPS_PROXY and the like name it. It is
 	// used where Hosts permits that. The zero value is none.
 	Upstream httpproxy.Config
+
+	own *own
 }
 
 // Limits bound what clients can take. A field that is 0 has the value of
@@ -80,7 +82,9 @@ type Options struct {
 	Limits   Limits
 	// Dialer reaches the destinations; its zero value is the machine's.
 	Dialer net.Dialer
-	Log    *slog.Logger
+	// OwnAddrs returns the addresses of this machine; nil: net.InterfaceAddrs.
+	OwnAddrs func() ([]net.Addr, error)
+	Log      *slog.Logger
 }
 
 // Engine is the managed network's proxy.
@@ -96,6 +100,7 @@ type Engine struct {
 	pipes   pipes
 	scratch *scratch
 	rooms   *rooms
+	own     own
 	holds   holds
 	seed    maphash.Seed
 
@@ -139,6 +144,9 @@ func New(o Options) (*Engine, error) {
 		pipes: newPipes(), scratch: newScratch(), rooms: newRooms(memory()), seed: maphash.MakeSeed(), all: map[*conn]struct{}{}, per: map[string]*share{}, listeners: map[*net.TCPListener]struct{}{},
 	}
 	e.holds.engine = e
+	if e.own.list = o.OwnAddrs; e.own.list == nil {
+		e.own.list = net.InterfaceAddrs
+	}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	e.policy.Store(&Policy{Mode: policy.Enforce})
 	return e, nil
@@ -147,6 +155,7 @@ func New(o Options) (*Engine, error) {
 // Apply puts another policy into force, at once and as a whole. What is held is
 // judged again, and what is open: it is cut where that is denied now.
 func (e *Engine) Apply(p Policy) {
+	p.own = &e.own
 	e.policy.Store(&p)
 	e.holds.judgeAgain()
 	e.judgeAgain(&p)

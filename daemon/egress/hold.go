@@ -169,14 +169,6 @@ func (h *holds) waiting() int {
 	return n
 }
 
-// decide judges with what is in force; without a policy everything is denied.
-func (p *Policy) decide(q policy.HostRequest) policy.HostVerdict {
-	if p.Hosts == nil {
-		return policy.HostVerdict{Cause: policy.CauseNotAllowed, Reason: "no policy is in force yet"}
-	}
-	return p.Hosts.Decide(q)
-}
-
 // watch returns a channel that is closed when the client is gone, and a function that
 // ends the watching. A client that sends while it is held is not read from.
 func (s *sock) watch(work *sync.WaitGroup) (gone <-chan struct{}, stop func()) {

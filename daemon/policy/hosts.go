@@ -20,6 +20,8 @@ type HostRequest struct {
 	Method string
 	// Addr is where a packet would go. Invalid where another proxy finds that out.
 	Addr netip.Addr
+	// Own says that this is one of the machine's own addresses.
+	Own bool
 }
 
 // HostRule is a rule about one host, of a .rules file.
@@ -294,6 +296,9 @@ func (h *Hosts) near(q HostRequest, addr netip.Addr, network *NetRule) (HostVerd
 	is, where := localName(q.Host.Name()), q.Host.String()
 	if addr.IsValid() {
 		is = localityOf(addr)
+		if q.Own {
+			is = max(is, private) // as loopback: whoever listens on the machine answers
+		}
 		if h.namesAddr(q, addr) || network != nil && network.Decision == NetAllow {
 			return HostVerdict{}, false
 		}
@@ -308,6 +313,9 @@ func (h *Hosts) near(q HostRequest, addr netip.Addr, network *NetRule) (HostVerd
 		return HostVerdict{}, false
 	case is == metadata:
 		return deny(CauseLocal, where+" is link-local, where clouds keep credentials: only a rule that names the address opens it"), true
+	}
+	if q.Own {
+		where += ", an address of this machine,"
 	}
 	return deny(CauseLocal, where+" is a local or private address: only a rule that names the address, or allow_local_binding, opens it"), true
 }

@@ -151,6 +151,52 @@ func TestDecideByName(t *testing.T) {
 	}
 }
 
+// What listens on the machine is no farther away by one of its public addresses than by loopback.
+func TestTheMachinesOwnAddresses(t *testing.T) {
+	const own = "203.0.113.9"
+	for _, tt := range []struct{ requirements, question, want string }{
+		{"", "example.com -> " + own, "deny not_allowed_local"}, // a name that is allowed
+		{"", "unknown.example -> " + own, "deny not_allowed_local"},
+		{"", own + " tcp", "deny not_allowed_local"},
+		{"[paddock.network]\nunfamiliar = 'allow'", own + " tcp", "deny not_allowed_local"},
+		{"[experimental_network]\nallow_local_binding = true", own + " tcp", "ask not_allowed"},
+		{"[experimental_network]\nallow_local_binding = true", "example.com -> " + own, "allow"},
+		{"[experimental_network.domains]\n'" + own + "' = 'allow'", own + " tcp", "allow"},
+		{"[[paddock.network.rules]]\ncidr = '203.0.113.0/24'\ndecision = 'allow'", "unknown.example -> " + own, "allow"},
+	} {
+		h := CompileHosts(Merge(layer(t, codex.System, "[experimental_network]\nenabled = true\n[experimental_network.domains]\n'example.com' = 'allow'"), layer(t, codex.MDM, tt.requirements)))
+		q := hostQuestion(t, tt.question)
+		if v := h.Decide(q); v.Cause == CauseLocal {
+			t.Errorf("%q, %s: %s, although the address is somebody else's", tt.requirements, tt.question, v.Reason)
+		}
+		q.Own = true
+		v := h.Decide(q)
+		got := v.Decision.String()
+		if v.Decision != NetAllow {
+			got += " " + string(v.Cause)
+		}
+		if got != tt.want {
+			t.Errorf("%q, %s: %s (%s), want %s", tt.requirements, tt.question, got, v.Reason, tt.want)
+		}
+	}
+}
+
+// Where clouds keep credentials nobody may be asked about, whatever else near is open.
+func TestLocalBindingOpensNoMetadata(t *testing.T) {
+	h := CompileHosts(Merge(layer(t, codex.System, "[experimental_network]\nenabled = true\nallow_local_binding = true")))
+	for question, want := range map[string]HostCause{
+		"169.254.169.254": CauseLocal, "fd00:ec2::254": CauseLocal, "fd20:ce::254": CauseLocal, "fd00:42::42": CauseLocal,
+		"100.100.100.200": CauseLocal, "10.1.2.3": CauseNotAllowed, "fd20:ce::253": CauseNotAllowed,
+	} {
+		if strings.Contains(question, "::") {
+			question = "[" + question + "]"
+		}
+		if v := h.Decide(hostQuestion(t, question)); v.Cause != want {
+			t.Errorf("%s: %s (%s), want %s", question, v.Cause, v.Reason, want)
+		}
+	}
+}
+
 func TestVerdictsNameTheRule(t *testing.T) {
 	h := CompileHosts(Merge(layer(t, codex.System, managedNetwork)))
 	for question, want := range map[string]string{

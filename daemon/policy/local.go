@@ -29,6 +29,8 @@ var nearby = []struct {
 	{netip.MustParsePrefix("169.254.0.0/16"), metadata},     // link-local; AWS, Azure, GCP and most others
 	{netip.MustParsePrefix("fe80::/10"), metadata},          // link-local
 	{netip.MustParsePrefix("fd00:ec2::/32"), metadata},      // AWS
+	{netip.MustParsePrefix("fd20:ce::254/128"), metadata},   // Google
+	{netip.MustParsePrefix("fd00:42::42/128"), metadata},    // Scaleway
 	{netip.MustParsePrefix("100.100.100.200/32"), metadata}, // Alibaba
 	{netip.MustParsePrefix("168.63.129.16/32"), metadata},   // Azure's WireServer, a public address by its look
 	{netip.MustParsePrefix("192.0.0.0/24"), metadata},       // IETF protocol assignments; Oracle's is .192

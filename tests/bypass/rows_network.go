@@ -147,8 +147,8 @@ var networkRows = []Row{
 		Tests: []string{"tests/e2e TestManagedNetwork/curl, no proxy"},
 	},
 	{
-		ID: "N20", Attack: "services on loopback, forwarders and metadata", Hook: "near addresses are denied unless they are named; Paddock's own ports are told apart", Core: "the same", Verdict: Stopped,
-		Tests: []string{"tests/e2e TestManagedNetwork/metadata", "ebpf TestConnectionsAreSentHome/loopback", "ebpf TestManagedNetworkRefuses/the proxy itself"},
+		ID: "N20", Attack: "services on loopback and on the machine's other addresses, forwarders and metadata", Hook: "near addresses are denied unless they are named, and the machine's own are near; Paddock's own ports are told apart", Core: "the same", Verdict: Stopped,
+		Tests: []string{"tests/e2e TestManagedNetwork/metadata", "daemon/egress TestTheMachinesOwnAddresses", "daemon/policy TestLocalBindingOpensNoMetadata", "ebpf TestConnectionsAreSentHome/loopback", "ebpf TestManagedNetworkRefuses/the proxy itself"},
 	},
 	{
 		ID: "N22", Attack: "to the proxy's own port, in another's name; to listen there", Hook: "cgroup/connect4, connect6; who is behind a connection is known from its socket", Core: "the same", Verdict: Stopped,
@@ -184,6 +184,10 @@ var networkRows = []Row{
 	{
 		ID: "N24", Attack: "connections from outside to what a session listens on", Verdict: NotCovered,
 		Why: "only what a session itself makes is judged",
+	},
+	{
+		ID: "N36", Attack: "have others find no network: connections that are not read from until the kernel's memory for them is used up, requests whose heads never end", Hook: "a few connections of a session have what the kernel gives, the others small buffers; of what is looked at, a session has a share", Core: "the same", Verdict: Stopped,
+		Tests: []string{"daemon/egress TestClientsThatDoNotReadKeepLittle", "daemon/egress TestLongHeadsOfOneSessionKeepNobodyElse", "daemon/egress TestAnAnswerThatDoesNotEnd"},
 	},
 	{
 		ID: "N25", Attack: "have what was sent to the proxy or the resolver, or may go to loopback, leave by another device: IP_PKTINFO, IP_UNICAST_IF, SO_BINDTODEVICE on a socket that is connected, a source route", Hook: "cgroup_skb/egress: it stays on loopback", Core: "the same", Verdict: Stopped,

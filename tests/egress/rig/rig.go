@@ -55,6 +55,8 @@ type Options struct {
 	Observe      bool
 	Limits       egress.Limits
 	Change       func(*egress.Policy)
+	// Own are the addresses of the machine; nil: those it has.
+	Own []netip.Addr
 	// Nobody says that nobody can be asked.
 	Nobody bool
 }
@@ -70,9 +72,16 @@ func Start(o Options) (*Rig, error) {
 		asker = egress.DenyAll{}
 	}
 	var err error
-	r.Engine, err = egress.New(egress.Options{
-		Names: r.Names, Asker: asker, Recorder: r.Events, Limits: o.Limits, Log: Silent(),
-	})
+	options := egress.Options{Names: r.Names, Asker: asker, Recorder: r.Events, Limits: o.Limits, Log: Silent()}
+	if o.Own != nil {
+		options.OwnAddrs = func() (all []net.Addr, _ error) {
+			for _, a := range o.Own {
+				all = append(all, &net.IPNet{IP: a.AsSlice()})
+			}
+			return all, nil
+		}
+	}
+	r.Engine, err = egress.New(options)
 	if err != nil {
 		return nil, err
 	}
