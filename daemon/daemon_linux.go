@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -124,7 +125,7 @@ func (d *Daemon) up(ctx context.Context) error {
 	if d.store, err = telemetry.Open(ctx, filepath.Join(c.StateDir, "events"), d.storeOptions()); err != nil {
 		return err
 	}
-	d.record(append(d.killedEvent(ctx), d.startEvent())...)
+	d.record(slices.Concat(d.killedEvent(ctx), d.lostEvents(ctx), []telemetry.Event{d.startEvent()})...)
 	profiles, err := d.profiles()
 	if err != nil {
 		return err

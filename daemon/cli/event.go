@@ -90,6 +90,8 @@ func (v view) what(name string) string {
 		}
 		to := net.JoinHostPort(v.text(telemetry.AttrDestinationAddress), v.text(telemetry.AttrDestinationPort))
 		return v.program() + ": " + v.text(telemetry.AttrNetworkTransport) + " " + to
+	case telemetry.NameNetworkOpen:
+		return v.program() + ": open for long: " + net.JoinHostPort(v.text(telemetry.AttrServerAddress), v.text(telemetry.AttrServerPort))
 	case telemetry.NameNetworkConnection:
 		to := net.JoinHostPort(v.text(telemetry.AttrServerAddress), v.text(telemetry.AttrServerPort))
 		if first := v.text(telemetry.AttrConnectionFirst); first != "" {

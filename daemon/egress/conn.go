@@ -18,11 +18,12 @@ import (
 
 // conn is one connection of a session.
 type conn struct {
-	engine *Engine
-	flow   Flow
-	client *sock
-	lane   lane
-	began  time.Time
+	engine  *Engine
+	flow    Flow
+	client  *sock
+	lane    lane
+	lasting lasting
+	began   time.Time
 	// expect is the host that the client asked a proxy of ours for: what it says inside
 	// must be the same. Invalid where the kernel redirected the connection.
 	expect     policy.Host

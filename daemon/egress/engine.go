@@ -49,13 +49,15 @@ type Limits struct {
 	Hold time.Duration
 	// Dial is how long a connection to the destination may take.
 	Dial time.Duration
+	// Open is how long a connection is there before an event says that it is.
+	Open time.Duration
 }
 
 // DefaultLimits are those of a developer's machine.
 func DefaultLimits() Limits {
 	return Limits{
 		Connections: 20_000, PerSession: 12_000, Sniff: 10 * time.Second, Silence: 300 * time.Millisecond,
-		Hold: 5 * time.Minute, Dial: 60 * time.Second,
+		Hold: 5 * time.Minute, Dial: 60 * time.Second, Open: 30 * time.Second,
 	}
 }
 
@@ -66,7 +68,7 @@ func (l Limits) orDefault() Limits {
 			*f.own = *f.other
 		}
 	}
-	for _, f := range []struct{ own, other *time.Duration }{{&l.Sniff, &d.Sniff}, {&l.Silence, &d.Silence}, {&l.Hold, &d.Hold}, {&l.Dial, &d.Dial}} {
+	for _, f := range []struct{ own, other *time.Duration }{{&l.Sniff, &d.Sniff}, {&l.Silence, &d.Silence}, {&l.Hold, &d.Hold}, {&l.Dial, &d.Dial}, {&l.Open, &d.Open}} {
 		if *f.own == 0 {
 			*f.own = *f.other
 		}
@@ -113,6 +115,7 @@ type Engine struct {
 	closed bool
 
 	listeners map[*net.TCPListener]struct{}
+	watching  sync.Once // what is open for long
 
 	strangers seldom
 	counters  struct{ accepted, unknown, refused, lost atomic.Uint64 }
@@ -256,6 +259,7 @@ func (e *Engine) accept(l *net.TCPListener, serve func(*net.TCPConn)) error {
 		delete(e.listeners, l)
 		_ = l.Close()
 	}()
+	e.watching.Do(func() { e.work.Go(e.watchOpen) })
 	pause := time.Millisecond
 	for {
 		c, err := l.AcceptTCP()

@@ -21,7 +21,9 @@ func (c *conn) record() {
 			verdict: policy.HostVerdict{Cause: policy.CauseNotAllowed, Reason: "the client closed the connection before it was judged"},
 		}
 	}
-	c.engine.record(c.flow, j, c.began, c.up.Load(), c.down.Load(), failed)
+	flow := c.flow
+	flow.open = c.lasting.id()
+	c.engine.record(flow, j, c.began, c.up.Load(), c.down.Load(), failed)
 }
 
 // recordTime bounds how long an event may wait for the store.
@@ -74,7 +76,7 @@ func connectionEvent(flow Flow, j *judgement) telemetry.Event {
 	for key, value := range map[string]string{
 		telemetry.AttrAgent: flow.Agent, telemetry.AttrProcessExecutablePath: flow.Exe, telemetry.AttrToolCallID: flow.Why.ToolCallID,
 		telemetry.AttrThreadID: flow.Why.ThreadID, telemetry.AttrRule: j.verdict.Rule, telemetry.AttrDecisionSource: j.verdict.Origin(),
-		telemetry.AttrHTTPMethod: j.method,
+		telemetry.AttrHTTPMethod: j.method, telemetry.AttrConnectionID: flow.open,
 	} {
 		if value != "" {
 			a[key] = value

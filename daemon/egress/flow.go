@@ -33,6 +33,8 @@ type Flow struct {
 	// Cookie is the kernel's number of the client's socket, to join records; 0 where
 	// that is not known.
 	Cookie uint64
+
+	open string // see lasting
 }
 
 var (

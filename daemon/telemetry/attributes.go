@@ -118,6 +118,8 @@ const (
 	AttrConnectionHeld     = "paddock.network.held_ms"        // int64
 	AttrConnectionFirst    = "paddock.network.first_host"     // host:port the connection was judged by first; this is about a later one
 	AttrConnectionCut      = "paddock.network.cut"            // bool, it was open when other requirements came to deny it
+	AttrConnectionID       = "paddock.network.connection.id"  // joins NameNetworkOpen and the NameNetworkConnection of its end
+	AttrConnectionLost     = "paddock.network.lost"           // bool, Paddock was killed while it was open
 	AttrTLSECH             = "paddock.tls.ech"                // bool, the hello has an encrypted one, or grease, in it
 
 	AttrGapCause    = "paddock.gap.cause"     // one of the Gap constants, or the hop of the kernel side

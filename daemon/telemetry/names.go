@@ -31,4 +31,5 @@ const (
 	NameApprovalRevoked   = "paddock.approval.revoked"   // a remembered answer holds no more
 
 	NameNetworkConnection = "paddock.network.connection" // a connection through the managed network ended, or was refused
+	NameNetworkOpen       = "paddock.network.open"       // one is there for some time now, and has not ended
 )

@@ -67,6 +67,8 @@ var ownAttributes = []Attribute{
 	{AttrConnectionHeld, Int, "how much of that it waited for an answer, in milliseconds", "", ""},
 	{AttrConnectionFirst, String, "of a later request or name on a connection that is open: the host and port that it was judged by first, and that the event of its end tells of", "", ""},
 	{AttrConnectionCut, Bool, "the connection was open when other requirements came into force that deny it, and was cut", "", ""},
+	{AttrConnectionID, String, "of a connection that was open for long: the same in `paddock.network.open` and in the event of its end", "", ""},
+	{AttrConnectionLost, Bool, "Paddock was killed while the connection was open, and said so when it started again: bytes and duration are those of `paddock.network.open`", "", ""},
 	{AttrTLSECH, Bool, "an encrypted hello, or what looks like one, was in the hello", "", ""},
 	{AttrNetworkTransport, String, "`tcp`, `udp`", "connection_info.protocol_name", "network.transport"},
 	{AttrNetworkType, String, "`ipv4`, `ipv6`", "", "network.type"},

@@ -65,9 +65,20 @@ var ownKinds = []Kind{
 			AttrServerAddress, AttrServerPort, AttrNameLearned, AttrProtocol, AttrHTTPMethod, AttrDestinationAddress, AttrDestinationPort,
 			AttrNetworkTransport, AttrNetworkType, AttrDecisionBy, AttrDecisionCause, AttrBytesSent, AttrBytesReceived, AttrConnectionDuration,
 			AttrConnectionHeld, AttrConnectionFirst, AttrConnectionCut, AttrTLSECH, AttrProcessExecutablePath, AttrErrorMessage,
+			AttrConnectionID, AttrConnectionLost,
 		}),
 		OCSF: connection, Category: "network", Action: "connection",
 		Tally: []string{AttrAgent, AttrDecision, AttrDecisionEnforced, AttrRule, AttrServerAddress},
+	},
+	{
+		Name:    NameNetworkOpen,
+		Meaning: "A connection that went through the managed network is open for half a minute. Its end has an event of its own, also if Paddock is killed before.",
+		Attributes: all(whoAndWhy, whatWasDecided, []string{
+			AttrServerAddress, AttrServerPort, AttrNameLearned, AttrProtocol, AttrHTTPMethod, AttrDestinationAddress, AttrDestinationPort,
+			AttrNetworkTransport, AttrNetworkType, AttrDecisionBy, AttrDecisionCause, AttrBytesSent, AttrBytesReceived, AttrConnectionDuration,
+			AttrConnectionHeld, AttrTLSECH, AttrProcessExecutablePath, AttrConnectionID,
+		}),
+		OCSF: connection, Category: "network", Action: "open",
 	},
 	{
 		Name: NameFileDecision, Meaning: "The boundary kept a process from a file, or from a service behind a unix socket. What is allowed is not recorded.",

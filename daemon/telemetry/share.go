@@ -17,7 +17,7 @@ const (
 // routine are the events that a session makes by the thousand and that tell of nothing unusual, if they are Info: a session
 // that fills the store loses these before any others.
 var routine = map[string]bool{
-	NameProcessExec: true, NameProcessExit: true, NameNetworkDecision: true, NameNetworkConnection: true, NameFileDecision: true,
+	NameProcessExec: true, NameProcessExit: true, NameNetworkDecision: true, NameNetworkConnection: true, NameNetworkOpen: true, NameFileDecision: true,
 	NameDaemonHeartbeat: true, NameAgentNetwork: true, NameAgentSandbox: true, NameAgentModel: true, NameAgentLog: true, NameAgentMetric: true, NameAgentSpan: true,
 }
 
