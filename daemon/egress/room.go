@@ -50,7 +50,7 @@ const (
 // how large the kernel makes one buffer. Both are in bytes.
 func newRooms(tcp, largest int64) *rooms {
 	all := max(someWide, tcp/4/(largest+pipeSize))
-	return &rooms{began: time.Now(), all: all, perSession: int(min(mostWide, max(someWide, all/2))), budget: max(2<<20, min(64<<20, tcp/16))}
+	return &rooms{began: time.Now(), all: all, perSession: int(min(mostWide, max(someWide, all/2))), budget: max(2<<20, min(64<<20, tcp/32))}
 }
 
 // share is what one session has of what all of them share.
