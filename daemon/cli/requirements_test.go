@@ -181,12 +181,12 @@ func TestRequirementsShowProblems(t *testing.T) {
 func TestRequirementsExplain(t *testing.T) {
 	root := machine(t, twoLayers)
 	for key, want := range map[string][]string{
-		"allowed_sandbox_modes":                   {"\"read-only\" must be among them", `a list of: "read-only", "workspace-write", "danger-full-access", "external-sandbox"`, "enforced by     Codex\n", "/etc/codex/managed_config.toml:1"},
-		"rules":                                   {"Codex, and Paddock for every agent", "the strictest that matches decides", "rules.prefix_rules[0]  forbidden: git push", "Example"},
-		"paddock.mode":                            {`"observe", "enforce"`, "Paddock, for every agent", "observe  /etc/codex/requirements.toml:6"},
-		"network_proxy.domains":                   {"experimental_network.domains", "not set"},
-		"feature_requirements":                    {"also called", "feature_requirements"},
-		"chatgpt_base_url":                        {"cloud layers cannot set it"},
+		"allowed_sandbox_modes": {"\"read-only\" must be among them", `a list of: "read-only", "workspace-write", "danger-full-access", "external-sandbox"`, "enforced by     Codex\n", "/etc/codex/managed_config.toml:1"},
+		"rules":                 {"Codex, and Paddock for every agent", "the strictest that matches decides", "rules.prefix_rules[0]  forbidden: git push", "Example"},
+		"paddock.mode":          {`"observe", "enforce"`, "Paddock, for every agent", "observe  /etc/codex/requirements.toml:6"},
+		"network_proxy.domains": {"experimental_network.domains", "not set"},
+		"feature_requirements":  {"also called", "feature_requirements"},
+		"chatgpt_base_url":      {"cloud layers cannot set it"},
 		`mcp_servers."a b".identity.command.args`: {"One matcher for each argument", "required"},
 	} {
 		out, errs, code := requirementsOf(t, "explain", key, "--root", root)
