@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-649e9bbc/paddock/daemon/approval"
 	"github.com/seed-649e9bbc/paddock/daemon/egress"
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/daemon/session"
 )
 
@@ -24,8 +25,9 @@ var _ egress.Asker = asker{}
 func (a asker) Ask(ctx context.Context, u egress.Unfamiliar) (egress.Answer, error) {
 	q := approval.Question{
 		Kind: approval.Connection, Session: u.Flow.Session, Agent: u.Flow.Agent, UID: u.Flow.UID,
-		Subject: approval.Subject{Host: u.Host.String(), Port: u.Port, Protocol: u.Protocol.String()},
-		Why:     approval.Why{Reason: u.Verdict.Reason, Rule: u.Verdict.Rule, Source: u.Verdict.Origin(), ToolCall: u.Flow.Why.ToolCallID},
+		Subject:  approval.Subject{Host: u.Host.String(), Port: u.Port, Protocol: u.Protocol.String()},
+		EachTime: u.Verdict.Cause == policy.CauseReview,
+		Why:      approval.Why{Reason: u.Verdict.Reason, Rule: u.Verdict.Rule, Source: u.Verdict.Origin(), ToolCall: u.Flow.Why.ToolCallID},
 	}
 	s, ok := a.sessions.ByID(u.Flow.Session)
 	if !ok {

@@ -34,6 +34,9 @@ func setOf(words string) map[string]bool {
 // alwaysRule says, in words, what an answer of scope Always would allow, or why it
 // cannot be given. It is as narrow as the question: never a prefix of it.
 func alwaysRule(q *Question, risk string) (rule, why string) {
+	if q.EachTime {
+		return "", "the requirements want it to be asked about each time"
+	}
 	if q.HumanOnly {
 		return "", "the rule wants a person to be asked each time"
 	}

@@ -62,6 +62,9 @@ func (q *Queue) grant(r *request, answer Answer) error {
 // granted returns the grant that answers a question, if the requirements in force
 // would still give it.
 func (q *Queue) granted(question *Question) *grant {
+	if question.EachTime {
+		return nil
+	}
 	intent, lasting := question.intent(), question.lasting()
 	for _, g := range q.grants {
 		if g.UID != question.UID || !slices.Contains(q.policy.Scopes, string(g.Scope)) {

@@ -25,6 +25,8 @@ type Question struct {
 	Within [][]string
 	// HumanOnly: the rule is for people alone.
 	HumanOnly bool
+	// EachTime: no answer but to this very question counts.
+	EachTime bool
 	// Identity tells apart what the Subject does not: the file behind a program's
 	// name, and its content. The same question is asked once only for the same one.
 	Identity string
@@ -34,7 +36,7 @@ type Question struct {
 // are one. A session may have processes of several users (sudo), and nobody answers for
 // another.
 func (q *Question) intent() string {
-	return digestOf(q.Session, q.UID, string(q.Kind), q.Subject, q.Rule, q.HumanOnly, q.Identity)
+	return digestOf(q.Session, q.UID, string(q.Kind), q.Subject, q.Rule, q.HumanOnly, q.EachTime, q.Identity)
 }
 
 // lasting names what an answer of scope Always is about: not the session, and neither

@@ -197,7 +197,7 @@ func (q *Queue) newRequest(question *Question, intent string) *request {
 		ID: ulid.MustNew(ulid.Timestamp(now), rand.Reader).String(), Kind: question.Kind, State: Pending,
 		Session: question.Session, Agent: question.Agent, Surface: question.Surface,
 		UID: question.UID, User: question.User, Project: question.Project,
-		Subject: question.Subject, Why: question.Why, HumanOnly: question.HumanOnly,
+		Subject: question.Subject, Why: question.Why, HumanOnly: question.HumanOnly, EachTime: question.EachTime,
 		Asked: now, Deadline: now.Add(timeout(q.policy)),
 	}
 	r := &request{approval: a, question: *question, intent: intent, waiters: map[*Ticket]bool{}}
@@ -228,6 +228,9 @@ func (q *Queue) offer(r *request) {
 			a.Scopes = append(a.Scopes, scope)
 		}
 	}
+	if a.EachTime {
+		a.Scopes = []Scope{Once}
+	}
 	if a.Always == "" && a.NotAlways == "" {
 		a.NotAlways = "the requirements do not offer it"
 	}
@@ -243,7 +246,7 @@ func answered(question *Question, answer Answer) Approval {
 	a := Approval{
 		Kind: question.Kind, State: Denied, Session: question.Session, Agent: question.Agent, Surface: question.Surface,
 		UID: question.UID, User: question.User, Project: question.Project, Subject: question.Subject, Why: question.Why,
-		HumanOnly: question.HumanOnly, Asked: answer.At, Deadline: answer.At, Merged: 1, Answer: &answer,
+		HumanOnly: question.HumanOnly, EachTime: question.EachTime, Asked: answer.At, Deadline: answer.At, Merged: 1, Answer: &answer,
 	}
 	if answer.Allow {
 		a.State = Allowed

@@ -255,6 +255,37 @@ func TestWhoMayNotAnswer(t *testing.T) {
 	}
 }
 
+// What requirements want to be asked about each time is: neither an answer to it counts any longer, nor one from before.
+func TestAskedEachTime(t *testing.T) {
+	q, _ := testQueue(t, newFile(t))
+	defer q.Close()
+	before := command("s", "curl")
+	before.Kind, before.Subject = Connection, Subject{Host: "pastebin.test", Port: 443, Protocol: "https"}
+	a, _, _ := asked(t, q, before)
+	if _, err := q.Answer(a.ID, person(), Reply{Allow: true, Scope: Always}); err != nil {
+		t.Fatal(err)
+	}
+	if out, ticket := q.Ask(before, nil); ticket != nil || !out.Allow {
+		t.Fatalf("an answer for ever is not remembered: %+v", out)
+	}
+	each := before
+	each.EachTime = true
+	for range 2 {
+		a, _, _ := asked(t, q, each)
+		if !slices.Equal(a.Scopes, []Scope{Once}) {
+			t.Errorf("answers of scope %v are offered", a.Scopes)
+		}
+		for _, scope := range []Scope{Session, Always} {
+			if _, err := q.Answer(a.ID, person(), Reply{Allow: true, Scope: scope}); err == nil {
+				t.Errorf("an answer of scope %s was taken", scope)
+			}
+		}
+		if _, err := q.Answer(a.ID, person(), Reply{Allow: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // What always would allow is never more than what was asked, and nothing of what runs
 // other things.
 func TestAlwaysIsNarrow(t *testing.T) {

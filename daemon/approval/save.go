@@ -168,7 +168,7 @@ func (q *Queue) restore() error {
 			approval: a, intent: s.Intent, waiters: map[*Ticket]bool{}, restored: true,
 			question: Question{
 				Kind: a.Kind, Session: a.Session, Agent: a.Agent, Surface: a.Surface, UID: a.UID, User: a.User, Project: a.Project,
-				Subject: a.Subject, Why: a.Why, HumanOnly: a.HumanOnly, Names: s.Names, Within: s.Within, Identity: s.Identity,
+				Subject: a.Subject, Why: a.Why, HumanOnly: a.HumanOnly, EachTime: a.EachTime, Names: s.Names, Within: s.Within, Identity: s.Identity,
 			},
 		}
 		q.add(r)

@@ -56,6 +56,8 @@ type Approval struct {
 
 	// HumanOnly: no reviewer program may answer.
 	HumanOnly bool `json:"human_only,omitempty"`
+	// EachTime: an answer is for once.
+	EachTime bool `json:"each_time,omitempty"`
 	// Risk is the high-risk class the action belongs to; empty: none. An answer that
 	// allows it needs proof of who gives it.
 	Risk string `json:"risk,omitempty"`

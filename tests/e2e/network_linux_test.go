@@ -262,4 +262,23 @@ func TestUnfamiliarHostIsAsked(t *testing.T) {
 		t.Fatalf("paddock deny: %d, %s", code, out)
 	}
 	p.says(t, "403")
+
+	// A host that is reviewed is asked about each time, whatever was answered before.
+	seq := m.lastSeq()
+	m.require(strings.Replace(managedRules, "managed_allowed_domains_only = true\n", "review_domains = [\"other.test\"]\n", 1) + "[paddock.approvals]\nscopes = [\"once\", \"session\"]\ntimeout = 120\n")
+	m.events.applied(seq)
+	asked := []string{first, second}
+	for range 2 {
+		s.send("curl -sS -m 60 http://other.test/ 2>&1; echo")
+		id := question(asked...)
+		asked = append(asked, id)
+		if out, code := m.answers(0, "approve", id, "--session"); code == 0 {
+			t.Fatalf("an answer for the whole session was taken: %s", out)
+		}
+		if out, code := m.answers(0, "approve", id); code != 0 {
+			t.Fatalf("paddock approve: %d, %s", code, out)
+		}
+		s.wants("served other.test over HTTP/1.1")
+		s.wants("")
+	}
 }
