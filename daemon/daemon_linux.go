@@ -81,14 +81,14 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	d.started = time.Now()
 	debug.SetMemoryLimit(MemoryLimit)
 	if err := ebpf.Check(d.kernelOptions()); err != nil {
-		return err
+		return d.stillGoverned(err)
 	}
 	d.comeFirst()
 	if err := d.directories(); err != nil {
 		return d.stillGoverned(err)
 	}
 	if err := d.takeLock(); err != nil {
-		return err
+		return d.stillGoverned(err)
 	}
 	defer d.lock.Close()
 
@@ -102,7 +102,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	case d.kernel != nil && !d.kernel.TookOver():
 		// No daemon ever answered what this one has put into force: agents would be killed, and nobody could say why.
 		detach = true
-	case !detach:
+	case d.kernel == nil || !detach:
 		err = d.stillGoverned(err)
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
@@ -112,7 +112,7 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 
 // stillGoverned adds to why the daemon does not start what an earlier one's kernel side does meanwhile.
 func (d *Daemon) stillGoverned(err error) error {
-	if dir := d.config.PinDir; ebpf.InForce(dir) && !errors.Is(err, ebpf.ErrInUse) {
+	if dir := d.config.PinDir; ebpf.InForce(dir) && !errors.Is(err, ebpf.ErrInUse) && !errors.Is(err, ErrRunning) {
 		return fmt.Errorf("%w; until a daemon starts, agents stay governed by the kernel side in %s, and what needs an answer is killed (to end that: rm -r %s)", err, dir, dir)
 	}
 	return err

@@ -15,6 +15,12 @@ import (
 // directories makes those of the instance that are not there. One that is there may be
 // anybody's: it is looked at, and left as it is.
 func (d *Daemon) directories() error {
+	if d.config.StateDir == DefaultStateDir { // Paddock's alone, whoever made it (systemd and mkdir make it readable for all)
+		var st unix.Stat_t
+		if err := unix.Lstat(DefaultStateDir, &st); err == nil && st.Mode&(unix.S_IFMT|0o022) == unix.S_IFDIR && int(st.Uid) == os.Geteuid() {
+			_ = os.Chmod(DefaultStateDir, 0o700) // else the next look says what is wrong
+		}
+	}
 	if err := directory("--state-dir", d.config.StateDir, 0o700, 0o077); err != nil {
 		return err
 	}

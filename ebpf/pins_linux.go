@@ -39,6 +39,9 @@ func ownDir(dir string) error {
 	if int(st.Uid) != os.Geteuid() || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Mode&0o022 != 0 {
 		return fmt.Errorf("the pin directory %s (mode %o) belongs to user %d or can be written by others: remove it", dir, st.Mode&0o7777, st.Uid)
 	}
+	if err := os.Chmod(dir, 0o700); err != nil { // who can open it can lock it
+		return fmt.Errorf("closing the pin directory to others: %w", err)
+	}
 	return nil
 }
 
@@ -73,7 +76,7 @@ func (k *Kernel) claimAgain() {
 	if was, err := k.claim.Stat(); err == nil && os.SameFile(is, was) {
 		return
 	}
-	if err := k.claimDir(); err != nil {
+	if err := errors.Join(ownDir(k.options.PinDir), k.claimDir()); err != nil {
 		k.log.Error("the pin directory is not this daemon's alone any more", "error", err)
 	}
 }

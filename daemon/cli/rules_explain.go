@@ -19,9 +19,6 @@ import (
 	"github.com/seed-649e9bbc/paddock/mdm"
 )
 
-// maxRequirements bounds a requirements file, in bytes.
-const maxRequirements = 16 << 20
-
 func (a *app) rulesExplainCommand() *cobra.Command {
 	var ruleFiles, requirementFiles []string
 	var from sourceFlags
@@ -134,12 +131,12 @@ func loadMachine(cmd *cobra.Command, from *sourceFlags) (*policy.Requirements, *
 func loadRequirements(files []string) (*policy.Requirements, error) {
 	layers := make([]*policy.Requirements, len(files))
 	for i, name := range files {
-		data, err := readFile(name, maxRequirements)
+		data, err := readFile(name, mdm.MaxFile)
 		if err != nil {
 			return nil, fmt.Errorf("reading requirements %s: %w", name, err)
 		}
-		if len(data) > maxRequirements {
-			return nil, fmt.Errorf("reading requirements %s: it has more than %d MiB", name, maxRequirements>>20)
+		if len(data) > mdm.MaxFile {
+			return nil, fmt.Errorf("reading requirements %s: %w", name, mdm.ErrTooLarge)
 		}
 		if layers[i], err = policy.Parse(name, data); err != nil {
 			return nil, err

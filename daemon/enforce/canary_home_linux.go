@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +22,9 @@ type canaryHome struct {
 	dir   *os.File // nil: the canary stays with the daemon
 }
 
+// canaryHomes is what their names begin with; then comes the daemon's number.
+const canaryHomes = "paddock-canary-"
+
 // newCanaryHome makes a cgroup of its own: in one that shares out memory or processors
 // there must be no processes beside the cgroups in it.
 func (e *Enforcer) newCanaryHome() (*canaryHome, error) {
@@ -28,8 +33,9 @@ func (e *Enforcer) newCanaryHome() (*canaryHome, error) {
 	if _, err := os.Lstat(filepath.Join(e.Cgroup, "cgroup.type")); e.Cgroup == "" || errors.Is(err, fs.ErrNotExist) {
 		return h, nil
 	}
+	h.clean()
 	// The number tells it from those of other instances; one that a daemon with this number left is as good.
-	name := filepath.Join(e.Cgroup, "paddock-canary-"+itoa(os.Getpid()))
+	name := filepath.Join(e.Cgroup, canaryHomes+itoa(os.Getpid()))
 	if err := os.Mkdir(name, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, h.explain(err)
 	}
@@ -39,6 +45,17 @@ func (e *Enforcer) newCanaryHome() (*canaryHome, error) {
 		return nil, h.explain(err)
 	}
 	return h, nil
+}
+
+// clean removes those of daemons that were killed meanwhile. One with a process in it stays.
+func (h *canaryHome) clean() {
+	left, _ := filepath.Glob(filepath.Join(h.below, canaryHomes+"*"))
+	for _, dir := range left {
+		pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(dir), canaryHomes))
+		if err == nil && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			_ = os.Remove(dir)
+		}
+	}
 }
 
 // attr has a process begin there: no moment of it is spent elsewhere.

@@ -90,6 +90,7 @@ type Enforcer struct {
 	now      atomic.Pointer[generation]
 	hashes   *memo[ebpf.FileID, digest]
 	paths    *paths
+	numbers  numbers
 	causes   causes
 	bounded  bounded
 	marks    sessions

@@ -50,9 +50,7 @@ func (e *Enforcer) lookAgain(g *generation, pid int) error {
 		return nil // gone
 	}
 	if err == nil {
-		one := map[int]stat{pid: st}
-		e.exact(one)
-		_, err = e.scanOne(g, pid, one[pid], map[int]uint64{})
+		_, err = e.scanOne(g, pid, st, map[int]uint64{})
 	}
 	return err
 }

@@ -29,7 +29,6 @@ func (e *Enforcer) scan() error {
 				stats[pid] = st
 			}
 		}
-		e.exact(stats)
 		found := false
 		for _, pid := range all {
 			st, ok := stats[pid]
@@ -50,20 +49,18 @@ func (e *Enforcer) scan() error {
 	return nil
 }
 
-// exact replaces when processes began, which /proc rounds to 10 ms, by what the kernel's records will say: all that is told of
-// a process has one start.
-func (e *Enforcer) exact(stats map[int]stat) {
+// exactly says when a process began, of which /proc says that it began then, in ticks of 10 ms: as the kernel's records will, for
+// all that is told of a process has one start.
+func (e *Enforcer) exactly(pid int, start uint64) uint64 {
 	began, err := e.Kernel.Began()
 	if err != nil {
-		e.Log.Error("records of processes that run already will not match", "error", err)
-		return
+		e.Log.Error("records of a process that runs already will not match", "pid", pid, "error", err)
+		return start
 	}
-	for pid, st := range stats {
-		if at := began[pid]; at/tick*tick == st.start { // else another one has its number by now
-			st.start = at
-			stats[pid] = st
-		}
+	if at := began[pid]; at/tick*tick == start { // else another one has its number by now
+		return at
 	}
+	return start
 }
 
 // mark marks a process that began when p says, and says whether it was still there then: a mark for one that has ended would
@@ -81,7 +78,7 @@ func (e *Enforcer) mark(pid int, p ebpf.Proc) (alive bool, err error) {
 // scanOne marks a process that is an agent, or a child of a governed one.
 func (e *Enforcer) scanOne(g *generation, pid int, st stat, judged map[int]uint64) (bool, error) {
 	if parent, err := e.Kernel.Lookup(st.ppid); err == nil {
-		child := ebpf.Proc{Session: parent.Session, Cause: parent.Cause, Start: st.start, Flags: parent.Flags & ebpf.CanaryChild}
+		child := ebpf.Proc{Session: parent.Session, Cause: parent.Cause, Start: e.exactly(pid, st.start), Flags: parent.Flags & ebpf.CanaryChild}
 		if parent.Flags&ebpf.Agent != 0 {
 			child.Flags |= ebpf.ByAgent
 		}
@@ -92,9 +89,6 @@ func (e *Enforcer) scanOne(g *generation, pid int, st stat, judged map[int]uint6
 	}
 	judged[pid] = st.start
 	p := e.describe(pid)
-	if p.Start == st.start/tick*tick {
-		p.Start = st.start
-	}
 	if p.Exe == "" { // a kernel thread, or gone
 		return false, nil
 	}
@@ -103,6 +97,7 @@ func (e *Enforcer) scanOne(g *generation, pid int, st stat, judged map[int]uint6
 	if l == nil {
 		return false, nil
 	}
+	p.Start = e.exactly(pid, p.Start)
 	key := newKey(pid)
 	if err := e.Kernel.NewSession(key); err != nil {
 		return false, err

@@ -191,18 +191,30 @@ func (s *sessions) told() {
 
 // look ends a session when none of its processes is left. It must not keep a reader of a ring waiting.
 func (s *sessions) look(key uint64) {
-	procs, err := s.e.Kernel.Procs()
-	if err != nil {
-		s.e.Log.Error("counting a session's processes", "error", err)
-		return
-	}
-	for _, p := range procs {
-		if p.Session == key {
+	for _, then := range []func(){s.told, func() { s.end(key) }} { // one may have come while it was waited
+		counts, err := s.procs()
+		if err != nil {
+			s.e.Log.Error("counting a session's processes", "error", err)
 			return
 		}
+		if counts[key] > 0 {
+			return
+		}
+		then()
 	}
-	s.told()
-	s.end(key)
+}
+
+// procs counts the processes of each session.
+func (s *sessions) procs() (map[uint64]int, error) {
+	procs, err := s.e.Kernel.Procs()
+	if err != nil {
+		return nil, err
+	}
+	counts := map[uint64]int{}
+	for _, p := range procs {
+		counts[p.Session]++
+	}
+	return counts, nil
 }
 
 func (s *sessions) end(key uint64) {
@@ -265,25 +277,15 @@ func (s *sessions) sweep() {
 			}
 		}
 		before := s.e.Sessions.List()
-		procs, err := s.e.Kernel.Procs()
+		counts, err := s.procs()
 		if err != nil {
 			s.e.Log.Error("counting processes", "error", err)
 			continue
 		}
-		counts := map[uint64]int{}
-		for _, p := range procs {
-			counts[p.Session]++
-		}
-		waited := false
 		for _, old := range before {
-			if !old.Live() || counts[old.Key] > 0 {
-				continue
+			if old.Live() && counts[old.Key] == 0 {
+				s.e.work.Go("ending a session", func() { s.look(old.Key) })
 			}
-			if !waited {
-				s.told()
-				waited = true
-			}
-			s.end(old.Key)
 		}
 	}
 }
@@ -324,9 +326,7 @@ func (e *Enforcer) Adopt(pid int, agent string, argv []string) (*session.Session
 		return nil, fmt.Errorf("process %d cannot be governed", pid)
 	}
 	p := e.describe(pid)
-	st := map[int]stat{pid: {start: p.Start}}
-	e.exact(st)
-	p.Start = st[pid].start
+	p.Start = e.exactly(pid, p.Start)
 	if len(argv) > 0 {
 		p.Args = argv
 	}
@@ -336,15 +336,16 @@ func (e *Enforcer) Adopt(pid int, agent string, argv []string) (*session.Session
 		return nil, err
 	}
 	e.marks.expect(key)
-	begun := e.marks.begin(key, m, p, session.HowRun)
+	// First the mark: a session that lives and has no process is ended by the sweep.
 	alive, err := e.mark(pid, ebpf.Proc{Session: key, Start: p.Start, Flags: ebpf.ByAgent})
 	if err == nil && !alive {
 		err = fmt.Errorf("process %d has ended", pid)
 	}
 	if err != nil {
-		e.marks.end(key)
-		return nil, err
+		e.marks.resolve(key, nil)
+		return nil, errors.Join(err, e.Kernel.EndSession(key))
 	}
+	begun := e.marks.begin(key, m, p, session.HowRun)
 	s, _ := e.Sessions.ByID(begun.id)
 	return s, nil
 }

@@ -5,6 +5,8 @@ package enforce
 import (
 	"errors"
 	"os"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,11 +40,8 @@ func (e *Enforcer) programPath(x *ebpf.Exec) string {
 	return seen(x.PID, "exe", func(fd int) bool { return e.isProgram(fd, x) })
 }
 
-// workPath is the same of its working directory.
+// workPath is where the process of an exec sees its working directory. Held or not, another process may share it, and change it.
 func (e *Enforcer) workPath(x *ebpf.Exec) string {
-	if stands(x) {
-		return readLink(x.PID, "cwd")
-	}
 	return seen(x.PID, "cwd", func(fd int) bool {
 		_, same := e.isInode(fd, x.Cwd)
 		return same
@@ -55,18 +54,54 @@ func (e *Enforcer) isProgram(fd int, x *ebpf.Exec) bool {
 }
 
 // isInode says whether an open file is the inode that the kernel told of, and what it is like. It asks no file system that
-// somebody else serves. On some the device that is told is not the inode's own: then the kernel is asked, which takes longer.
+// somebody else serves. On some, the numbers that are told are not the inode's own: then the kernel is asked, which looks at every
+// open file of the machine, so it is not asked often.
 func (e *Enforcer) isInode(fd int, id ebpf.InodeID) (unix.Statx_t, bool) {
 	var st unix.Statx_t
 	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_INO|unix.STATX_SIZE|unix.STATX_CTIME, &st)
-	if err != nil || st.Ino != id.Ino {
+	if err != nil {
 		return st, false
 	}
-	if st.Dev_major<<20|st.Dev_minor == id.Dev {
-		return st, true
+	told := ebpf.InodeID{Ino: st.Ino, Dev: st.Dev_major<<20 | st.Dev_minor}
+	return st, told == id || e.numbers.same(told, id, fd, e.Kernel.Identify)
+}
+
+// numbers are devices whose inodes were found to be told of another device, under their own number.
+type numbers struct {
+	mu     sync.Mutex
+	others map[[2]uint32]bool
+	asked  time.Time
+}
+
+const (
+	// askIdentity is how often the kernel is asked at most.
+	askIdentity = 20 * time.Millisecond
+	mostNumbers = 1024
+)
+
+// same says whether what is told as one is the other. It is open as fd.
+func (n *numbers) same(told, id ebpf.InodeID, fd int, ask func() (map[int]ebpf.FileID, error)) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	pair := [2]uint32{told.Dev, id.Dev}
+	if told.Ino == id.Ino && n.others[pair] {
+		return true
 	}
-	ids, err := e.Kernel.Identify()
-	return st, err == nil && ids[fd].Inode() == id
+	if time.Since(n.asked) < askIdentity {
+		return false
+	}
+	ids, err := ask()
+	n.asked = time.Now()
+	if err != nil || ids[fd].Inode() != id {
+		return false
+	}
+	if told.Ino == id.Ino && len(n.others) < mostNumbers {
+		if n.others == nil {
+			n.others = map[[2]uint32]bool{}
+		}
+		n.others[pair] = true
+	}
+	return true
 }
 
 // seen is the path of what one of a process's links leads to, if that is it.

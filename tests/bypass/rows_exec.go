@@ -31,8 +31,8 @@ var execRows = []Row{
 		Tests: []string{"daemon/enforce TestHoldCannotBeEscaped/a file by descriptor"},
 	},
 	{
-		ID: "E7", Attack: "`ld.so PROGRAM`", Hook: "the hold judges what the loader is given; mmap_file refuses what is forbidden whatever its arguments", Core: "the hold", Verdict: Stopped,
-		Why:   "a link exchanged after the decision loads something else; then mmap_file still refuses forbidden programs",
+		ID: "E7", Attack: "`ld.so PROGRAM`", Hook: "the hold judges what the loader is given; mmap_file refuses what a rule forbids whatever its arguments", Core: "the hold", Verdict: Stopped,
+		Why:   "a link exchanged after the decision loads something else; then mmap_file still refuses what a rule forbids",
 		Tests: []string{"daemon/enforce TestProgramsOfManyNames/the loader under another name", "daemon/enforce TestProgramsOfManyNames/git by the loader's argv[0]"},
 	},
 	{
@@ -43,7 +43,7 @@ var execRows = []Row{
 		},
 	},
 	{
-		ID: "E8", Attack: "a library of its own in an allowed program (`LD_PRELOAD`)", Hook: "what it executes, opens and reaches; mmap_file refuses what is forbidden whatever its arguments", Core: "its execs are held", Verdict: Partly,
+		ID: "E8", Attack: "a library of its own in an allowed program (`LD_PRELOAD`)", Hook: "what it executes, opens and reaches; mmap_file refuses what a rule forbids whatever its arguments", Core: "its execs are held", Verdict: Partly,
 		Why:   "a library as such is not judged: its effects are those of the process it is in, which is governed",
 		Tests: []string{"daemon/enforce TestHoldCannotBeEscaped/a library put before another"},
 	},
@@ -67,7 +67,8 @@ var execRows = []Row{
 		Tests: []string{"daemon/enforce TestProgramsOfManyNames/git in an emulator"},
 	},
 	{
-		ID: "E35", Attack: "run what is forbidden while it is only observed, and something harmless right after it in the same process: the daemon would know the file by what it found running", Hook: "what /proc shows of a process that is not held counts only if it is the very file and directory of the record", Core: "the same", Verdict: Stopped,
+		ID: "E35", Attack: "run what is forbidden while it is only observed, and something harmless right after it in the same process: the daemon would know the file by what it found running", Hook: "of an exec that is not held, what /proc shows counts only if it is the very file and directory of the record", Core: "the same", Verdict: Partly,
+		Why:   "what is known of files is safe; the events of a connection, of a file and of an agent's start name the program that runs when they are read",
 		Tests: []string{"daemon/enforce TestWhatRunsNextIsNotTakenForIt"},
 	},
 	{

@@ -203,7 +203,7 @@ var paddockRows = []Row{
 		Tests: []string{"tests/e2e TestBadRequirementsAtStart"},
 	},
 	{
-		ID: "P31", Attack: "root outside of any session unpins or detaches the kernel side, exchanges its maps, declares the daemon dead, puts another policy into force, starts a second daemon over it", Hook: "inspected every half minute and when a pin changes; pinned, attached and put into force again; a second daemon is refused", Core: "the same", Verdict: Seen,
+		ID: "P31", Attack: "root outside of any session unpins or detaches the kernel side, exchanges its maps, declares the daemon dead, puts another generation of the policy into force, starts a second daemon over it", Hook: "inspected every half minute and when a pin changes; pinned, attached and put into force again; a second daemon is refused", Core: "the same", Verdict: Seen,
 		Why:   "an event tells, and most of it is mended; who is root can do it again",
 		Tests: []string{"ebpf TestInspect", "daemon/enforce TestPolicyOfSomebodyElse", "ebpf TestOneDaemonForAPinDirectory", "tests/e2e TestKernelSideIsWatched"},
 	},
