@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"context"
+	"time"
 
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 )
@@ -47,6 +48,9 @@ func lostConnections(ctx context.Context, store *telemetry.Store, after int64) (
 	return lost, nil
 }
 
+// lostLimit is how long it is looked for them.
+const lostLimit = 3 * time.Second
+
 // lostEvents are those of the daemon that began last, if it did not stop in order. What was before that, it told itself.
 func (d *Daemon) lostEvents(ctx context.Context) []telemetry.Event {
 	last, err := d.store.Query(ctx, telemetry.Query{Names: []string{telemetry.NameDaemonStart, telemetry.NameDaemonStop}, Newest: true, Limit: 1})
@@ -56,6 +60,9 @@ func (d *Daemon) lostEvents(ctx context.Context) []telemetry.Event {
 			return nil
 		}
 	}
+	// Until the daemon serves, what needs an answer is killed: it does not read for long.
+	ctx, cancel := context.WithTimeout(ctx, lostLimit)
+	defer cancel()
 	var lost []telemetry.Event
 	if err == nil {
 		lost, err = lostConnections(ctx, d.store, after)

@@ -68,7 +68,7 @@ func classify(b []byte) speech {
 		if b[1] > 0 {
 			return speechSocks5
 		}
-		return classifyCassandra(b)
+		return classifyNoLogin(b)
 	case c == 4:
 		if len(b) < 2 {
 			return speechUnclear
@@ -89,15 +89,14 @@ func classify(b []byte) speech {
 	return classifyText(b)
 }
 
-// classifyCassandra tells a frame of Cassandra's protocol version 5, whose flags are 0,
-// from a greeting of SOCKS5 that offers no login: there are proxies that go on
-// without one. A client begins with STARTUP or OPTIONS, and neither is long.
-func classifyCassandra(b []byte) speech {
-	const startup, options = 1, 5
+// classifyNoLogin tells what begins with 5 and 0 (frames of Cassandra's protocol version 5, DCE/RPC) from a greeting of SOCKS5
+// that offers no login: there are proxies that go on without one. Of the request that then follows, the type of an address
+// is at 5, and is not 0.
+func classifyNoLogin(b []byte) speech {
 	switch {
-	case len(b) < 9: // version, flags, stream, opcode, length
+	case len(b) < 6:
 		return speechUnclear
-	case (b[4] == startup || b[4] == options) && b[5] == 0 && b[6] == 0: // of SOCKS5, the type of an address is at 5, and is not 0
+	case b[5] == 0:
 		return classifyRaw(b)
 	}
 	return speechBad
@@ -134,7 +133,7 @@ func classifyText(b []byte) speech {
 			break
 		}
 	}
-	get := bytes.EqualFold(token, []byte("GET")) && bytes.HasPrefix(rest, []byte("/")) // of HTTP/0.9
+	get := bytes.EqualFold(token, []byte("GET")) && (bytes.HasPrefix(rest, []byte("/")) || bytes.Contains(rest, []byte("://"))) // of HTTP/0.9
 	switch {
 	case whole && !spaced:
 		return speechRaw
@@ -142,6 +141,8 @@ func classifyText(b []byte) speech {
 		return classifyRaw(b)
 	case !spaced:
 		return unlessLonger(b, 256, speechBad) // some servers take methods of any length
+	case !whole && !get && bytes.ContainsFunc(rest, func(r rune) bool { return r < ' ' && !spaceToSome(byte(r)) }):
+		return classifyRaw(b) // LDAP, whose lengths may look like a space
 	case !whole:
 		return unlessLonger(b, maxSniff, speechBad)
 	case !bytes.Contains(bytes.ToUpper(rest), []byte("HTTP/")) && !get:
@@ -207,9 +208,10 @@ func (l *firstLine) add(b []byte) bool {
 			break
 		}
 		l.size++
-		l.spaced.add(c, c == ' ')
-		l.split.add(c, spaceToSome(c))
-		l.begun = l.begun || !spaceToSome(c) // servers skip empty lines before it
+		if l.begun = l.begun || !spaceToSome(c); l.begun { // servers skip empty lines before it
+			l.spaced.add(c, c == ' ')
+			l.split.add(c, spaceToSome(c))
+		}
 	}
 	return l.over
 }
@@ -217,7 +219,7 @@ func (l *firstLine) add(b []byte) bool {
 // isRequest reports whether there is a version where a server might look for it: in the
 // third word, or in the last one.
 func (l *firstLine) isRequest() bool {
-	return l.spaced.third || l.split.count > 2 && l.split.matched == len(version)
+	return l.spaced.third || l.split.third || l.split.count > 2 && l.split.matched == len(version)
 }
 
 const version = "HTTP/"

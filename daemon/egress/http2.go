@@ -189,7 +189,7 @@ func (h *h2) read(frame []byte) (*request, error) {
 // h2Request reads the fields of a request, or of what follows one.
 func h2Request(fields []hpack.HeaderField, trailers bool) (*request, error) {
 	r := &request{}
-	var f struct{ method, scheme, path, authority, host, length []string }
+	var f struct{ method, scheme, path, authority, protocol, host, length []string }
 	regular := false
 	for _, field := range fields {
 		pseudo := len(field.Name) > 0 && field.Name[0] == ':'
@@ -210,7 +210,7 @@ func h2Request(fields []hpack.HeaderField, trailers bool) (*request, error) {
 		case ":authority":
 			f.authority = append(f.authority, field.Value)
 		case ":protocol":
-			r.Upgrade = field.Value
+			f.protocol = append(f.protocol, field.Value)
 		case "host":
 			f.host = append(f.host, field.Value)
 		case "content-length":
@@ -228,13 +228,16 @@ func h2Request(fields []hpack.HeaderField, trailers bool) (*request, error) {
 		}
 		return nil, nil
 	}
-	if len(f.path) > 0 && (f.path[0] != "*" && !strings.HasPrefix(f.path[0], "/") || strings.Contains(f.path[0], " ")) || len(f.scheme) > 0 && !isToken(f.scheme[0]) {
+	if len(f.path) > 0 && (f.path[0] != "*" && !strings.HasPrefix(f.path[0], "/") || strings.ContainsFunc(f.path[0], func(c rune) bool { return c < 0x80 && spaceToSome(byte(c)) })) || len(f.scheme) > 0 && !isToken(f.scheme[0]) || len(f.protocol) > 0 && !isToken(f.protocol[0]) {
 		return nil, malformed("the target of a request of HTTP/2 cannot be understood")
 	}
-	if len(f.method) != 1 || !isToken(f.method[0]) || len(f.authority) > 1 || len(f.host) > 1 || len(f.authority)+len(f.host) == 0 || len(f.scheme) > 1 || len(f.path) > 1 || len(f.length) > 1 {
+	if len(f.method) != 1 || !isToken(f.method[0]) || len(f.authority) > 1 || len(f.host) > 1 || len(f.authority)+len(f.host) == 0 || len(f.scheme) > 1 || len(f.path) > 1 || len(f.length) > 1 || len(f.protocol) > 1 {
 		return nil, malformed("a request of HTTP/2 does not say once what it must say")
 	}
 	r.Method = f.method[0]
+	if len(f.protocol) > 0 {
+		r.Upgrade = f.protocol[0]
+	}
 	if len(f.path) > 0 {
 		r.Target = f.path[0]
 	}

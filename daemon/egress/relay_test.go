@@ -266,6 +266,8 @@ func TestHTTP2WithSeveralAuthorities(t *testing.T) {
 		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "connection", Value: "host"}}, false, false},
 		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "upgrade", Value: "h2c"}}, false, false},
 		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "te", Value: "chunked"}}, false, false},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: ":protocol", Value: "a b"}}, false, false},
+		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: ":protocol", Value: "a"}, {Name: ":protocol", Value: "b"}}, false, false},
 		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "X-HTTP-Method-Override", Value: "POST"}}, false, false},
 		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "content-length", Value: "+0"}}, false, false},
 		{[]hpack.HeaderField{{Name: ":authority", Value: "allowed.test"}, {Name: "content_length", Value: "0"}}, false, false},

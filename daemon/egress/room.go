@@ -138,6 +138,7 @@ func (l *lane) measure(now time.Duration) int32 {
 	if !l.kept && l.claim(now) {
 		if width == widthNarrow && !l.unbound() {
 			l.kept = true
+			l.bound(int(l.size.Load()))
 			l.rooms.wide.Add(-1)
 			return width
 		}
@@ -167,7 +168,7 @@ func (l *lane) claim(now time.Duration) bool {
 		r.wide.Add(-1)
 	}
 	for other := range s.wide {
-		if other.parked.Load() == 0 && now-time.Duration(other.last.Load()) > wideRest {
+		if other.parked.Load() == 0 && now-time.Duration(other.last.Load()) > wideRest && !other.client.owes() && !other.server.owes() {
 			delete(s.wide, other)
 			other.width.Store(widthNone) // it is measured anew when something moves
 			return true
@@ -243,6 +244,9 @@ func (c *laneConn) Read(b []byte) (int, error) {
 	}
 	return n, err
 }
+
+// CloseWrite ends one direction, as the connection itself does.
+func (c *laneConn) CloseWrite() error { return c.lane.server.CloseWrite() }
 
 // Close gives the room back.
 func (c *laneConn) Close() error {

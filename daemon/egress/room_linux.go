@@ -33,3 +33,11 @@ func (s *sock) unlock() bool {
 	failed := s.raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BUF_LOCK, 0) })
 	return failed == nil && err == nil
 }
+
+// owes says whether the kernel still has bytes for the other side.
+func (s *sock) owes() bool {
+	var n int
+	var err error
+	failed := s.raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	return failed == nil && err == nil && n > 0
+}

@@ -153,6 +153,8 @@ func TestWhatIsNotClearIsRefused(t *testing.T) {
 		"two spaces":                  "GET  / HTTP/1.1\r\nHost: allowed.test\r\n\r\n",
 		"HTTP/1.2":                    "GET / HTTP/1.2\r\nHost: allowed.test\r\n\r\n",
 		"HTTP/0.9":                    "GET /\r\n",
+		"HTTP/0.9 to a proxy":         "GET http://x.denied.test/\r\n",
+		"a tab, and a fourth word":    "\xff\thttp://x.denied.test/\tHTTP/1.1\tz\r\n\r\n",
 		"lower case version":          "GET / http/1.1\r\nHost: x.denied.test\r\n\r\n",
 		"SSLv2 hello":                 "\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10",
 		"an alert before the hello":   "\x15\x03\x01\x00\x02\x01\x00\x16\x03\x01",
@@ -207,6 +209,7 @@ func TestARequestInDisguise(t *testing.T) {
 		"a method that cannot be one": {"G:T", " http://x.denied.test/ HTTP/1.1\r\n\r\n", true},
 		"a method of binary":          {"\x14\x00", " http://x.denied.test/ HTTP/1.1\r\n\r\n", false},
 		"its version comes last":      {"G:T\thttp://x.denied.test/", " a\thttp/1.1\r\n\r\n", true},
+		"a request like LDAP":         {"0\x0c\x02\x01 http://x.denied.test/", " HTTP/1.1\r\n\r\n", true},
 		"SOCKS5 without a login":      {"\x05\x00", "\x05\x01\x00\x03\x0dx.denied.test\x00\x50", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -247,6 +250,9 @@ func TestWhatIsNoRequestPasses(t *testing.T) {
 	for name, parts := range map[string][2]string{
 		"git":              {"0030git-upload-pack /srv/http/x.git\x00host=a.test\x00", "0000\n"},
 		"Cassandra":        {"\x05\x00\x00\x00\x01\x00\x00\x00\x16", "\x00\x01\x00\x0bCQL_VERSION\x00\x053.0.0"},
+		"DCE/RPC":          {"\x05\x00\x0b\x03\x10\x00\x00\x00\x48\x00\x00\x00", "\x01\x00\x00\x00"},
+		"LDAP":             {"0\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\x00\x80\x00", "0\x05\x02\x01\x02\x42\x00"},
+		"LDAP, StartTLS":   {"0\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037", ""},
 		"JSON":             {`{"method": "GET"`, ", \"version\": \"HTTP/1.1\"}\n"},
 		"a line of syslog": {"<13>Oct 11 nginx: \"GET /", " HTTP/1.1\" 200 5\n"},
 		"gdb":              {"+$qSupported:multiprocess+", "#c6"},
