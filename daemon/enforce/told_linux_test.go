@@ -3,11 +3,13 @@
 package enforce
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -141,4 +143,33 @@ func untilSettled(t *testing.T, path string) {
 	var st unix.Stat_t
 	must(t, unix.Stat(path, &st))
 	<-time.After(time.Until(time.Unix(st.Ctim.Unix()).Add(settled)))
+}
+
+// Whoever looks for sessions that are over, and at whatever moment, does not end one that has just begun: it would have no boundary.
+func TestBegunSessionIsNotOver(t *testing.T) {
+	m := newMachine(t, "[paddock]\nmode = \"enforce\"\n")
+	ctx, stop := context.WithCancel(t.Context())
+	var looking sync.WaitGroup
+	defer looking.Wait()
+	defer stop()
+	looking.Go(func() {
+		for ctx.Err() == nil {
+			for _, s := range m.Sessions.List() {
+				if s.Live() {
+					m.marks.look(s.Key)
+				}
+			}
+		}
+	})
+	for range 50 {
+		cmd := exec.Command("/bin/sleep", "1000")
+		must(t, cmd.Start())
+		s, err := m.Adopt(cmd.Process.Pid, "run", nil)
+		must(t, err)
+		if now, ok := m.Sessions.ByID(s.ID); !ok || !now.Live() {
+			t.Errorf("the session of process %d is over before it has done anything", cmd.Process.Pid)
+		}
+		must(t, cmd.Process.Kill())
+		_ = cmd.Wait()
+	}
 }

@@ -15,7 +15,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +89,11 @@ func TestPackageManagers(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
 				dir := t.TempDir()
+				// The go command leaves a process behind that writes there, also when the directory is to be removed.
+				settings := filepath.Join(dir, ".config/go/telemetry")
+				if err := errors.Join(os.MkdirAll(settings, 0o755), os.WriteFile(filepath.Join(settings, "mode"), []byte("off"), 0o644)); err != nil {
+					t.Fatal(err)
+				}
 				words := strings.NewReplacer("{dir}", dir, "{ca}", authority.File, "{https}", at[strings.LastIndexByte(at, ':')+1:])
 				var args []string
 				for _, a := range c.args {

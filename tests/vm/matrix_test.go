@@ -19,7 +19,7 @@ const anywhere = `^Test(SwappingPoliciesUnderLoad|EscapeIsRecorded|ScriptsHanded
 	`NobodyToAskKills|CachedDecisionIsNotAskedAgain|KilledProcessNeverRan|RepeatedCommandIsAllowedInTheKernel|` +
 	`NewPolicyHoldsAtOnce|LookIsBounded|ForgedPaths|PersonDecides|WhoItRunsAsIsSaid|ProgramsOfManyNames|` +
 	`WorkTreesAreRemembered|TooManyWorkTrees|GitDirectories|ProjectsOfAnyName|FindProject|MatchParts|Mounts|InLayers|` +
-	`LinksLeadNowhere|Clock|ScriptsGiven|InterpretersOf|WhatPeopleMeanByAWord|CatalogReadsOnlyPrograms|CatalogDeniesNoAllowedPath|MayRead|GiveBackMemory.*|Doubt|Preemption|GovernedLaterHasOneStart|EndTellsAllThatWasRefused|WhatRunsNextIsNotTakenForIt)$`
+	`LinksLeadNowhere|Clock|ScriptsGiven|InterpretersOf|WhatPeopleMeanByAWord|CatalogReadsOnlyPrograms|CatalogDeniesNoAllowedPath|MayRead|GiveBackMemory.*|Doubt|Preemption|GovernedLaterHasOneStart|EndTellsAllThatWasRefused|BegunSessionIsNotOver|WhatRunsNextIsNotTakenForIt)$`
 
 // first matches what security hooks have no part in (programs of cgroups, what is read from the kernel): the first of the
 // kernels is enough, beside the one that the tests run on natively.
