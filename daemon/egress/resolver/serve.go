@@ -201,8 +201,8 @@ func (r *Resolver) lookUp(ctx context.Context, who egress.Flow, q *question) (an
 	return a, no, nil
 }
 
-// errTooOften says that a question was asked too often, and what was answered is not known.
-var errTooOften = errors.New("the same names are asked for too often")
+// errFailing says that a question failed more than once, and is not passed on for a moment.
+var errFailing = errors.New("no server answered a moment ago")
 
 // ask passes a question on, unless it is about a name that no rule allows, and is too much
 // of that. Then there is the answer of before, or none.
@@ -220,8 +220,8 @@ func (r *Resolver) ask(ctx context.Context, who egress.Flow, q *question, free, 
 	q.want.dnssec = false // what is called a signature can be anything
 	key := keptKey{q.name, q.asked.Type, q.want}
 	var no *refusal
-	switch before, pass, m := r.said.repeated(who.Session, key); {
-	case !before:
+	switch pass, counts, m := r.said.repeated(who.Session, key); {
+	case counts:
 		if over, first := r.said.ask(who.Session, q.name); over != "" {
 			no = tooMuch(over, first)
 		}
@@ -231,8 +231,8 @@ func (r *Resolver) ask(ctx context.Context, who egress.Flow, q *question, free, 
 	case pass:
 	case m != nil:
 		return m, nil, nil
-	case enforced:
-		return nil, nil, errTooOften
+	default:
+		return nil, nil, errFailing
 	}
 	m, err := r.up.exchange(ctx, ours, q.want)
 	r.said.keep(who.Session, key, m)

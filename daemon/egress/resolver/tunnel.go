@@ -36,6 +36,11 @@ const (
 // asked again within a minute is answered as before, and passed on to nobody. Later it is
 // passed on, so many times at once and so often; then too it is answered as before. That
 // does not count with the names, so that who polls some for days goes on to learn new ones.
+//
+// What had no answer cannot be answered as before. When it may not be passed on for nothing
+// it counts like a new question: the names of one hour without a network are not broken for
+// the next ones. So that they do not use up the day meanwhile, a question that failed
+// more than once waits, longer each time, up to half a minute (RFC 9520, 3.2).
 const (
 	freshFor   = time.Minute
 	maxAgain   = 512
@@ -43,6 +48,7 @@ const (
 
 	maxKept     = 1024     // questions of one session
 	maxKeptSize = ednsSize // bytes of an answer
+	maxDoubled  = 5        // 32 s
 )
 
 // tunnels counts, for each session, what was said in names.
@@ -78,8 +84,18 @@ type keptKey struct {
 
 // kept is that a question was passed on, and what was answered; nil: nothing of use.
 type kept struct {
-	at  time.Time
-	raw []byte
+	at     time.Time
+	raw    []byte
+	failed int // times, one after the other
+}
+
+// waits is how long a question that failed is not passed on. Clients ask at once again
+// after the first time, and may.
+func (k kept) waits() time.Duration {
+	if k.failed < 2 {
+		return 0
+	}
+	return time.Second << min(k.failed-1, maxDoubled)
 }
 
 func newTunnels(clock func() time.Time) *tunnels {
@@ -156,15 +172,18 @@ func (d *saidTo) cost(below string) (n int, fresh []string) {
 	return n, fresh
 }
 
-// repeated says of a question whether it was passed on before, with what was answered then,
-// if that is known, and whether it is to be passed on again.
-func (t *tunnels) repeated(session string, k keptKey) (before, pass bool, m *dnsmessage.Message) {
+// repeated says of a question whether it is to be passed on, and then, whether it counts
+// with the names (see ask). Otherwise it is answered as before; nil: it failed a moment ago.
+func (t *tunnels) repeated(session string, k keptKey) (pass, counts bool, m *dnsmessage.Message) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s, now := t.of(session), t.clock()
 	was, before := s.kept[k]
 	if !before {
-		return false, true, nil
+		return true, true, nil
+	}
+	if now.Sub(was.at) < was.waits() {
+		return false, false, nil
 	}
 	if was.raw != nil {
 		m = new(dnsmessage.Message)
@@ -172,25 +191,29 @@ func (t *tunnels) repeated(session string, k keptKey) (before, pass bool, m *dns
 			m = nil
 		}
 		if m != nil && now.Sub(was.at) < freshFor {
-			return true, false, m
+			return false, false, m
 		}
 	}
 	if n := int(now.Sub(s.since) / againEvery); n > 0 {
 		s.again = min(s.again+n, maxAgain)
 		s.since = s.since.Add(time.Duration(n) * againEvery)
 	}
-	if s.again == 0 {
-		return true, false, m
+	switch {
+	case s.again > 0:
+		s.again--
+		return true, false, nil
+	case m != nil:
+		return false, false, m
 	}
-	s.again--
-	return true, true, m
+	return true, true, nil
 }
 
 // keep remembers that a question was passed on, and the answer; nil: none came.
 func (t *tunnels) keep(session string, k keptKey, m *dnsmessage.Message) {
 	var raw []byte
 	// That a server fails is no answer: the next one may be.
-	if m != nil && (m.RCode == dnsmessage.RCodeSuccess || m.RCode == dnsmessage.RCodeNameError) {
+	good := m != nil && (m.RCode == dnsmessage.RCodeSuccess || m.RCode == dnsmessage.RCodeNameError)
+	if good {
 		if packed, err := m.Pack(); err == nil && len(packed) <= maxKeptSize {
 			raw = packed
 		}
@@ -202,13 +225,20 @@ func (t *tunnels) keep(session string, k keptKey, m *dnsmessage.Message) {
 	if raw == nil && was.raw != nil {
 		return
 	}
+	now, failed := t.clock(), 0
+	if !good {
+		if now.Sub(was.at) < was.waits() {
+			return // several were asked at the same time: that is one failure
+		}
+		failed = was.failed + 1
+	}
 	if !again && len(s.kept) >= maxKept {
 		for old := range s.kept { // any
 			delete(s.kept, old)
 			break
 		}
 	}
-	s.kept[k] = kept{t.clock(), raw}
+	s.kept[k] = kept{now, raw, failed}
 }
 
 func (t *tunnels) forget(session string) {

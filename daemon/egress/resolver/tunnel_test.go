@@ -256,24 +256,90 @@ func TestWhatIsRepeatedStaysHere(t *testing.T) {
 // Without a server nothing is remembered, and who tries again and again does not use up what
 // he may say: when there is one, names work.
 func TestTryingWithoutAServer(t *testing.T) {
-	b := newBench(t, func(dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource) {
-		return dnsmessage.RCodeServerFailure, nil
-	})
+	b := newBench(t, failing)
 	now := time.Now()
 	b.said.clock = func() time.Time { return now }
-	for range 2 * maxAgain {
-		if m := b.ask("www.shop.test.", dnsmessage.TypeA); m.RCode != dnsmessage.RCodeServerFailure {
-			t.Fatalf("answer %v", m.RCode)
+	const names, minutes = 30, 60
+	for range minutes * 60 / 5 {
+		now = now.Add(5 * time.Second)
+		for i := range names {
+			if m := b.ask(words(i, 2)+".shop.test.", dnsmessage.TypeA); m.RCode != dnsmessage.RCodeServerFailure {
+				t.Fatalf("answer %v", m.RCode)
+			}
 		}
 	}
-	if n := len(b.up.questions()); n != 1+maxAgain {
+	if n := len(b.up.questions()); n < maxAgain+int(minutes*time.Minute/againEvery) || n > names*minutes*3 {
 		t.Errorf("%d questions were passed on", n)
 	}
 	good := newUpstream(t, answers)
 	b.setServers(5*time.Second, good.addr)
-	now = now.Add(againEvery)
-	same(t, "then", addresses(b.ask("www.shop.test.", dnsmessage.TypeA)), "192.0.2.1")
-	same(t, "another one", addresses(b.ask("ftp.shop.test.", dnsmessage.TypeA)), "192.0.2.1")
+	now = now.Add(time.Second << maxDoubled)
+	for i := range 2 * names { // half of them are new
+		same(t, "then", addresses(b.ask(words(i, 2)+".shop.test.", dnsmessage.TypeA)), "192.0.2.1")
+	}
+	same(t, "events", b.events.reasons())
+}
+
+func failing(dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource) {
+	return dnsmessage.RCodeServerFailure, nil
+}
+
+// A name that failed once, of which a client asks again at once, is passed on; one that
+// fails again waits.
+func TestWhatFailsWaits(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s := newTunnels(func() time.Time { return now })
+	k := keptKey{name: "www.shop.test", kind: dnsmessage.TypeA}
+	for i, after := range []time.Duration{0, 0, 2, 4, 8, 16, 32, 32} {
+		if after > 0 {
+			now = now.Add(after*time.Second - 1)
+			if pass, _, m := s.repeated("S1", k); pass || m != nil {
+				t.Errorf("%d: passed on before %d s", i, after)
+			}
+			now = now.Add(1)
+		}
+		if pass, counts, _ := s.repeated("S1", k); !pass || counts != (i == 0) {
+			t.Errorf("%d: passed on %v, counted %v", i, pass, counts)
+		}
+		s.keep("S1", k, nil)
+		if i > 0 {
+			s.keep("S1", k, nil) // asked at the same time
+		}
+	}
+	now = now.Add(time.Second << maxDoubled)
+	s.keep("S1", k, &dnsmessage.Message{})
+	if pass, _, m := s.repeated("S1", k); pass || m == nil {
+		t.Error("an answer is not given again")
+	}
+}
+
+// To ask again what has no answer says no more than new names do: what is not passed on for
+// nothing counts with them, and stops with them.
+func TestTunnelsOfNamesThatFail(t *testing.T) {
+	b := newBench(t, failing)
+	began := time.Now()
+	now := began
+	b.said.clock = func() time.Time { return now }
+	refused := 0
+	for i := 0; refused < 100; i++ {
+		if i%100 == 0 {
+			now = now.Add(time.Second << maxDoubled)
+		}
+		if b.ask(words(i%100, 2)+".leak.test.", dnsmessage.TypeA).RCode == dnsmessage.RCodeNameError {
+			refused++
+		}
+		if i > maxSaid {
+			t.Fatal("there is no end to it")
+		}
+	}
+	free := maxAgain + int(now.Sub(began)/againEvery)
+	counted := len(b.up.questions()) - free
+	if said := b.said.sessions["S1"].bytes; said > maxSaid || counted*(perQuestion+perLabel) > maxSaid || counted*(perQuestion+perLabel) < maxSaid*3/4 {
+		t.Errorf("%d questions for nothing, %d others that count for %d bytes", free, counted, said)
+	}
+	if said := b.events.reasons(); len(said) != 1 || !strings.Contains(said[0], "too much was said today in names of leak.test") {
+		t.Errorf("events %q", said)
+	}
 }
 
 // What was said yesterday does not count today.
