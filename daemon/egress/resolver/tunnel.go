@@ -3,6 +3,7 @@
 package resolver
 
 import (
+	"cmp"
 	"strings"
 	"sync"
 	"time"
@@ -133,6 +134,9 @@ func (t *tunnels) ask(session, name string) (over string, first bool) {
 	d := s.domains[domain]
 	if d == nil {
 		d = &saidTo{}
+		if !strings.Contains(domain, ".") {
+			below = name // nobody registered it: which one it is can be data too
+		}
 	}
 	n, fresh := d.cost(below)
 	switch {
@@ -141,7 +145,7 @@ func (t *tunnels) ask(session, name string) (over string, first bool) {
 		return "all domains together", first
 	case d.bytes+n > maxSaid:
 		first, d.told = !d.told, true
-		return domain, first
+		return cmp.Or(domain, "a single label"), first
 	}
 	if d.labels == nil {
 		d.labels = map[string]struct{}{}
@@ -249,17 +253,25 @@ func (t *tunnels) forget(session string) {
 
 // registered is the domain that somebody registered with a registry: the part below which
 // one owner answers. What others give out below their own (github.io, duckdns.org,
-// cloudfront.net) is theirs: who has names there for nothing has as many as he likes.
+// cloudfront.net) is theirs: who has names there for nothing has as many as he likes. Where
+// no registry is known it is the last label, as of host.corp, and that is empty for a single
+// one: somebody's own servers answer, and nothing that is said to them was registered.
 func registered(name string) string {
 	for rest := name; ; {
 		suffix, icann := publicsuffix.PublicSuffix(rest)
-		if _, above, ok := strings.Cut(suffix, "."); !icann && ok {
+		_, above, dotted := strings.Cut(suffix, ".")
+		switch {
+		case !icann && dotted:
 			rest = above
 			continue
+		case !icann && suffix == name:
+			return ""
+		case !icann:
+			return suffix
 		}
 		below, ok := strings.CutSuffix(name, "."+suffix)
 		if !ok {
-			return name // a public suffix itself, or a single label
+			return name // a public suffix itself
 		}
 		return below[strings.LastIndexByte(below, '.')+1:] + "." + suffix
 	}

@@ -4,6 +4,7 @@ package resolver
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -76,11 +77,13 @@ func answers(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource) {
 // that no rule allows, were told, is bounded; an event says so, and others do not pay.
 func TestTunnelsAreStopped(t *testing.T) {
 	for name, leak := range map[string]func(i int) string{
-		"long labels":      func(i int) string { return words(i, 60) + "." + words(i+7, 60) + ".leak.co.uk." },
-		"letters":          func(i int) string { return letters(i) + "leak.co.uk." },
-		"letters and more": func(i int) string { return words(i, 5) + "-" + words(i, 5) + ".v2.leak.co.uk." },
-		"few letters":      func(i int) string { return words(i, 1) + "." + words(i/26, 1) + "." + words(i/676, 1) + ".leak.co.uk." },
-		"given-out names":  func(i int) string { return words(i, 20) + "." + words(i, 23) + ".duckdns.org." },
+		"long labels":       func(i int) string { return words(i, 60) + "." + words(i+7, 60) + ".leak.co.uk." },
+		"letters":           func(i int) string { return letters(i) + "leak.co.uk." },
+		"letters and more":  func(i int) string { return words(i, 5) + "-" + words(i, 5) + ".v2.leak.co.uk." },
+		"few letters":       func(i int) string { return words(i, 1) + "." + words(i/26, 1) + "." + words(i/676, 1) + ".leak.co.uk." },
+		"below no registry": func(i int) string { return words(i, 50) + ".corp." },
+		"single labels":     func(i int) string { return words(i, 50) + "." },
+		"given-out names":   func(i int) string { return words(i, 20) + "." + words(i, 23) + ".duckdns.org." },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, answers)
@@ -97,7 +100,7 @@ func TestTunnelsAreStopped(t *testing.T) {
 				t.Errorf("told: %v", of)
 			}
 			said := b.events.reasons()
-			domain := registered(strings.TrimSuffix(leak(0), "."))
+			domain := cmp.Or(registered(strings.TrimSuffix(leak(0), ".")), "a single label")
 			if len(said) != 1 || !strings.Contains(said[0], "too much was said today in names of "+domain) {
 				t.Errorf("events %q", said)
 			}
@@ -181,19 +184,19 @@ func TestTunnelsThroughTheProxy(t *testing.T) {
 	}
 	for i := range 160 {
 		c := dial(redirected)
-		if tls.Client(c, &tls.Config{ServerName: words(i, 60) + "." + words(i, 61) + ".sni.test"}).Handshake() == nil {
+		if tls.Client(c, &tls.Config{ServerName: words(i, 60) + "." + words(i, 61) + ".sni.co.uk"}).Handshake() == nil {
 			t.Fatal("a host that does not exist was reached")
 		}
 		c.Close()
 		c = dial(redirected)
-		_, err := fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: %s.%s.host.test\r\n\r\n", words(i, 60), words(i, 61))
+		_, err := fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: %s.%s.host.co.uk\r\n\r\n", words(i, 60), words(i, 61))
 		must(t, err)
 		answer, err := http.ReadResponse(bufio.NewReader(c), nil)
 		must(t, err)
 		_ = answer.Body.Close()
 		c.Close()
 		c = dial(proxy)
-		_, err = fmt.Fprintf(c, "CONNECT %[1]s HTTP/1.1\r\nHost: %[1]s\r\n\r\n", words(i, 60)+"."+words(i, 61)+".connect.test:443")
+		_, err = fmt.Fprintf(c, "CONNECT %[1]s HTTP/1.1\r\nHost: %[1]s\r\n\r\n", words(i, 60)+"."+words(i, 61)+".connect.co.uk:443")
 		must(t, err)
 		answer, err = http.ReadResponse(bufio.NewReader(c), nil)
 		must(t, err)
@@ -201,7 +204,7 @@ func TestTunnelsThroughTheProxy(t *testing.T) {
 		c.Close()
 	}
 	of, _ := b.up.told()
-	for _, domain := range []string{"sni.test", "host.test", "connect.test"} {
+	for _, domain := range []string{"sni.co.uk", "host.co.uk", "connect.co.uk"} {
 		if of[domain] > maxSaid || of[domain] < maxSaid*3/4 {
 			t.Errorf("%s was told %d bytes", domain, of[domain])
 		}
@@ -325,7 +328,7 @@ func TestTunnelsOfNamesThatFail(t *testing.T) {
 		if i%100 == 0 {
 			now = now.Add(time.Second << maxDoubled)
 		}
-		if b.ask(words(i%100, 2)+".leak.test.", dnsmessage.TypeA).RCode == dnsmessage.RCodeNameError {
+		if b.ask(words(i%100, 2)+".leak.co.uk.", dnsmessage.TypeA).RCode == dnsmessage.RCodeNameError {
 			refused++
 		}
 		if i > maxSaid {
@@ -337,7 +340,7 @@ func TestTunnelsOfNamesThatFail(t *testing.T) {
 	if said := b.said.sessions["S1"].bytes; said > maxSaid || counted*(perQuestion+perLabel) > maxSaid || counted*(perQuestion+perLabel) < maxSaid*3/4 {
 		t.Errorf("%d questions for nothing, %d others that count for %d bytes", free, counted, said)
 	}
-	if said := b.events.reasons(); len(said) != 1 || !strings.Contains(said[0], "too much was said today in names of leak.test") {
+	if said := b.events.reasons(); len(said) != 1 || !strings.Contains(said[0], "too much was said today in names of leak.co.uk") {
 		t.Errorf("events %q", said)
 	}
 }
@@ -348,7 +351,7 @@ func TestTunnelsOfAnotherDay(t *testing.T) {
 	s := newTunnels(func() time.Time { return now })
 	fill := func() (n int) {
 		for {
-			if over, _ := s.ask("S1", words(n, 60)+".leak.test"); over != "" {
+			if over, _ := s.ask("S1", words(n, 60)+".leak.co.uk"); over != "" {
 				return n
 			}
 			n++
@@ -356,12 +359,27 @@ func TestTunnelsOfAnotherDay(t *testing.T) {
 	}
 	first := fill()
 	now = now.Add(saidFor - time.Second)
-	if over, _ := s.ask("S1", words(first, 60)+".leak.test"); over != "leak.test" {
+	if over, _ := s.ask("S1", words(first, 60)+".leak.co.uk"); over != "leak.co.uk" {
 		t.Errorf("the day is shorter than it should be: %q", over)
 	}
 	now = now.Add(time.Second)
 	if n := fill(); n != first {
 		t.Errorf("%d names on the first day, %d on the next", first, n)
+	}
+}
+
+// Where nobody registers names, the last label can be data as well.
+func TestTunnelsBelowMadeUpEndings(t *testing.T) {
+	s := newTunnels(time.Now)
+	told := 0
+	for i := 0; ; i++ {
+		ending := words(i, 60)
+		if over, _ := s.ask("S1", "a."+ending); over != "" {
+			break
+		}
+		if told += len(ending); told > maxSaidInAll {
+			t.Fatal("there is no end to it")
+		}
 	}
 }
 
@@ -396,6 +414,13 @@ func TestADayOfWork(t *testing.T) {
 			fmt.Sprintf("checkout-service-%x-uc.a.run.app", i*0x9e3779b97f), fmt.Sprintf("feature-%d-acme-web.vercel.app", i),
 			fmt.Sprintf("rr%d---sn-4g5e%s.googlevideo.com", i%20, words(i, 4)), fmt.Sprintf("user%d.github.io", i))
 	}
+	for _, name := range slices.Clone(day[:50]) { // a search list is tried too
+		day = append(day, name+".corp")
+	}
+	for i := range 80 { // hosts of a company and of a home
+		day = append(day, fmt.Sprintf("build-%03d.corp", i), fmt.Sprintf("db%d.prod.corp", i), fmt.Sprintf("svc-%d.team.internal", i),
+			fmt.Sprintf("srv-%03d", i), fmt.Sprintf("srv-%03d.corp", i), fmt.Sprintf("device-%d.lan", i%10))
+	}
 	for i := range 500 { // sites that are looked at
 		day = append(day, fmt.Sprintf("www.site-%d.com", i), fmt.Sprintf("docs.tool-%d.dev", i))
 	}
@@ -417,7 +442,7 @@ func TestADayOfWork(t *testing.T) {
 			t.Errorf("%s counts for %d bytes", domain, d.bytes)
 		}
 	}
-	t.Logf("%d names: %d bytes; amazonaws.com %d, cloudfront.net %d", len(day), said.bytes, said.domains["amazonaws.com"].bytes, said.domains["cloudfront.net"].bytes)
+	t.Logf("%d names: %d bytes; amazonaws.com %d, cloudfront.net %d, corp %d", len(day), said.bytes, said.domains["amazonaws.com"].bytes, said.domains["cloudfront.net"].bytes, said.domains["corp"].bytes)
 }
 
 // What administrators read is what holds.
@@ -425,7 +450,7 @@ func TestLimitsAreThoseInTheDocumentation(t *testing.T) {
 	text, err := os.ReadFile("../../../docs/network.md")
 	must(t, err)
 	for _, want := range []string{
-		fmt.Sprintf("| one registered domain (`evil.example`, `evil.co.uk`) | %d KiB |", maxSaid>>10),
+		fmt.Sprintf("| one registered domain (`example.com`, `example.co.uk`) | %d KiB |", maxSaid>>10),
 		fmt.Sprintf("| all of them together | %d KiB |", maxSaidInAll>>10),
 		fmt.Sprintf("Each question counts for %d bytes", perQuestion), fmt.Sprintf("every other label for %d:", perLabel),
 		fmt.Sprintf("%d times at once and then once in %.0f s", maxAgain, againEvery.Seconds()),
@@ -445,7 +470,7 @@ func TestRegistered(t *testing.T) {
 	for name, want := range map[string]string{
 		"a.b.example.com": "example.com", "a.b.example.co.uk": "example.co.uk", "x.y.duckdns.org": "duckdns.org", "u.github.io": "github.io",
 		"github.io": "github.io", "b.s3.eu-west-1.amazonaws.com": "amazonaws.com", "d1.cloudfront.net": "cloudfront.net", "co.uk": "co.uk",
-		"build": "build", "git.team.corp": "team.corp", "4.3.2.1.in-addr.arpa": "1.in-addr.arpa", "x.y.kawasaki.jp": "x.y.kawasaki.jp",
+		"build": "build", "git.team.corp": "corp", "data.corp": "corp", "srv": "", "corp": "", "4.3.2.1.in-addr.arpa": "1.in-addr.arpa", "x.y.kawasaki.jp": "x.y.kawasaki.jp",
 	} {
 		if got := registered(name); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
