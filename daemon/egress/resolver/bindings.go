@@ -53,8 +53,24 @@ func newBindings(clock func() time.Time) *bindings {
 	return &bindings{sessions: map[string]*given{}, clock: clock}
 }
 
-// bind remembers that session was given addresses for name, with this time to live. All
-// sessions wait while it works, so an address costs the same however many there are.
+// begin makes room for what a session will be given.
+func (b *bindings) begin(session string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g := b.sessions[session]
+	if g == nil {
+		if len(b.sessions) >= maxSessions {
+			b.forgetOldest()
+		}
+		g = &given{addresses: map[netip.Addr]*list.Element{}, order: list.New()}
+		b.sessions[session] = g
+	}
+	g.used = b.clock()
+}
+
+// bind remembers that session was given addresses for name, with this time to live, unless
+// it ended since it asked: nobody would forget it again. All sessions wait while it works,
+// so an address costs the same however many there are.
 func (b *bindings) bind(session, name string, addresses []netip.Addr, ttl time.Duration) {
 	if len(addresses) == 0 {
 		return
@@ -65,11 +81,7 @@ func (b *bindings) bind(session, name string, addresses []netip.Addr, ttl time.D
 	defer b.mu.Unlock()
 	g := b.sessions[session]
 	if g == nil {
-		if len(b.sessions) >= maxSessions {
-			b.forgetOldest()
-		}
-		g = &given{addresses: map[netip.Addr]*list.Element{}, order: list.New()}
-		b.sessions[session] = g
+		return
 	}
 	g.used = now
 	for _, addr := range addresses {
@@ -130,7 +142,7 @@ func (b *bindings) forget(session string) {
 	delete(b.sessions, session)
 }
 
-// forgetOldest drops the session that was given something the longest ago.
+// forgetOldest drops the session that asked for something the longest ago.
 func (b *bindings) forgetOldest() {
 	var oldest string
 	var when time.Time

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -346,6 +347,7 @@ func TestBindingsAreBounded(t *testing.T) {
 		binary.BigEndian.PutUint32(raw[:], uint32(i))
 		return netip.AddrFrom4(raw)
 	}
+	b.begin("S")
 	for i := range maxAddresses + 10 {
 		now = now.Add(time.Millisecond)
 		b.bind("S", "x.test", []netip.Addr{at(i)}, time.Hour)
@@ -365,10 +367,28 @@ func TestBindingsAreBounded(t *testing.T) {
 	same(t, "after their time", b.namesOf("S", at(1<<20)))
 	for i := range maxSessions + 3 {
 		now = now.Add(time.Millisecond)
+		b.begin("session" + at(i).String())
 		b.bind("session"+at(i).String(), "x.test", []netip.Addr{at(1)}, time.Minute)
 	}
 	if len(b.sessions) != maxSessions {
 		t.Errorf("%d sessions are kept", len(b.sessions))
+	}
+}
+
+// A session that ends while a question of its is on its way has ended: nothing is remembered
+// of it afterwards.
+func TestAnswersAfterTheEnd(t *testing.T) {
+	var asked atomic.Pointer[bench]
+	b := newBench(t, func(q dnsmessage.Question) (dnsmessage.RCode, []dnsmessage.Resource) {
+		asked.Load().Forget("S1")
+		return answers(q)
+	})
+	asked.Store(b)
+	for _, name := range []string{"www.shop.test.", "www.allowed.test."} {
+		same(t, name, addresses(b.ask(name, dnsmessage.TypeA)), "192.0.2.1")
+		if len(b.given.sessions) != 0 || len(b.said.sessions) != 0 {
+			t.Errorf("kept of sessions: %v, %v", b.given.sessions, b.said.sessions)
+		}
 	}
 }
 
@@ -403,6 +423,7 @@ func TestAnswersWithThousandsOfAddresses(t *testing.T) {
 // are.
 func TestBindingCostsTheSameWhenFull(t *testing.T) {
 	b := newBindings(time.Now)
+	b.begin("S")
 	some := func(from int) time.Duration {
 		all := make([]netip.Addr, maxAddresses)
 		for i := range all {

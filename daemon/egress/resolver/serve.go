@@ -173,6 +173,7 @@ func (r *Resolver) lookUp(ctx context.Context, who egress.Flow, q *question) (an
 		no.enforced = true
 		return answered{}, no, nil
 	}
+	r.given.begin(who.Session)
 	m, over, err := r.ask(ctx, who, q, free, enforced)
 	if no == nil {
 		no = over

@@ -108,10 +108,7 @@ func (t *tunnels) of(session string) *said {
 	now := t.clock()
 	s := t.sessions[session]
 	if s == nil && len(t.sessions) >= maxSessions {
-		for old := range t.sessions { // any: those that ended are forgotten before
-			delete(t.sessions, old)
-			break
-		}
+		t.forgetFirst() // those that ended are forgotten before
 	}
 	if s == nil {
 		s = &said{began: now, kept: map[keptKey]kept{}, again: maxAgain, since: now}
@@ -224,7 +221,10 @@ func (t *tunnels) keep(session string, k keptKey, m *dnsmessage.Message) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.of(session)
+	s := t.sessions[session]
+	if s == nil {
+		return // it ended meanwhile, and nobody would forget it again
+	}
 	was, again := s.kept[k]
 	if raw == nil && was.raw != nil {
 		return
@@ -249,6 +249,18 @@ func (t *tunnels) forget(session string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.sessions, session)
+}
+
+// forgetFirst drops the session whose day began first: it gains the least from a new one.
+func (t *tunnels) forgetFirst() {
+	var first string
+	var when time.Time
+	for id, s := range t.sessions {
+		if when.IsZero() || s.began.Before(when) {
+			first, when = id, s.began
+		}
+	}
+	delete(t.sessions, first)
 }
 
 // registered is the domain that somebody registered with a registry: the part below which

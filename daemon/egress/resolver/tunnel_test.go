@@ -368,6 +368,21 @@ func TestTunnelsOfAnotherDay(t *testing.T) {
 	}
 }
 
+// Of more sessions than are counted, the one whose day is over next begins a new one.
+func TestTunnelsOfManySessions(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s := newTunnels(func() time.Time { return now })
+	for i := range maxSessions + 3 {
+		now = now.Add(time.Second)
+		s.ask(fmt.Sprint("S", i), "www.leak.co.uk")
+	}
+	for i := range maxSessions + 3 {
+		if _, counted := s.sessions[fmt.Sprint("S", i)]; counted != (i >= 3) {
+			t.Errorf("session %d is counted: %v", i, counted)
+		}
+	}
+}
+
 // Where nobody registers names, the last label can be data as well.
 func TestTunnelsBelowMadeUpEndings(t *testing.T) {
 	s := newTunnels(time.Now)
