@@ -117,8 +117,9 @@ type Engine struct {
 	listeners map[*net.TCPListener]struct{}
 	watching  sync.Once // what is open for long
 
-	strangers seldom
-	counters  struct{ accepted, unknown, refused, lost atomic.Uint64 }
+	strangers  seldom
+	unrecorded seldom
+	counters   struct{ accepted, unknown, refused, lost atomic.Uint64 }
 }
 
 // Counters count connections since the engine was made.
@@ -224,7 +225,8 @@ func (e *Engine) unknown(c *net.TCPConn, err error) {
 	_ = c.Close()
 }
 
-// seldom bounds what the log says of strangers: anybody on the machine can make them.
+// seldom bounds what the log says of strangers, and of events that are lost: anybody on the
+// machine can make them.
 type seldom struct {
 	mu     sync.Mutex
 	next   time.Time

@@ -13,7 +13,7 @@ import (
 // record tells what became of the connection.
 func (c *conn) record() {
 	c.mu.Lock()
-	j, failed := c.judged, c.err
+	j, failed, untold := c.judged, c.err, c.told.untold
 	c.mu.Unlock()
 	if j == nil {
 		j = &judgement{ // the client left before it said anything
@@ -22,7 +22,7 @@ func (c *conn) record() {
 		}
 	}
 	flow := c.flow
-	flow.open = c.lasting.id()
+	flow.open, flow.untold = c.lasting.id(), untold
 	c.engine.record(flow, j, c.began, c.up.Load(), c.down.Load(), failed)
 }
 
@@ -93,6 +93,9 @@ func connectionEvent(flow Flow, j *judgement) telemetry.Event {
 	if j.held > 0 {
 		a[telemetry.AttrConnectionHeld] = j.held.Milliseconds()
 	}
+	if flow.untold > 0 {
+		a[telemetry.AttrConnectionUntold] = flow.untold
+	}
 	if j.ech {
 		a[telemetry.AttrTLSECH] = true
 	}
@@ -109,6 +112,8 @@ func (e *Engine) tell(events ...telemetry.Event) {
 	defer cancel()
 	if err := e.recorder.Record(ctx, events...); err != nil {
 		e.counters.lost.Add(uint64(len(events)))
-		e.log.Error("recording a connection", "error", err)
+		if others, now := e.unrecorded.now(time.Now()); now {
+			e.log.Error("recording a connection", "error", err, "others", others)
+		}
 	}
 }

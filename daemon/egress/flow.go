@@ -34,7 +34,8 @@ type Flow struct {
 	// that is not known.
 	Cookie uint64
 
-	open string // see lasting
+	open   string // see lasting
+	untold int64  // see told
 }
 
 var (

@@ -101,20 +101,65 @@ func TestEveryHostOfAConnectionIsTold(t *testing.T) {
 	}
 }
 
-// Nor do many others, however many there are.
+// Nor do many others, however many there are: beyond some, what is not told is counted, and
+// what is denied, or decided by somebody else, is told.
 func TestNoHostHidesBehindManyOthers(t *testing.T) {
 	r := rig.New(t, rig.Options{})
 	const many = 300
 	for i := range many {
 		r.Names.Bind(fmt.Sprintf("n%d.wild.test", i), loopback)
 	}
-	r.Names.Bind("other.test", loopback)
+	r.Names.Bind("new.test", loopback)
 	k := keepAlive(t, r.Redirect(t, rig.HTTP(t)))
 	for i := range many {
 		k.ask("GET", fmt.Sprintf("n%d.wild.test", i), "")
 	}
-	k.ask("GET", "other.test", "")
-	attr(t, r.Events.Wait(t, many)[many-1], map[string]any{"server.address": "other.test"})
+	r.Asker.Answer(egress.Answer{Allow: true, By: "alice"})
+	k.ask("GET", "new.test", "")
+	k.ask("GET", "n1.wild.test", "")
+	k.ask("GET", "x.denied.test", "")
+	r.Events.Ends(t, 1)
+	events := r.Events.Wait(t, 0)
+	counted := len(events)
+	for _, e := range events {
+		n, _ := e.Attrs["paddock.network.untold"].(int64)
+		counted += int(n)
+	}
+	// n1 was told before.
+	if n := len(events); n > 100 || counted != many+2 {
+		t.Errorf("%d events, %d in all", n, counted)
+	}
+	var got []string
+	for _, e := range events[len(events)-3:] {
+		got = append(got, strings.Join(strings.Fields(line(e))[1:], " "))
+	}
+	if want := "new.test GET allow alice, x.denied.test GET deny policy, n0.wild.test GET allow policy"; strings.Join(got, ", ") != want {
+		t.Errorf("the last events: %q", got)
+	}
+}
+
+// One connection does not fill the store with methods, and they hide no host.
+func TestMethodsAreNoFlood(t *testing.T) {
+	r := rig.New(t, rig.Options{})
+	r.Names.Bind("allowed.test", loopback)
+	r.Names.Bind("other.test", loopback)
+	k := keepAlive(t, r.Redirect(t, rig.HTTP(t)))
+	const many = 1000
+	for i := range many {
+		k.ask(fmt.Sprintf("JUNK%d", i%500), "allowed.test", "")
+	}
+	k.ask("POST", "other.test", "")
+	_ = k.c.Close()
+	last := r.Events.Ends(t, 1)[0]
+	events := r.Events.Wait(t, 0)
+	if n := len(events); n > 100 || last.Attrs["paddock.network.untold"] != nil {
+		t.Errorf("%d events, %v", n, last.Attrs)
+	}
+	later := events[len(events)-2]
+	attr(t, later, map[string]any{"server.address": "other.test", "http.request.method": "POST"})
+	if n, _ := later.Attrs["paddock.network.untold"].(int64); n < 500 {
+		t.Errorf("%d were not told", n)
+	}
 }
 
 // In mode observe everything is let through, and what would not be is told.

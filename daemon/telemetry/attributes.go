@@ -118,6 +118,7 @@ const (
 	AttrConnectionHeld     = "paddock.network.held_ms"        // int64
 	AttrConnectionFirst    = "paddock.network.first_host"     // host:port the connection was judged by first; this is about a later one
 	AttrConnectionCut      = "paddock.network.cut"            // bool, it was open when other requirements came to deny it
+	AttrConnectionUntold   = "paddock.network.untold"         // int64, judgements on it before this event, and after the one before, that have none
 	AttrConnectionID       = "paddock.network.connection.id"  // joins NameNetworkOpen and the NameNetworkConnection of its end
 	AttrConnectionLost     = "paddock.network.lost"           // bool, Paddock was killed while it was open
 	AttrTLSECH             = "paddock.tls.ech"                // bool, the hello has an encrypted one, or grease, in it

@@ -67,6 +67,7 @@ var ownAttributes = []Attribute{
 	{AttrConnectionHeld, Int, "how much of that it waited for an answer, in milliseconds", "", ""},
 	{AttrConnectionFirst, String, "of a later request or name on a connection that is open: the host and port that it was judged by first, and that the event of its end tells of", "", ""},
 	{AttrConnectionCut, Bool, "the connection was open when other requirements came into force that deny it, and was cut", "", ""},
+	{AttrConnectionUntold, Int, "how many judgements on the connection, since the event before this one, have no event because there were too many: each may be of another host or method, but who decided what in them was told before", "", ""},
 	{AttrConnectionID, String, "of a connection that was open for long: the same in `paddock.network.open` and in the event of its end", "", ""},
 	{AttrConnectionLost, Bool, "Paddock was killed while the connection was open, and said so when it started again: bytes and duration are those of `paddock.network.open`", "", ""},
 	{AttrTLSECH, Bool, "an encrypted hello, or what looks like one, was in the hello", "", ""},

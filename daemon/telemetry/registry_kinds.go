@@ -60,11 +60,11 @@ var ownKinds = []Kind{
 	{
 		Name: NameNetworkConnection,
 		Meaning: "A connection that went through the managed network ended, or was refused; of what a client sends to a proxy as URLs, each request. With `paddock.network.first_host`: " +
-			"on a connection that is open, another host was judged, or another method, or somebody else decided, or it was refused or cut; once for each of these, at once, without bytes.",
+			"on a connection that is open, another host was judged, or another method, or somebody else decided, or it was refused or cut; once for each of these, at once, without bytes; beyond 64 hosts and 64 methods, once a second.",
 		Attributes: all(whoAndWhy, whatWasDecided, []string{
 			AttrServerAddress, AttrServerPort, AttrNameLearned, AttrProtocol, AttrHTTPMethod, AttrDestinationAddress, AttrDestinationPort,
 			AttrNetworkTransport, AttrNetworkType, AttrDecisionBy, AttrDecisionCause, AttrBytesSent, AttrBytesReceived, AttrConnectionDuration,
-			AttrConnectionHeld, AttrConnectionFirst, AttrConnectionCut, AttrTLSECH, AttrProcessExecutablePath, AttrErrorMessage,
+			AttrConnectionHeld, AttrConnectionFirst, AttrConnectionCut, AttrConnectionUntold, AttrTLSECH, AttrProcessExecutablePath, AttrErrorMessage,
 			AttrConnectionID, AttrConnectionLost,
 		}),
 		OCSF: connection, Category: "network", Action: "connection",
