@@ -91,10 +91,11 @@ func (r *request) line(line string) error {
 	case version != "HTTP/1.1":
 		return malformed("the HTTP version is unknown")
 	}
-	r.Method, r.Target = method, target
+	// What is kept of it is cloned, here and below: it is remembered, and the head is long.
+	r.Method, r.Target = strings.Clone(method), target
 	switch {
 	case method == "CONNECT":
-		host, port, err := policy.ParseHostPort(target, 0)
+		host, port, err := policy.ParseHostPort(strings.Clone(target), 0)
 		if err != nil {
 			return malformed("the target of CONNECT is not host:port")
 		}
@@ -109,7 +110,7 @@ func (r *request) line(line string) error {
 		if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 			authority = rest[:i]
 		}
-		host, port, err := policy.ParseHostPort(authority, 80)
+		host, port, err := policy.ParseHostPort(strings.Clone(authority), 80)
 		if err != nil {
 			return malformed("the host of the request target cannot be understood")
 		}
@@ -170,7 +171,7 @@ func (r *request) apply(f *fields) error {
 	case len(f.host) == 0 && !r.Old:
 		return malformed("there is no Host header")
 	case len(f.host) == 1:
-		host, port, err := policy.ParseHostPort(f.host[0], 65535)
+		host, port, err := policy.ParseHostPort(strings.Clone(f.host[0]), 65535)
 		if err != nil {
 			return malformed("the Host header cannot be understood")
 		}

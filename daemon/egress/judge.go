@@ -62,6 +62,10 @@ type judgement struct {
 	under   *Policy
 }
 
+// overridden is after the method of a request that asks for another one, which makes it
+// none of those that mode limited lets through.
+const overridden = " (overridden)"
+
 // judge decides about a claim, and waits for an answer where one is needed.
 func (c *conn) judge(cl claim) *judgement {
 	p := c.engine.policy.Load()
@@ -159,7 +163,7 @@ func (c *conn) evaluate(p *Policy, cl claim) (claim, policy.HostRequest, policy.
 	}
 	request := policy.HostRequest{Host: cl.host, Port: cl.port, Protocol: cl.protocol, Method: cl.method, Addr: dest.Addr()}
 	if cl.overrides {
-		request.Method += " (overridden)"
+		request.Method += overridden
 	}
 	if cl.beyond || c.beyond {
 		request.Addr, cl.tunnelled = c.expect.Addr(), true // or none

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/seed-649e9bbc/paddock/daemon/policy"
@@ -112,29 +113,50 @@ func (s *sums) add(sum uint64, most int) (isNew, kept bool) {
 
 // passed is what was let through on a connection, each place once, to be judged again.
 type passed struct {
-	all  []*judgement
+	all  []pass
 	many bool // more than are kept
+}
+
+// pass is what is needed for that, of a judgement: there may be maxPassed on each of
+// thousands of connections.
+type pass struct {
+	request        policy.HostRequest
+	names          []policy.Host
+	learned        string
+	cause          policy.HostCause
+	tunnelled, ech bool
 }
 
 const maxPassed = 64
 
-func (p *passed) add(j *judgement) {
-	place := j.place()
-	switch i := slices.IndexFunc(p.all, func(other *judgement) bool { return other.place() == place }); {
+func (p *passed) add(one pass) {
+	place := one.place()
+	switch i := slices.IndexFunc(p.all, func(other pass) bool { return other.place() == place }); {
 	case i >= 0:
-		p.all[i] = j
+		p.all[i] = one
 	case len(p.all) < maxPassed:
-		p.all = append(p.all, j)
+		p.all = append(p.all, one)
 	default:
 		p.many = true
 	}
 }
 
 // place is what was judged, whatever its method.
-func (j *judgement) place() policy.HostRequest {
-	out := j.request
+func (p *pass) place() policy.HostRequest {
+	out := p.request
 	out.Method = ""
 	return out
+}
+
+// denied is the judgement that a host is denied now. addr is where the connection goes.
+func (p *pass) denied(host policy.Host, addr netip.Addr, v policy.HostVerdict) *judgement {
+	if !host.IsValid() { // the client said none
+		host = policy.HostOf(addr)
+	}
+	return &judgement{request: p.request, verdict: v, claim: claim{
+		host: host, port: p.request.Port, protocol: p.request.Protocol, learned: p.learned,
+		method: strings.TrimSuffix(p.request.Method, overridden), ech: p.ech,
+	}}
 }
 
 // letPass remembers what is let through. The policy may be another one since it was
@@ -146,7 +168,7 @@ func (c *conn) letPass(j *judgement) {
 	}
 	j.under = nil // an old policy must not live as long as the connection does
 	c.mu.Lock()
-	c.passed.add(j)
+	c.passed.add(pass{j.request, j.names, j.learned, j.verdict.Cause, j.tunnelled, j.ech})
 	c.mu.Unlock()
 	if now := c.engine.policy.Load(); now != under {
 		if event := c.judgeAgain(now, map[policy.HostRequest]policy.HostVerdict{}); event != nil {
@@ -205,29 +227,31 @@ func (c *conn) judgeAgain(p *Policy, known map[policy.HostRequest]policy.HostVer
 	c.mu.Lock()
 	passed, addr := passed{slices.Clone(c.passed.all), c.passed.many}, c.flow.Dest.Addr()
 	c.mu.Unlock()
-	for _, j := range passed.all {
-		if denied := p.denies(j, addr, known); denied != nil {
+	for _, one := range passed.all {
+		if denied := p.denies(&one, addr, known); denied != nil {
 			return c.cut(p, denied)
 		}
 	}
 	if passed.many {
-		denied := *passed.all[0]
-		denied.verdict = policy.HostVerdict{Cause: policy.CauseDenied, Reason: "the connection was used for more hosts than could be judged again"}
-		return c.cut(p, &denied)
+		v := policy.HostVerdict{Cause: policy.CauseDenied, Reason: "the connection was used for more hosts than could be judged again"}
+		return c.cut(p, passed.all[0].denied(passed.all[0].request.Host, addr, v))
 	}
 	return nil
 }
 
 // denies returns the judgement of today about what was let through to an address, if
 // that denies it.
-func (p *Policy) denies(j *judgement, addr netip.Addr, known map[policy.HostRequest]policy.HostVerdict) *judgement {
-	if cause := j.verdict.Cause; cause == policy.CauseMalformed || cause == policy.CauseMismatch { // in mode observe
-		return j
+func (p *Policy) denies(one *pass, addr netip.Addr, known map[policy.HostRequest]policy.HostVerdict) *judgement {
+	switch one.cause { // in mode observe
+	case policy.CauseMalformed:
+		return one.denied(one.request.Host, addr, policy.HostVerdict{Cause: one.cause, Reason: "what the client said could not be understood"})
+	case policy.CauseMismatch:
+		return one.denied(one.request.Host, addr, policy.HostVerdict{Cause: one.cause, Reason: "the client named a host that the connection does not go to"})
 	}
-	for _, host := range append([]policy.Host{j.request.Host}, j.names...) {
-		request := j.request
+	for _, host := range append([]policy.Host{one.request.Host}, one.names...) {
+		request := one.request
 		request.Host = host
-		if !j.tunnelled { // of several addresses, the one that answered
+		if !one.tunnelled { // of several addresses, the one that answered
 			request.Addr = addr
 		}
 		v, ok := known[request]
@@ -236,9 +260,7 @@ func (p *Policy) denies(j *judgement, addr netip.Addr, known map[policy.HostRequ
 			known[request] = v
 		}
 		if v.Decision == policy.NetDeny {
-			denied := *j
-			denied.host, denied.verdict = host, v
-			return &denied
+			return one.denied(host, addr, v)
 		}
 	}
 	return nil

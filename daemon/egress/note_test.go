@@ -329,3 +329,42 @@ func TestEveryNameOfAnAddressIsAskedAbout(t *testing.T) {
 		attr(t, r.Events.Wait(t, 2)[0], map[string]any{"server.address": "evil.test", "paddock.decision.by": "bob", "paddock.decision": "allow"})
 	}
 }
+
+// What mode observe let through is told as it was when it is cut.
+func TestWhatWasObservedIsCut(t *testing.T) {
+	for host, want := range map[string]map[string]any{
+		"x.denied.test": {"server.address": "x.denied.test", "paddock.decision.cause": "denied", "paddock.network.name_from": "host"},
+		"other.test":    {"server.address": "other.test", "paddock.decision.cause": "host_mismatch", "paddock.network.name_from": "host"},
+		"a b":           {"server.address": "127.0.0.1", "paddock.decision.cause": "malformed", "paddock.network.name_from": "none"},
+	} {
+		r := rig.New(t, rig.Options{Observe: true})
+		r.Names.Know("x.denied.test", loopback)
+		r.Names.Know("other.test", netip.MustParseAddr("127.0.0.9"))
+		dest := rig.TCP(t, func(c *net.TCPConn) { _, _ = io.Copy(c, c) })
+		c := dial(t, r.Redirect(t, dest))
+		request := fmt.Sprintf("POST / HTTP/1.1\r\nHost: %s\r\nX-HTTP-Method-Override: PUT\r\nContent-Length: 0\r\n\r\n", host)
+		fmt.Fprint(c, request)
+		if _, err := io.ReadFull(c, make([]byte, len(request))); err != nil {
+			t.Fatalf("%s: %v", host, err)
+		}
+		r.Apply(rig.Policy(t, rig.Options{}))
+		if _, err := io.ReadAll(c); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%s: %v, want a reset", host, err)
+		}
+		cut := r.Events.Wait(t, 2)
+		for _, e := range cut {
+			if e.Attrs["paddock.network.cut"] == nil {
+				continue
+			}
+			want["server.port"], want["paddock.network.cut"], want["paddock.network.protocol"] = int64(dest.Port()), true, "http"
+			if host != "a b" {
+				want["http.request.method"] = "POST"
+			}
+			attr(t, e, want)
+			want = nil
+		}
+		if want != nil {
+			t.Errorf("%s: %v", host, cut)
+		}
+	}
+}

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 
+	"github.com/seed-649e9bbc/paddock/daemon/policy"
 	"github.com/seed-649e9bbc/paddock/daemon/telemetry"
 )
 
@@ -39,4 +41,39 @@ func TestLostEventsAreNoFloodOfTheLog(t *testing.T) {
 	if n := strings.Count(log.String(), "\n"); n != 1 || e.Counters().Lost != 100 {
 		t.Errorf("%d lines, %d lost:\n%s", n, e.Counters().Lost, log.String())
 	}
+}
+
+// Of what is let through, only what is needed to judge it again is kept.
+func TestLittleIsKeptToJudgeAgain(t *testing.T) {
+	e, err := New(Options{Names: noNames{}, Recorder: full{}, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	heap := func() int64 {
+		runtime.GC()
+		runtime.GC() // and what pools had
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	conns := make([]*conn, 100)
+	for i := range conns {
+		conns[i] = &conn{engine: e}
+		for port := range uint16(maxPassed) {
+			r, err := parseHead([]byte("POST / HTTP/1.1\r\nHost: allowed.test\r\nX-Long: " + strings.Repeat("x", 4<<10) + "\r\n\r\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			conns[i].letPass(&judgement{
+				claim: claim{host: r.Host, port: port, method: r.Method}, under: e.policy.Load(),
+				request: policy.HostRequest{Host: r.Host, Port: port, Method: r.Method},
+				verdict: policy.HostVerdict{Reason: strings.Repeat("r", 100+int(port))},
+			})
+		}
+	}
+	if each := (heap() - before) / int64(len(conns)*maxPassed); each > 256 {
+		t.Errorf("%d bytes for each", each)
+	}
+	runtime.KeepAlive(conns)
 }
