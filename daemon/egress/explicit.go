@@ -195,10 +195,10 @@ func (c *conn) judgeName(cl claim) ([]netip.AddrPort, *judgement) {
 		}
 	}
 	if strictest == nil {
-		c.flow.Dest = netip.AddrPortFrom(addrs[0], cl.port)
+		c.heads(netip.AddrPortFrom(addrs[0], cl.port))
 		return nil, &judgement{claim: cl, verdict: *refused, by: "policy", mode: p.Mode, generation: p.Generation}
 	}
-	c.flow.Dest = netip.AddrPortFrom(addrs[at], cl.port)
+	c.heads(netip.AddrPortFrom(addrs[at], cl.port))
 	before := c.expect
 	c.expect = cl.host // it was just resolved: there is nothing to disagree with
 	j := c.judge(cl)
@@ -227,6 +227,29 @@ func (c *conn) addresses(host policy.Host) ([]netip.Addr, error) {
 	return out, err
 }
 
+// heads remembers where the connection goes from now on.
+func (c *conn) heads(to netip.AddrPort) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flow.Dest = to
+}
+
+// mayReach heads for an address unless it is denied by now: each is dialled after the one
+// before did not answer, and the policy may be another one than the request was judged
+// under. In this order, so that Apply sees the address if this does not see the policy.
+func (c *conn) mayReach(to netip.AddrPort, request policy.HostRequest) error {
+	c.heads(to)
+	p := c.engine.policy.Load()
+	if p.Mode != policy.Enforce || !to.IsValid() { // a proxy that knows the address is asked by name
+		return nil
+	}
+	request.Addr = to.Addr()
+	if v := p.decide(request); v.Decision == policy.NetDeny {
+		return fmt.Errorf("%s is denied by now: %s", to, v.Reason)
+	}
+	return nil
+}
+
 // connectFirst connects to the first address that answers.
 func (c *conn) connectFirst(targets []netip.AddrPort, j *judgement) error {
 	p := c.engine.policy.Load()
@@ -238,9 +261,9 @@ func (c *conn) connectFirst(targets []netip.AddrPort, j *judgement) error {
 		targets = []netip.AddrPort{c.flow.Dest} // dial does not look at it
 	}
 	server, err := dialEach(c.engine.ctx, c.engine.limits.Dial, targets, func(ctx context.Context, to netip.AddrPort) (*sock, error) {
-		c.mu.Lock()
-		c.flow.Dest = to
-		c.mu.Unlock()
+		if err := c.mayReach(to, j.request); err != nil {
+			return nil, err
+		}
 		return c.engine.dial(ctx, c, j)
 	})
 	if err != nil {

@@ -153,6 +153,8 @@ type exchangeKey struct{}
 // exchange is one request and its answer.
 type exchange struct {
 	over    *conn // of the client
+	of      *conn // of this request, which was judged
+	request policy.HostRequest
 	proxy   *url.URL
 	targets []netip.AddrPort // without a proxy: what may be connected to
 	trans   *http.Transport
@@ -180,8 +182,15 @@ func (e *Engine) dialPlain(ctx context.Context, network, addr string) (net.Conn,
 		to, err = e.dialer.DialContext(ctx, network, addr)
 	} else {
 		to, err = dialEach(ctx, e.limits.Dial, s.targets, func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+			if err := s.of.mayReach(to, s.request); err != nil {
+				return nil, err
+			}
 			return e.dialer.DialContext(ctx, network, to.String())
 		})
+		if err == nil && s.of.isClosed() { // it was cut meanwhile
+			_ = to.Close()
+			return nil, errCut
+		}
 	}
 	if err != nil || s.over == nil {
 		return to, err
@@ -208,9 +217,10 @@ func (p *plain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	// Of the connection, only who it is: several requests must not share what is judged.
 	c := &conn{engine: p.engine, flow: over.conn.flow, client: over.conn.client, began: began, gone: r.Context().Done()}
-	s := &exchange{over: over.conn}
+	s := &exchange{over: over.conn, of: c}
 	var j *judgement
 	s.targets, j = p.judge(c, r)
+	s.request = j.request
 	defer func() { p.record(c, s, j) }()
 	if !j.pass {
 		p.refuse(w, j)
@@ -252,10 +262,14 @@ func (p *plain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (c *conn) reached(info httptrace.GotConnInfo) {
 	if to, ok := info.Conn.RemoteAddr().(*net.TCPAddr); ok {
 		at := to.AddrPort()
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.flow.Dest = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+		c.heads(netip.AddrPortFrom(at.Addr().Unmap(), at.Port()))
 	}
+}
+
+func (c *conn) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
 }
 
 // record tells what became of a request.

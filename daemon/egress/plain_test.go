@@ -217,3 +217,41 @@ func (l locked) Write(b []byte) (int, error) {
 	defer l.mu.Unlock()
 	return l.w.Write(b)
 }
+
+// An address that is denied while another one, or it itself, is dialled is not reached.
+func TestAnAddressThatIsDeniedMeanwhile(t *testing.T) {
+	deny := rig.Policy(t, rig.Options{Requirements: rig.Requirements + "[[paddock.network.rules]]\ncidr = \"127.0.0.1/32\"\ndecision = \"deny\"\n"})
+	nobody := netip.MustParseAddr("127.0.0.9")
+	for _, way := range []string{"GET http://allowed.test:%d/", "CONNECT allowed.test:%d"} {
+		for _, when := range []netip.Addr{nobody, loopback} {
+			var served atomic.Int64
+			dest := rig.TCP(t, func(c *net.TCPConn) {
+				if n, _ := c.Read(make([]byte, 1)); n > 0 || when == nobody {
+					served.Add(1)
+				}
+			})
+			var r *rig.Rig
+			r = rig.New(t, rig.Options{Dialer: net.Dialer{Control: func(_, at string, _ syscall.RawConn) error {
+				if at == netip.AddrPortFrom(when, dest.Port()).String() {
+					r.Apply(deny)
+				}
+				return nil
+			}}})
+			r.Names.Know("allowed.test", nobody, loopback)
+			c := dial(t, r.Proxy(t, egress.Credentials{}))
+			fmt.Fprintf(c, way+" HTTP/1.1\r\nHost: allowed.test:%d\r\n\r\n", dest.Port(), dest.Port())
+			b := make([]byte, 12)
+			_, err := io.ReadFull(c, b)
+			if want := "HTTP/1.1 502"; when == nobody && string(b) != want || when == loopback && err == nil {
+				t.Errorf("%s, %s: %q, %v", way, when, b, err)
+			}
+			_ = c.Close()
+			if end := r.Events.Ends(t, 1)[0].Attrs["error.message"]; when == nobody && !strings.Contains(fmt.Sprint(end), "is denied by now") {
+				t.Errorf("%s: %v", way, end)
+			}
+			if n := served.Load(); n != 0 {
+				t.Errorf("%s: the server at an address that was denied while %s was dialled got something", way, when)
+			}
+		}
+	}
+}

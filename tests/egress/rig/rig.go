@@ -57,6 +57,8 @@ type Options struct {
 	Change       func(*egress.Policy)
 	// Own are the addresses of the machine; nil: those it has.
 	Own []netip.Addr
+	// Dialer reaches the destinations.
+	Dialer net.Dialer
 	// Nobody says that nobody can be asked.
 	Nobody bool
 }
@@ -72,7 +74,7 @@ func Start(o Options) (*Rig, error) {
 		asker = egress.DenyAll{}
 	}
 	var err error
-	options := egress.Options{Names: r.Names, Asker: asker, Recorder: r.Events, Limits: o.Limits, Log: Silent()}
+	options := egress.Options{Names: r.Names, Asker: asker, Recorder: r.Events, Limits: o.Limits, Dialer: o.Dialer, Log: Silent()}
 	if o.Own != nil {
 		options.OwnAddrs = func() (all []net.Addr, _ error) {
 			for _, a := range o.Own {
