@@ -255,3 +255,32 @@ func TestAnAddressThatIsDeniedMeanwhile(t *testing.T) {
 		}
 	}
 }
+
+// For the race detector: where a connection goes is looked at whenever a policy comes into force.
+func TestAPolicyComesWhileHostsAreJudged(t *testing.T) {
+	r := rig.New(t, rig.Options{})
+	r.Names.Know("allowed.test", loopback)
+	dest, at, p := rig.HTTP(t), r.Proxy(t, egress.Credentials{}), rig.Policy(t, rig.Options{})
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				r.Apply(p)
+			}
+		}
+	}()
+	for range 100 {
+		c := dial(t, at)
+		fmt.Fprintf(c, "CONNECT allowed.test:%d HTTP/1.1\r\nHost: allowed.test\r\n\r\n", dest.Port())
+		if n, err := c.Read(make([]byte, 1)); n != 1 {
+			t.Error(err)
+		}
+		_ = c.Close()
+	}
+	close(stop)
+	<-stopped
+}
