@@ -38,10 +38,11 @@ func newHome(t testing.TB, g Generation) *home {
 		g.Net = openNet
 	}
 	must(t, h.SetPolicy(g))
+	// Of numbers that no client gets by chance: what goes to one of these is refused, on whatever loopback address.
 	h.ports = Listeners{
-		Proxy4: h.listen("tcp4", "127.0.0.1:0"), Proxy6: h.listen("tcp6", "[::1]:0"),
-		DNS4: h.listen("tcp4", "127.0.0.1:0"), DNS6: h.listen("tcp6", "[::1]:0"),
-		DNSUDP4: h.datagrams("udp4", "127.0.0.1:0"), DNSUDP6: h.datagrams("udp6", "[::1]:0"),
+		Proxy4: h.listen("tcp4", "127.0.0.1:20801"), Proxy6: h.listen("tcp6", "[::1]:20802"),
+		DNS4: h.listen("tcp4", "127.0.0.1:20803"), DNS6: h.listen("tcp6", "[::1]:20804"),
+		DNSUDP4: h.datagrams("udp4", "127.0.0.1:20805"), DNSUDP6: h.datagrams("udp6", "[::1]:20806"),
 	}
 	must(t, h.SetListeners(h.ports))
 	must(t, h.SetDaemon(os.Getpid(), true))
