@@ -60,7 +60,7 @@ func (b *bindings) begin(session string) {
 	g := b.sessions[session]
 	if g == nil {
 		if len(b.sessions) >= maxSessions {
-			b.forgetOldest()
+			forgetEarliest(b.sessions, func(g *given) time.Time { return g.used })
 		}
 		g = &given{addresses: map[netip.Addr]*list.Element{}, order: list.New()}
 		b.sessions[session] = g
@@ -142,14 +142,14 @@ func (b *bindings) forget(session string) {
 	delete(b.sessions, session)
 }
 
-// forgetOldest drops the session that asked for something the longest ago.
-func (b *bindings) forgetOldest() {
-	var oldest string
-	var when time.Time
-	for id, g := range b.sessions {
-		if when.IsZero() || g.used.Before(when) {
-			oldest, when = id, g.used
+// forgetEarliest drops the session whose time is the earliest.
+func forgetEarliest[S any](sessions map[string]S, when func(S) time.Time) {
+	var first string
+	var at time.Time
+	for id, s := range sessions {
+		if t := when(s); at.IsZero() || t.Before(at) {
+			first, at = id, t
 		}
 	}
-	delete(b.sessions, oldest)
+	delete(sessions, first)
 }

@@ -108,7 +108,7 @@ func (t *tunnels) of(session string) *said {
 	now := t.clock()
 	s := t.sessions[session]
 	if s == nil && len(t.sessions) >= maxSessions {
-		t.forgetFirst() // those that ended are forgotten before
+		forgetEarliest(t.sessions, func(s *said) time.Time { return s.began }) // it gains the least from a new day // those that ended are forgotten before
 	}
 	if s == nil {
 		s = &said{began: now, kept: map[keptKey]kept{}, again: maxAgain, since: now}
@@ -249,18 +249,6 @@ func (t *tunnels) forget(session string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.sessions, session)
-}
-
-// forgetFirst drops the session whose day began first: it gains the least from a new one.
-func (t *tunnels) forgetFirst() {
-	var first string
-	var when time.Time
-	for id, s := range t.sessions {
-		if when.IsZero() || s.began.Before(when) {
-			first, when = id, s.began
-		}
-	}
-	delete(t.sessions, first)
 }
 
 // registered is the domain that somebody registered with a registry: the part below which
