@@ -398,16 +398,16 @@ func TestTunnelsBelowMadeUpEndings(t *testing.T) {
 	}
 }
 
-// What a long day of work asks, all of it unfamiliar, is far from any limit.
+// What a long day of work asks, all of it unfamiliar, is far from any limit. Package registries are made up.
 func TestADayOfWork(t *testing.T) {
 	var day []string
-	day = append(day, strings.Fields(`registry.npmjs.org registry.yarnpkg.com github.com api.github.com codeload.github.com
+	day = append(day, strings.Fields(`registry.nodepk.org registry.nodepkgs.com github.com api.github.com codeload.github.com
 		objects.githubusercontent.com raw.githubusercontent.com release-assets.githubusercontent.com avatars.githubusercontent.com ghcr.io
-		pkg-containers.githubusercontent.com pypi.org files.pythonhosted.org download.pytorch.org huggingface.co cdn-lfs-us-1.huggingface.co
-		proxy.golang.org sum.golang.org go.googlesource.com storage.googleapis.com gopkg.in go.uber.org k8s.io honnef.co static.crates.io
-		index.crates.io static.rust-lang.org registry-1.docker.io auth.docker.io production.cloudflare.docker.com
-		docker-images-prod.6aa30f8b08e16409b46e0173d6de2f56.r2.cloudflarestorage.com repo.maven.apache.org repo1.maven.org plugins.gradle.org
-		services.gradle.org rubygems.org deb.debian.org security.debian.org archive.ubuntu.com playwright.azureedge.net cdn.playwright.dev
+		pkg-containers.githubusercontent.com pypk.org files.pypackagehost.org download.pytorch.org huggingface.co cdn-lfs-us-1.huggingface.co
+		proxy.gomods.org sum.gomods.org go.googlesource.com storage.googleapis.com gopkg.in go.uber.org k8s.io honnef.co static.rusted.io
+		index.rusted.io static.rusted-in.org registry-1.images.io auth.images.io production.cloudflare.docker.com
+		docker-images-prod.6aa30f8b08e16409b46e0173d6de2f56.r2.cloudflarestorage.com repo.javas.packed.org repo1.javas.org plugins.javabd.org
+		services.javabd.org rubystone.org deb.distro.org security.distro.org archive.distro.com playwright.azureedge.net cdn.playwright.dev
 		playwright.download.prss.microsoft.com nodejs.org electronjs.org fonts.gstatic.com fonts.googleapis.com login.microsoftonline.com
 		management.azure.com graph.microsoft.com oauth2.googleapis.com cloudresourcemanager.googleapis.com sts.amazonaws.com
 		o1137031.ingest.sentry.io in-process-telemetry-eu.applicationinsights.azure.com`)...)
