@@ -191,17 +191,22 @@ func (s *sessions) told() {
 
 // look ends a session when none of its processes is left. It must not keep a reader of a ring waiting.
 func (s *sessions) look(key uint64) {
-	for _, then := range []func(){s.told, func() { s.end(key) }} { // one may have come while it was waited
-		counts, err := s.procs()
-		if err != nil {
-			s.e.Log.Error("counting a session's processes", "error", err)
-			return
-		}
-		if counts[key] > 0 {
-			return
-		}
-		then()
+	if !s.over(key) {
+		return
 	}
+	s.told()
+	if s.over(key) { // none came while it was waited
+		s.end(key)
+	}
+}
+
+func (s *sessions) over(key uint64) bool {
+	counts, err := s.procs()
+	if err != nil {
+		s.e.Log.Error("counting a session's processes", "error", err)
+		return false
+	}
+	return counts[key] == 0
 }
 
 // procs counts the processes of each session.
